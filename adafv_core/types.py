@@ -1,0 +1,178 @@
+"""The values that travel through the library, one way: VisualTokens → TokenScores → Selection → Answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from torch import Tensor
+
+
+class Why(IntEnum):
+    """Why a visual token was kept (the values of `Selection.why`)."""
+
+    DROPPED = 0
+    TEXT = 1
+    """In the first k_text of the T2I ranking only."""
+    VISION = 2
+    """In the first k_visual of the saliency ranking only."""
+    BOTH = 3
+    """In both heads, paid for once."""
+    FLOOR = 4
+    """In a head only because `floor` guarantees that side a share."""
+    FORCED = 5
+    """Named in `force_keep`."""
+    METHOD = 6
+    """Kept by a rule that has no text or vision side (random, full, divprune, …)."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One picture the vision encoder saw, after padding was cut away.
+
+    rows, cols: visual tokens down and across. box: (left, top, right, bottom) in pixels of the original
+    image, covered by exactly rows × cols equal cells. offset: index of its first token among all N.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    box: tuple[float, float, float, float]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.cols
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """Where each of the N visual tokens lies: crops in LLM order, each row by row.
+
+    image_size is (width, height) of the original image in pixels. Any-resolution models have two
+    crops: "base" (the whole image) and "tiles" (the stitched, un-padded tile grid).
+    """
+
+    image_size: tuple[int, int]
+    crops: tuple[Crop, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(crop.size for crop in self.crops)
+
+
+@dataclass(frozen=True)
+class VisualTokens:
+    """One image, encoded once: what the projector hands to the LLM, with saliency and places.
+
+    features: (N, D) projected visual tokens in LLM order, newline tokens left out.
+    saliency: (N,) float32, c_i of the paper, section 2. cls_attention: (crops, patches) float32, the same
+    quantity before un-padding and stitching, in the encoder's crop order (base first).
+    vision_features: (N, Dv) feature-layer output before the projector. vision_keys: (N, Dk) head-averaged
+    keys of the layer that produces it (VisionZip).
+    newline_after: (R,) int64, ascending: a newline token follows this visual token; newline: (D,) its
+    embedding. Both None for models without newline tokens.
+    stock_features: (M, D) exactly what stock transformers would put in place of the image tokens
+    (newlines included); it is what an un-pruned run uses.
+    image_key: content hash of the picture, for caches.
+    """
+
+    features: Tensor
+    saliency: Tensor
+    grid: TokenGrid
+    stock_features: Tensor
+    cls_attention: Tensor
+    vision_features: Tensor | None = None
+    vision_keys: Tensor | None = None
+    newline_after: Tensor | None = None
+    newline: Tensor | None = None
+    image_key: str = ""
+
+    @property
+    def size(self) -> int:
+        """N, the number of scored visual tokens."""
+        return self.features.shape[0]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Scores of N visual tokens for one prompt.
+
+    t2i: (N,) float32, a_i. saliency: (N,) float32, c_i. words: the T text tokens after the image, as text.
+    word_t2i: (T, N) float32, A[j, i], one softmax row per text token. counted: (T,) bool, whether the word
+    enters the maximum that makes t2i (template words do not, by default).
+    text_tokens: (T, D) their input embeddings. visual: the tokens that were scored.
+    """
+
+    t2i: Tensor
+    saliency: Tensor
+    words: tuple[str, ...]
+    word_t2i: Tensor
+    counted: Tensor
+    text_tokens: Tensor
+    visual: VisualTokens
+    prompt: str
+
+    @property
+    def size(self) -> int:
+        return self.t2i.shape[0]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of N visual tokens stay.
+
+    indices: (K',) int64 ascending. kept: (N,) bool. mixed: (N,) float32, m_i ≥ 1 exactly where kept
+    (for methods without a mixed score: the ranking they used, scaled the same way).
+    why: (N,) int8, values of `Why`. k_text, k_visual: how far down each ranking the heads reach (0 where the
+    method has no such side). budget: the nominal K; `size` is the distinct count that is really kept.
+    features: (K', D) replacements for the kept tokens where the method merges (VisionZip), else None.
+    """
+
+    indices: Tensor
+    kept: Tensor
+    mixed: Tensor
+    why: Tensor
+    k_text: int
+    k_visual: int
+    budget: int
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    features: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        return self.indices.shape[0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer with what it cost, measured on this run.
+
+    text: so far (streaming) or whole. token_ids: the new tokens. ttft_s: seconds from the start of the call
+    to the first new token, encoding included unless it was cached (`encode_s` is 0 then).
+    n_visual: N; n_kept: visual tokens given to the LLM; n_newline: newline tokens kept beside them.
+    prefill_flops, vision_flops: multiply and add counted as two. kv_cache_bytes: after the prefill.
+    first_logprobs: (V,) float32 log-probabilities of the first new token, for KL against another run.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    selection: Selection
+    n_visual: int
+    n_kept: int
+    n_newline: int
+    n_text: int
+    encode_s: float
+    select_s: float
+    prefill_s: float
+    ttft_s: float
+    decode_s: float
+    tokens_per_s: float
+    prefill_flops: int
+    vision_flops: int
+    kv_cache_bytes: int
+    finished: bool
+    first_logprobs: Tensor | None = None
