@@ -1,0 +1,104 @@
+"""What the page is started with: environment variables and command-line flags, in one frozen value."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+GIGABYTE = 1024**3
+MEGABYTE = 1024**2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set from outside. A flag wins over its environment variable.
+
+    max_image_bytes, max_image_pixels: larger pictures are refused before they are decoded.
+    max_new_tokens: the most tokens an answer may have. visit_bytes: memory for what all visitors' images were
+    encoded to. uploads_kept_s: uploaded files are deleted after this many seconds.
+    """
+
+    model: str = "pocket"
+    device: str = "auto"
+    dtype: str = "auto"
+    host: str = "127.0.0.1"
+    port: int | None = None
+    queue_size: int = 64
+    max_image_bytes: int = 20 * MEGABYTE
+    max_image_pixels: int = 40_000_000
+    max_prompt_characters: int = 2_000
+    max_new_tokens: int = 512
+    visit_bytes: int = GIGABYTE
+    uploads_kept_s: int = 3_600
+    model_menu: bool = True
+    mcp: bool = False
+
+
+_FLAGS: tuple[tuple[str, str, str], ...] = (
+    ("model", "ADAFV_MODEL", "pocket, a model id, or a folder with a model"),
+    ("device", "ADAFV_DEVICE", "auto, cpu, cuda, cuda:1, mps"),
+    ("dtype", "ADAFV_DTYPE", "auto, float32, bfloat16, float16"),
+    ("host", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network"),
+    ("port", "GRADIO_SERVER_PORT", "port to listen on; without it the first free one from 7860"),
+    ("queue_size", "ADAFV_QUEUE_SIZE", "requests that may wait; further ones are told to come back"),
+    ("max_image_bytes", "ADAFV_MAX_IMAGE_BYTES", "largest picture file"),
+    ("max_image_pixels", "ADAFV_MAX_IMAGE_PIXELS", "largest picture, in pixels"),
+    ("max_prompt_characters", "ADAFV_MAX_PROMPT_CHARACTERS", "longest prompt"),
+    ("max_new_tokens", "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens"),
+    ("visit_bytes", "ADAFV_VISIT_BYTES", "memory for encoded pictures of all visitors together"),
+    ("uploads_kept_s", "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted"),
+    ("model_menu", "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0"),
+    ("mcp", "ADAFV_MCP", "serve the endpoints as MCP tools too (needs gradio[mcp]): 1 or 0"),
+)
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from flags and environment; wrong values end the program with a sentence, as argparse does."""
+    parser = make_parser()
+    given = vars(parser.parse_args(list(arguments)))
+    values: dict[str, object] = {}
+    for name, variable, _ in _FLAGS:
+        text = given[name] if given[name] is not None else environment.get(variable, "")
+        if text == "":
+            continue
+        try:
+            values[name] = _convert(name, text)
+        except ValueError as error:
+            source = f"--{name.replace('_', '-')}" if given[name] is not None else variable
+            parser.error(f"{source}: {error}")
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of `python -m app`; `--help` shows each flag's variable and default."""
+    parser = argparse.ArgumentParser(prog="python -m app", description="Open the AdaFV page in a browser.")
+    for name, variable, meaning in _FLAGS:
+        default = getattr(Settings, name)
+        shown = "first free from 7860" if default is None else int(default) if isinstance(default, bool) else default
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, default=None, metavar="VALUE",
+            help=f"{meaning} [{variable}; {shown}]",
+        )  # fmt: skip
+    return parser
+
+
+def _convert(name: str, text: str) -> object:
+    default = getattr(Settings, name)
+    if isinstance(default, bool):
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise ValueError(f"expected 1 or 0, but {text!r} came")
+    if isinstance(default, int) or name == "port":
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"expected a whole number, but {text!r} came") from None
+        highest = 65_535 if name == "port" else None
+        if number < 1 or (highest is not None and number > highest):
+            raise ValueError(f"expected at least 1{f' and at most {highest}' if highest else ''}, but {number} came")
+        return number
+    return text

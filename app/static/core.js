@@ -1,0 +1,196 @@
+/* Pure part of the page: unpack a payload, split a budget, say which tokens stay and why. No DOM here. */
+(function () {
+  "use strict";
+  const WHY = ["dropped", "text", "vision", "both", "floor", "forced", "method"];
+  const DROPPED = 0, TEXT = 1, VISION = 2, FLOOR = 4, FORCED = 5;
+
+  function bytes(base64) {
+    const text = atob(base64);
+    const out = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+    return out;
+  }
+  const float32 = (base64) => new Float32Array(bytes(base64).buffer);
+  const uint32 = (base64) => new Uint32Array(bytes(base64).buffer);
+  const uint16 = (base64) => new Uint16Array(bytes(base64).buffer);
+
+  function unpack(raw) {
+    const scores = Object.assign({}, raw);
+    scores.t2i = float32(raw.t2i);
+    scores.saliency = float32(raw.saliency);
+    scores.orderText = uint32(raw.order_text);
+    scores.orderVision = uint32(raw.order_vision);
+    if (raw.path_text) {
+      scores.pathText = uint32(raw.path_text);
+      scores.pathVision = uint32(raw.path_vision);
+    }
+    scores.rankText = inverse(scores.orderText);
+    scores.rankVision = inverse(scores.orderVision);
+    scores.tables = (raw.tables || []).map(bytes);
+    scores.ranking = raw.ranking ? float32(raw.ranking) : null;
+    scores.words = raw.words.map(function (word) {
+      const steps = uint16(word.map);
+      const map = new Float32Array(steps.length);
+      for (let i = 0; i < steps.length; i++) map[i] = (steps[i] / 65535) * word.peak;
+      return { text: word.text, counted: word.counted, map: map };
+    });
+    return scores;
+  }
+
+  function inverse(order) {
+    const rank = new Uint32Array(order.length);
+    for (let i = 0; i < order.length; i++) rank[order[i]] = i;
+    return rank;
+  }
+
+  /* Every admissible pair whose two heads together hold exactly `budget` tokens: for each kText the largest kVisual. */
+  function admissible(orderText, orderVision, budget) {
+    const n = orderText.length;
+    const inText = new Map(), inVision = new Set();
+    for (let i = 0; i < budget; i++) inVision.add(orderVision[i]);
+    let kVisual = budget;
+    let union = budget;
+    const pairs = [];
+    for (let kText = 0; kText <= budget; kText++) {
+      if (kText > 0) {
+        const token = orderText[kText - 1];
+        inText.set(token, true);
+        if (!inVision.has(token)) union += 1;
+        while (union > budget) {
+          kVisual -= 1;
+          const gone = orderVision[kVisual];
+          inVision.delete(gone);
+          if (!inText.has(gone)) union -= 1;
+        }
+        while (kVisual < n && inText.has(orderVision[kVisual])) inVision.add(orderVision[kVisual++]);
+      }
+      pairs.push([kText, kVisual]);
+    }
+    return pairs;
+  }
+
+  function runningSums(values, order) {
+    const sums = new Float64Array(order.length + 1);
+    for (let i = 0; i < order.length; i++) sums[i + 1] = sums[i] + values[order[i]];
+    return sums;
+  }
+
+  /* The geometric mean each admissible split gathers, and the best split (ties: the smaller kText). */
+  function splits(scores, budget, orderText, orderVision) {
+    const sumText = runningSums(scores.t2i, orderText);
+    const sumVision = runningSums(scores.saliency, orderVision);
+    const least = Math.floor((scores.floor || 0) * budget);
+    let best = null;
+    const curve = admissible(orderText, orderVision, budget).map(function (pair) {
+      const product = sumText[pair[0]] * sumVision[pair[1]];
+      const allowed = pair[0] >= least && pair[1] >= least;
+      if (allowed && (best === null || product > best.product)) {
+        best = { kText: pair[0], kVisual: pair[1], product: product };
+      }
+      return { kText: pair[0], kVisual: pair[1], mean: Math.sqrt(product), allowed: allowed };
+    });
+    return { curve: curve, best: best };
+  }
+
+  function forcedOrder(order, forced) {
+    return order.filter((token) => forced[token] === 0);
+  }
+
+  /* forced: Int8Array of 1 (keep), -1 (drop), 0; or null. stop: index into scores.stops. */
+  function select(scores, stop, forced) {
+    const n = scores.n;
+    const budget = scores.stops[stop].budget;
+    const result = {
+      budget: budget, ratio: scores.stops[stop].ratio, kText: 0, kVisual: 0, size: 0,
+      kept: new Uint8Array(n), why: new Uint8Array(n), mixed: new Float32Array(n), problem: "",
+    };
+    if (scores.rule === "table") return selectByTable(scores, stop, result);
+    let orderText = scores.orderText, orderVision = scores.orderVision, room = budget;
+    if (forced) {
+      let keep = 0, drop = 0;
+      for (let i = 0; i < n; i++) { if (forced[i] > 0) keep++; else if (forced[i] < 0) drop++; }
+      if (keep > budget) result.problem = "More tokens are forced than the budget holds.";
+      else if (n - drop < budget) result.problem = "Too few tokens are left to fill the budget.";
+      if (result.problem) return result;
+      orderText = forcedOrder(orderText, forced);
+      orderVision = forcedOrder(orderVision, forced);
+      room = budget - keep;
+    }
+    let kText, kVisual;
+    if (!forced && scores.pathText) {
+      kText = scores.pathText[budget];
+      kVisual = scores.pathVision[budget];
+    } else {
+      const best = room > 0 ? splits(scores, room, orderText, orderVision).best : { kText: 0, kVisual: 0 };
+      kText = best.kText;
+      kVisual = best.kVisual;
+    }
+    result.kText = kText;
+    result.kVisual = kVisual;
+    for (let i = 0; i < kText; i++) result.why[orderText[i]] = TEXT;
+    for (let i = 0; i < kVisual; i++) result.why[orderVision[i]] += VISION;
+    if (scores.floor > 0 && room > 0) markFloor(scores, result, room, orderText, orderVision);
+    if (forced) for (let i = 0; i < n; i++) if (forced[i] > 0) result.why[i] = FORCED;
+    for (let i = 0; i < n; i++) if (result.why[i] !== DROPPED) { result.kept[i] = 1; result.size++; }
+    mix(scores, result, orderText, orderVision);
+    return result;
+  }
+
+  /* FLOOR marks tokens that the same budget would not keep with floor 0. */
+  function markFloor(scores, result, room, orderText, orderVision) {
+    const free = splits(Object.assign({}, scores, { floor: 0 }), room, orderText, orderVision).best;
+    const stays = new Uint8Array(scores.n);
+    for (let i = 0; i < free.kText; i++) stays[orderText[i]] = 1;
+    for (let i = 0; i < free.kVisual; i++) stays[orderVision[i]] = 1;
+    for (let i = 0; i < scores.n; i++) if (result.why[i] !== DROPPED && !stays[i]) result.why[i] = FLOOR;
+  }
+
+  /* Section 4, in the library's arithmetic: float64 ratios, then rounded to float32. */
+  function mix(scores, result, orderText, orderVision) {
+    const text = side(scores.t2i, orderText, result.kText);
+    const vision = side(scores.saliency, orderVision, result.kVisual);
+    for (let i = 0; i < scores.n; i++) {
+      const value = Math.fround(Math.min(Math.max(text(i), vision(i)), FLOAT32_MAX));
+      result.mixed[i] = result.kept[i] ? Math.max(value, 1) : Math.min(value, BELOW_ONE);
+    }
+  }
+
+  function side(values, order, k) {
+    if (k === 0) return () => 0;
+    const last = values[order[k - 1]];
+    if (last > 0) return (i) => values[i] / last;
+    const head = new Set(order.subarray(0, k));
+    return (i) => (head.has(i) ? 1 : 0);
+  }
+  const FLOAT32_MAX = 3.4028234663852886e38;
+  const BELOW_ONE = 1 - Math.pow(2, -24);
+
+  /* Methods other than adafv: the server sent, for every stop, four bits a token that say why it stays. */
+  function selectByTable(scores, stop, result) {
+    const table = scores.tables[stop];
+    for (let i = 0; i < scores.n; i++) {
+      const why = (table[i >> 1] >> (4 * (i & 1))) & 15;
+      result.why[i] = why;
+      if (why !== DROPPED) { result.kept[i] = 1; result.size++; }
+    }
+    result.kText = scores.stops[stop].k_text;
+    result.kVisual = scores.stops[stop].k_visual;
+    let last = Infinity;
+    if (scores.ranking) for (let i = 0; i < scores.n; i++) if (result.kept[i]) last = Math.min(last, scores.ranking[i]);
+    for (let i = 0; i < scores.n; i++) {
+      const value = scores.ranking && last > 0 ? scores.ranking[i] / last : result.kept[i];
+      result.mixed[i] = result.kept[i] ? Math.max(value, 1) : Math.min(value, BELOW_ONE);
+    }
+    return result;
+  }
+
+  function tally(result) {
+    const counts = {};
+    for (const name of WHY) counts[name] = 0;
+    for (let i = 0; i < result.why.length; i++) counts[WHY[result.why[i]]]++;
+    return counts;
+  }
+
+  window.adafv = window.adafv || {};
+  window.adafv.core = { WHY, bytes, unpack, select, splits, admissible, tally, FORCED };
+})();

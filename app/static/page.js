@@ -1,0 +1,113 @@
+/* The page's own controls. Text from anywhere reaches the page through textContent only. */
+(function () {
+  "use strict";
+  const adafv = (window.adafv = window.adafv || {});
+  const page = (adafv.page = {
+    scores: null, stop: 0, forced: null, result: null, pointed: [], word: -1, crop: "all", brush: "point",
+    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [], timings: [],
+  });
+
+  page.on = (listener) => page.listeners.push(listener);
+  page.tell = (what) => page.listeners.forEach((listener) => listener(what));
+
+  page.load = function (raw, keepForced) {
+    const ratio = page.scores ? page.scores.stops[page.stop].ratio : raw.keep_ratio;
+    page.scores = adafv.core.unpack(raw);
+    page.stop = nearest(page.scores.stops, raw.keep_ratio || ratio);
+    page.forced = keepForced && page.forced && page.forced.length === raw.n ? page.forced : null;
+    if (raw.force_keep.length + raw.force_drop.length) {
+      page.forced = new Int8Array(raw.n);
+      raw.force_keep.forEach((i) => { page.forced[i] = 1; });
+      raw.force_drop.forEach((i) => { page.forced[i] = -1; });
+    }
+    page.pointed = [];
+    page.word = -1;
+    page.crop = "all";
+    page.choose();
+  };
+
+  page.choose = function () {
+    page.result = adafv.core.select(page.scores, page.stop, page.forced);
+  };
+
+  function nearest(stops, ratio) {
+    let best = 0;
+    stops.forEach((stop, i) => { if (Math.abs(stop.ratio - ratio) < Math.abs(stops[best].ratio - ratio)) best = i; });
+    return best;
+  }
+  page.nearest = nearest;
+
+  page.moveTo = function (stop, event) {
+    if (!page.scores || stop === page.stop) return;
+    const from = event ? event.timeStamp : performance.now();
+    page.stop = Math.max(0, Math.min(page.scores.stops.length - 1, stop));
+    page.choose();
+    page.tell("budget");
+    requestAnimationFrame(function () {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => page.timings.push(performance.now() - from);
+      channel.port2.postMessage(0);
+    });
+  };
+
+  page.brushOn = function (token) {
+    if (!page.scores || token < 0) return;
+    if (!page.forced) page.forced = new Int8Array(page.scores.n);
+    const wanted = page.brush === "keep" ? 1 : page.brush === "drop" ? -1 : 0;
+    if (page.forced[token] === wanted) return;
+    page.forced[token] = wanted;
+    if (!page.forced.some((mark) => mark !== 0)) page.forced = null;
+    page.choose();
+    page.tell("forced");
+  };
+
+  page.choice = function () {
+    const stop = page.scores ? page.scores.stops[page.stop] : { ratio: 0.1, budget: 0 };
+    const marked = (sign) => (page.forced ? Array.from(page.forced.keys()).filter((i) => page.forced[i] === sign) : []);
+    return JSON.stringify({ keep_ratio: stop.ratio, force_keep: marked(1), force_drop: marked(-1) });
+  };
+
+  function node(tag, options, children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(options || {})) {
+      if (name === "text") made.textContent = value;
+      else if (name === "on") Object.entries(value).forEach(([event, run]) => made.addEventListener(event, run));
+      else if (value === true) made.setAttribute(name, "");
+      else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+    }
+    for (const child of children || []) made.append(child);
+    return made;
+  }
+  adafv.node = node;
+
+  adafv.format = {
+    percent: (ratio) => (100 * ratio >= 10 || ratio === 0 ? Math.round(100 * ratio) : Math.round(1000 * ratio) / 10) + " %",
+    value: (x) => (x === 0 ? "0" : x >= 100 ? x.toFixed(0) : x >= 1 ? x.toFixed(2) : x >= 0.001 ? x.toPrecision(3) : x.toExponential(1)),
+    seconds: (s) => (s < 0.0995 ? (1000 * s).toPrecision(s < 0.00995 ? 2 : 3) + " ms" : s < 1 ? Math.round(1000 * s) + " ms" : s.toFixed(2) + " s"),
+    flops: (x) => scaled(x, [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]]) + "FLOPs",
+    bytes: (x) => scaled(x, [[2 ** 30, "Gi"], [2 ** 20, "Mi"], [2 ** 10, "Ki"], [1, ""]]) + "B",
+  };
+  function scaled(x, units) {
+    const [size, name] = units.find((unit) => x >= unit[0]) || [1, ""];
+    return (x / size).toPrecision(3).replace(/\.?0+$/, (zeros) => (zeros.startsWith(".") ? "" : zeros)) + " " + name;
+  }
+
+  const parts = {};
+  adafv.part = (name, build) => { parts[name] = build; };
+
+  /* Called once for each of the page's own components, from its js_on_load. */
+  adafv.mount = function (name, element, trigger, props, watch) {
+    const show = parts[name](element, trigger, props);
+    let last = null;
+    const update = function () {
+      const text = props.value;
+      if (!text || text === last) return;
+      last = text;
+      let value;
+      try { value = JSON.parse(text); } catch (error) { return; }
+      show(value);
+    };
+    watch("value", update);
+    update();
+  };
+})();

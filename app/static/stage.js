@@ -1,0 +1,250 @@
+/* Draws the four linked overlays: one canvas each, one shared pointer. */
+(function () {
+  "use strict";
+  const HATCH_STEP = 7;
+
+  /* The part of the plane that is shown: the image and whatever the crops cover beyond it. */
+  function viewOf(scores, cropName) {
+    const shown = scores.crops.filter((crop) => cropName === "all" || crop.name === cropName);
+    let box = cropName === "all" ? [0, 0, scores.size[0], scores.size[1]] : shown[0].box.slice();
+    for (const crop of shown) {
+      box = [Math.min(box[0], crop.box[0]), Math.min(box[1], crop.box[1]),
+        Math.max(box[2], crop.box[2]), Math.max(box[3], crop.box[3])];
+    }
+    const finest = shown.reduce((a, b) => (a.rows * a.cols >= b.rows * b.cols ? a : b));
+    return { box: box, crops: shown, finest: finest, width: box[2] - box[0], height: box[3] - box[1] };
+  }
+
+  function cellBox(crop, row, col) {
+    const w = (crop.box[2] - crop.box[0]) / crop.cols, h = (crop.box[3] - crop.box[1]) / crop.rows;
+    return [crop.box[0] + col * w, crop.box[1] + row * h, w, h];
+  }
+
+  function tokenAt(crop, x, y) {
+    const col = Math.floor(((x - crop.box[0]) / (crop.box[2] - crop.box[0])) * crop.cols);
+    const row = Math.floor(((y - crop.box[1]) / (crop.box[3] - crop.box[1])) * crop.rows);
+    if (col < 0 || row < 0 || col >= crop.cols || row >= crop.rows) return -1;
+    return crop.offset + row * crop.cols + col;
+  }
+
+  /* For each cell of the finest shown crop, the tokens that cover its middle: itself, then those of coarser crops. */
+  function layersOf(view) {
+    const crop = view.finest;
+    const layers = [new Int32Array(crop.rows * crop.cols).map((_, i) => crop.offset + i)];
+    for (const other of view.crops) {
+      if (other === crop) continue;
+      layers.push(new Int32Array(crop.rows * crop.cols).map(function (_, i) {
+        const cell = cellBox(crop, Math.floor(i / crop.cols), i % crop.cols);
+        return tokenAt(other, cell[0] + cell[2] / 2, cell[1] + cell[3] / 2);
+      }));
+    }
+    return layers;
+  }
+
+  function Painter(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.cells = document.createElement("canvas");
+    this.still = document.createElement("canvas");
+  }
+
+  Painter.prototype.resize = function (view) {
+    const width = this.canvas.clientWidth || 1;
+    const density = Math.min(window.devicePixelRatio || 1, 2);
+    const pixels = [Math.round(width * density), Math.round(((width * view.height) / view.width) * density)];
+    if (this.canvas.width !== pixels[0] || this.canvas.height !== pixels[1]) {
+      this.canvas.width = this.still.width = pixels[0];
+      this.canvas.height = this.still.height = pixels[1];
+      this.canvas.style.aspectRatio = view.width + " / " + view.height;
+    }
+    this.density = density;
+    this.scale = pixels[0] / view.width;
+    this.view = view;
+  };
+
+  Painter.prototype.place = function (box) {
+    const origin = this.view.box;
+    return [(box[0] - origin[0]) * this.scale, (box[1] - origin[1]) * this.scale, box[2] * this.scale, box[3] * this.scale];
+  };
+
+  Painter.prototype.picture = function (scene) {
+    const context = this.still.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.still.width, this.still.height);
+    context.fillStyle = scene.colours.ground;
+    context.fillRect(0, 0, this.still.width, this.still.height);
+    if (scene.showPicture && scene.picture) {
+      context.imageSmoothingQuality = "high";
+      context.drawImage(scene.picture, ...this.place([0, 0, scene.scores.size[0], scene.scores.size[1]]));
+    }
+    return context;
+  };
+
+  /* heat: value in 0..1 by token. */
+  Painter.prototype.heat = function (scene, heat) {
+    const context = this.picture(scene), crop = this.view.finest, table = scene.table;
+    this.cells.width = crop.cols;
+    this.cells.height = crop.rows;
+    const inner = this.cells.getContext("2d");
+    const data = inner.createImageData(crop.cols, crop.rows);
+    const alpha = Math.round(255 * (scene.showPicture ? scene.opacity : 1));
+    for (let i = 0; i < crop.rows * crop.cols; i++) {
+      let value = 0;
+      for (const layer of scene.layers) if (layer[i] >= 0) value = Math.max(value, heat[layer[i]]);
+      const at = 3 * Math.round(255 * Math.min(1, Math.max(0, value)));
+      data.data[4 * i] = table[at];
+      data.data[4 * i + 1] = table[at + 1];
+      data.data[4 * i + 2] = table[at + 2];
+      data.data[4 * i + 3] = alpha;
+    }
+    inner.putImageData(data, 0, 0);
+    context.imageSmoothingEnabled = false;
+    const box = crop.box;
+    context.drawImage(this.cells, ...this.place([box[0], box[1], box[2] - box[0], box[3] - box[1]]));
+    this.hatch(scene, context);
+  };
+
+  /* Dropped patches are dimmed; kept ones stay clear, outlined, and carry a corner for each side that chose them. */
+  Painter.prototype.mask = function (scene, result) {
+    const context = this.picture(scene), crop = this.view.finest, core = window.adafv.core;
+    const kept = new Uint8Array(crop.rows * crop.cols);
+    for (let i = 0; i < kept.length; i++) {
+      for (const layer of scene.layers) if (layer[i] >= 0 && result.kept[layer[i]]) kept[i] = 1;
+    }
+    context.fillStyle = scene.colours.dim;
+    for (let i = 0; i < kept.length; i++) {
+      if (!kept[i]) context.fillRect(...this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols)));
+    }
+    if (!scene.showPicture) {
+      context.fillStyle = scene.colours.keptFill;
+      for (let i = 0; i < kept.length; i++) {
+        if (kept[i]) context.fillRect(...this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols)));
+      }
+    }
+    this.contour(context, crop, kept, scene.colours.halo, 3.5);
+    this.contour(context, crop, kept, scene.colours.line, 1.5);
+    for (const part of this.view.crops) {
+      for (let i = 0; i < part.rows * part.cols; i++) {
+        const why = result.why[part.offset + i];
+        if (why) this.corners(context, this.place(cellBox(part, Math.floor(i / part.cols), i % part.cols)), core.WHY[why], scene);
+      }
+    }
+    this.hatch(scene, context);
+  };
+
+  Painter.prototype.snapped = function (cell) {
+    const at = this.place(cell);
+    const left = Math.round(at[0]), top = Math.round(at[1]);
+    return [left, top, Math.round(at[0] + at[2]) - left, Math.round(at[1] + at[3]) - top];
+  };
+
+  Painter.prototype.contour = function (context, crop, kept, colour, width) {
+    context.strokeStyle = colour;
+    context.lineWidth = width * this.density;
+    context.lineCap = "square";
+    context.beginPath();
+    for (let row = 0; row < crop.rows; row++) {
+      for (let col = 0; col < crop.cols; col++) {
+        if (!kept[row * crop.cols + col]) continue;
+        const at = this.snapped(cellBox(crop, row, col));
+        const right = at[0] + at[2], bottom = at[1] + at[3];
+        if (row === 0 || !kept[(row - 1) * crop.cols + col]) { context.moveTo(at[0], at[1]); context.lineTo(right, at[1]); }
+        if (row === crop.rows - 1 || !kept[(row + 1) * crop.cols + col]) { context.moveTo(at[0], bottom); context.lineTo(right, bottom); }
+        if (col === 0 || !kept[row * crop.cols + col - 1]) { context.moveTo(at[0], at[1]); context.lineTo(at[0], bottom); }
+        if (col === crop.cols - 1 || !kept[row * crop.cols + col + 1]) { context.moveTo(right, at[1]); context.lineTo(right, bottom); }
+      }
+    }
+    context.stroke();
+  };
+
+  Painter.prototype.corners = function (context, at, why, scene) {
+    const size = Math.max(3, Math.min(at[2], at[3]) * 0.42);
+    const inset = Math.min(2.5 * this.density, at[2] * 0.12);
+    const left = at[0] + inset, top = at[1] + inset, right = at[0] + at[2] - inset, bottom = at[1] + at[3] - inset;
+    context.lineWidth = 0.75 * this.density;
+    context.strokeStyle = scene.colours.halo;
+    const fill = (colour, points) => {
+      context.fillStyle = colour;
+      context.beginPath();
+      points.forEach((p, i) => (i ? context.lineTo(p[0], p[1]) : context.moveTo(p[0], p[1])));
+      context.closePath();
+      context.fill();
+      context.stroke();
+    };
+    if (why === "text" || why === "both") fill(scene.colours.text, [[left, top], [left + size, top], [left, top + size]]);
+    if (why === "vision" || why === "both") fill(scene.colours.vision, [[right, bottom], [right - size, bottom], [right, bottom - size]]);
+    const x = (left + right) / 2, y = (top + bottom) / 2, half = size * 0.55;
+    if (why === "forced") fill(scene.colours.forced, [[x, y - half], [x + half, y], [x, y + half], [x - half, y]]);
+    if (why === "floor") fill(scene.colours.floor, [[x - half, y - half * 0.35], [x + half, y - half * 0.35], [x + half, y + half * 0.35], [x - half, y + half * 0.35]]);
+    if (why === "method") fill(scene.colours.method, [[x - half * 0.5, y - half * 0.5], [x + half * 0.5, y - half * 0.5], [x + half * 0.5, y + half * 0.5], [x - half * 0.5, y + half * 0.5]]);
+  };
+
+  /* Whatever no crop covers, or what lies beyond the image, was never seen by the model (or was padding). */
+  Painter.prototype.hatch = function (scene, context) {
+    const image = [0, 0, scene.scores.size[0], scene.scores.size[1]];
+    const seen = this.view.crops.map((crop) => [
+      Math.max(crop.box[0], image[0]), Math.max(crop.box[1], image[1]),
+      Math.min(crop.box[2], image[2]), Math.min(crop.box[3], image[3])]);
+    const box = this.view.box;
+    const covered = seen.some((s) => s[0] <= box[0] + 0.5 && s[1] <= box[1] + 0.5 && s[2] >= box[2] - 0.5 && s[3] >= box[3] - 0.5);
+    if (covered) return;
+    context.save();
+    context.beginPath();
+    context.rect(0, 0, this.still.width, this.still.height);
+    for (const s of seen) context.rect(...this.place([s[0], s[1], s[2] - s[0], s[3] - s[1]]));
+    context.clip("evenodd");
+    context.fillStyle = scene.colours.ground;
+    context.fillRect(0, 0, this.still.width, this.still.height);
+    context.strokeStyle = scene.colours.hatch;
+    context.lineWidth = this.density;
+    context.beginPath();
+    for (let x = -this.still.height; x < this.still.width; x += HATCH_STEP * this.density) {
+      context.moveTo(x, this.still.height);
+      context.lineTo(x + this.still.height, 0);
+    }
+    context.stroke();
+    context.restore();
+  };
+
+  /* Puts the finished layer on screen, with the pointed patch and forced patches marked on top. */
+  Painter.prototype.show = function (scene, pointed) {
+    const context = this.context;
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.drawImage(this.still, 0, 0);
+    if (scene.forced) this.marks(context, scene);
+    for (const token of pointed) {
+      for (const crop of this.view.crops) {
+        const i = token - crop.offset;
+        if (i < 0 || i >= crop.rows * crop.cols) continue;
+        const at = this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
+        context.lineWidth = 4 * this.density;
+        context.strokeStyle = scene.colours.halo;
+        context.strokeRect(...at);
+        context.lineWidth = 2 * this.density;
+        context.strokeStyle = scene.colours.pointer;
+        context.strokeRect(...at);
+      }
+    }
+  };
+
+  Painter.prototype.marks = function (context, scene) {
+    context.lineWidth = 2 * this.density;
+    for (const crop of this.view.crops) {
+      for (let i = 0; i < crop.rows * crop.cols; i++) {
+        const mark = scene.forced[crop.offset + i];
+        if (!mark) continue;
+        const at = this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
+        const pad = Math.min(at[2], at[3]) * 0.28;
+        context.strokeStyle = mark > 0 ? scene.colours.forced : scene.colours.refused;
+        context.beginPath();
+        context.moveTo(at[0] + pad, at[1] + pad);
+        context.lineTo(at[0] + at[2] - pad, at[1] + at[3] - pad);
+        if (mark < 0) { context.moveTo(at[0] + at[2] - pad, at[1] + pad); context.lineTo(at[0] + pad, at[1] + at[3] - pad); }
+        context.stroke();
+      }
+    }
+  };
+
+  window.adafv = window.adafv || {};
+  window.adafv.draw = { viewOf, layersOf, tokenAt, cellBox, Painter };
+})();
