@@ -77,6 +77,8 @@ class VisualTokens:
     stock_features: (M, D) exactly what stock transformers would put in place of the image tokens
     (newlines included); it is what an un-pruned run uses.
     image_key: content hash of the picture, for caches.
+    encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
+    where every crop of the grid is one encoder crop.
     """
 
     features: Tensor
@@ -89,6 +91,7 @@ class VisualTokens:
     newline_after: Tensor | None = None
     newline: Tensor | None = None
     image_key: str = ""
+    encoder_crop: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -104,6 +107,7 @@ class TokenScores:
     word_t2i: (T, N) float32, A[j, i], one softmax row per text token. counted: (T,) bool, whether the word
     enters the maximum that makes t2i (template words do not, by default).
     text_tokens: (T, D) their input embeddings. visual: the tokens that were scored.
+    temperature: γ of the softmax behind t2i and word_t2i.
     """
 
     t2i: Tensor
@@ -114,6 +118,7 @@ class TokenScores:
     text_tokens: Tensor
     visual: VisualTokens
     prompt: str
+    temperature: float = 100.0
 
     @property
     def size(self) -> int:
@@ -129,6 +134,7 @@ class Selection:
     why: (N,) int8, values of `Why`. k_text, k_visual: how far down each ranking the heads reach (0 where the
     method has no such side). budget: the nominal K; `size` is the distinct count that is really kept.
     features: (K', D) replacements for the kept tokens where the method merges (VisionZip), else None.
+    report: further counts the method states (adav_authors: `picked`, the length of its list with doubles).
     """
 
     indices: Tensor
@@ -141,6 +147,7 @@ class Selection:
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
     features: Tensor | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

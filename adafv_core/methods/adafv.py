@@ -1,0 +1,59 @@
+"""AdaFV: the budget splits itself between text and vision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from adafv_core.checks import check_floor, check_temperature
+from adafv_core.methods.base import Choice, Method
+from adafv_core.mixing import Mix, mix
+from adafv_core.scoring import TEXT_TOKENS, check_choice, rescored_t2i
+from adafv_core.types import TokenScores, Why
+
+POSITIONS = ("contiguous", "original")
+
+
+@dataclass(frozen=True, eq=False)
+class AdaFV(Method):
+    """Self-adaptive cross-modality attention mixture (arXiv 2501.09532; "AdaV", Findings of ACL 2025).
+
+    Of all splits of the budget into the first k_text of the T2I ranking and the first k_visual of the
+    saliency ranking with exactly K distinct tokens, the one with the largest geometric mean of what each side gathers.
+
+    temperature: γ of section 1. text_tokens: "question" or "all", which words count. floor: 0..0.5, the share
+    of K each side is guaranteed (0: the paper's objective; 0.25: near the authors' code). positions:
+    "contiguous" or "original" position ids of kept tokens, followed by the engine. force_keep, force_drop:
+    (N,) bool masks; forced tokens count in the budget.
+    """
+
+    name: ClassVar[str] = "adafv"
+    temperature: float = 100.0
+    floor: float = 0.0
+    text_tokens: str = "question"
+    positions: str = "contiguous"
+    force_keep: Tensor | None = None
+    force_drop: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        check_floor(self.floor)
+        check_choice("text_tokens", self.text_tokens, TEXT_TOKENS)
+        check_choice("positions", self.positions, POSITIONS)
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        t2i = rescored_t2i(scores, self.temperature, self.text_tokens)
+        masks = (self.force_keep, self.force_drop)
+        best = mix(t2i, scores.saliency, budget, self.floor, *masks)
+        free = best if self.floor == 0 else mix(t2i, scores.saliency, budget, 0.0, *masks)
+        return Choice(best.kept, best.mixed, _why(best, free), int(best.k_text), int(best.k_visual))
+
+
+def _why(best: Mix, free: Mix) -> Tensor:
+    """(N,) int8. FLOOR marks tokens that the same budget would not keep with floor 0."""
+    why = best.in_text * int(Why.TEXT) + best.in_visual * int(Why.VISION)
+    why = why.masked_fill(best.kept & ~best.in_text & ~best.in_visual, int(Why.FORCED))
+    return why.masked_fill(best.kept & ~free.kept, int(Why.FLOOR)).to(torch.int8)

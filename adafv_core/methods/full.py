@@ -1,0 +1,22 @@
+"""No pruning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adafv_core.methods.base import Choice, Method
+from adafv_core.types import TokenScores
+
+
+@dataclass(frozen=True, eq=False)
+class Full(Method):
+    """Every visual token stays, whatever the budget: what the model is without pruning. Nominal budget: N."""
+
+    name: ClassVar[str] = "full"
+    exact: ClassVar[bool] = False
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        return Choice(torch.ones_like(scores.t2i, dtype=torch.bool), budget=scores.size)

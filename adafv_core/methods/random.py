@@ -1,0 +1,28 @@
+"""Seeded random tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adafv_core.methods.base import Choice, Method, best_of
+from adafv_core.types import TokenScores
+
+
+@dataclass(frozen=True, eq=False)
+class Random(Method):
+    """K tokens uniformly without replacement: the baseline any score must beat.
+
+    Each token draws a number in [0, 1) from a generator seeded with `seed`; the K largest stay. So the same
+    seed and N give the same tokens on every device, and a larger budget only adds tokens.
+    """
+
+    name: ClassVar[str] = "random"
+    seed: int = 0
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        draws = torch.rand(scores.size, generator=torch.Generator().manual_seed(self.seed))
+        kept, mixed = best_of(draws.to(scores.t2i.device), budget)
+        return Choice(kept, mixed)

@@ -1,0 +1,28 @@
+"""Text-to-image attention alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adafv_core.checks import check_temperature
+from adafv_core.methods.base import Choice, Method, best_of, kept_because
+from adafv_core.scoring import TEXT_TOKENS, check_choice, rescored_t2i
+from adafv_core.types import TokenScores, Why
+
+
+@dataclass(frozen=True, eq=False)
+class T2I(Method):
+    """Top-K of the T2I attention a (section 1): what adafv is without saliency (ablation)."""
+
+    name: ClassVar[str] = "t2i"
+    temperature: float = 100.0
+    text_tokens: str = "question"
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        check_choice("text_tokens", self.text_tokens, TEXT_TOKENS)
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        kept, mixed = best_of(rescored_t2i(scores, self.temperature, self.text_tokens), budget)
+        return Choice(kept, mixed, kept_because(kept, Why.TEXT), k_text=budget)

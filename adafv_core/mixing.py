@@ -1,0 +1,232 @@
+"""Self-adaptive cross-modality attention mixture (SACMAM, section 3): one budget, two rankings.
+
+The arithmetic is fixed, so that another program (the page's script) can repeat it bit for bit. Scores are
+read as float64 (float32 fits exactly). Each ranking is sorted descending, ties by lower index. T[k] and V[k]
+are the first k scores of the text and the visual ranking, added one after the other in rank order, in float64.
+For a budget K the pairs (k_text, k_visual) are compared by the float64 product T[k_text] · V[k_visual],
+without the square root, from k_text = 0 upwards; a later pair wins only if its product is greater. For each
+k_text, k_visual is the largest with exactly K distinct tokens. `floor` asks for k_text, k_visual ≥
+⌊floor · K⌋, that product taken in float64; such a pair always exists, since at k_text = ⌊floor · K⌋ ≤ K / 2
+the visual head is at least K − k_text long.
+
+Tokens in `force_keep` are paid for first and leave both rankings, as do those in `force_drop`; what stands
+here for N tokens and K then holds for the free tokens and the budget that is left.
+
+All of it runs on the CPU, where float64 sums have one order on every machine; results go back to the device
+of the scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adafv_core.checks import check_budget, check_floor, check_mask, check_pair
+from adafv_core.errors import BudgetError, InputError
+from adafv_core.ranking import Ranking, largest_k_visual, rank
+
+BELOW_ONE = 1.0 - 2.0**-24
+"""The float32 just below 1: the highest mixed score of a dropped token."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """One budget, split. For batched scores every field gains a leading axis B.
+
+    k_text, k_visual: lengths of the heads (int, or (B,) int64), counted among tokens that are not forced.
+    kept: (N,) bool. mixed: (N,) float32, m_i of section 4, ≥ 1 exactly where kept, finite.
+    in_text, in_visual: (N,) bool, the two heads; forced tokens are in neither.
+    """
+
+    k_text: int | Tensor
+    k_visual: int | Tensor
+    kept: Tensor
+    mixed: Tensor
+    in_text: Tensor
+    in_visual: Tensor
+
+
+@dataclass(frozen=True)
+class BudgetPath:
+    """The best split for every budget. k_text, k_visual: (N + 1,) or (B, N + 1) int64, index K = 0..N.
+
+    −1 at budgets that cannot be met: fewer than the tokens in `force_keep`, or more than `force_drop` leaves.
+    """
+
+    k_text: Tensor
+    k_visual: Tensor
+
+
+@dataclass(frozen=True)
+class SplitCurve:
+    """Every admissible split of one budget, by k_text ascending.
+
+    k_text, k_visual: (M,) int64. geometric_mean: (M,) float64, sqrt(T[k_text] · V[k_visual]). best: the index
+    of the pair that `mix` takes.
+    """
+
+    k_text: Tensor
+    k_visual: Tensor
+    geometric_mean: Tensor
+    best: int
+
+
+@dataclass(frozen=True)
+class _Split:
+    text: Ranking
+    visual: Ranking
+    forced: Tensor
+    n_free: Tensor
+
+    @property
+    def n_forced(self) -> Tensor:
+        return self.forced.sum(dim=1)
+
+
+def mix(
+    t2i: Tensor,
+    saliency: Tensor,
+    budget: int,
+    floor: float = 0.0,
+    force_keep: Tensor | None = None,
+    force_drop: Tensor | None = None,
+) -> Mix:
+    """Split one budget by the largest geometric mean (section 3) and score every token (section 4).
+
+    t2i, saliency: (N,) or (B, N), ≥ 0, any floating dtype. budget: K, 1..N. floor: 0..0.5.
+    force_keep, force_drop: bool masks of the same shape; forced tokens count in the budget.
+    Ties: the smaller k_text. O(N log N). Raises ScoreError, BudgetError, InputError.
+    """
+    split = _prepare(t2i, saliency, force_keep, force_drop)
+    left = _budget_left(split, check_budget(budget, t2i.shape[-1]))
+    k_visual_of, product = _products(split, left, check_floor(floor))
+    k_text = product.argmax(dim=1, keepdim=True)
+    k_visual = k_visual_of.gather(1, k_text)
+    in_text, in_visual = split.text.rank < k_text, split.visual.rank < k_visual
+    kept = in_text | in_visual | split.forced
+    ratio = torch.maximum(_ratio(split.text, k_text), _ratio(split.visual, k_visual))
+    mixed = ratio.clamp(max=torch.finfo(torch.float32).max).float()
+    mixed = torch.where(kept, mixed.clamp(min=1.0), mixed.clamp(max=BELOW_ONE))
+    if t2i.dim() == 1:
+        masks = (x[0].to(t2i.device) for x in (kept, mixed, in_text, in_visual))
+        return Mix(int(k_text), int(k_visual), *masks)
+    both = (x.to(t2i.device) for x in (k_text[:, 0], k_visual[:, 0], kept, mixed, in_text, in_visual))
+    return Mix(*both)
+
+
+def split_curve(
+    t2i: Tensor,
+    saliency: Tensor,
+    budget: int,
+    floor: float = 0.0,
+    force_keep: Tensor | None = None,
+    force_drop: Tensor | None = None,
+) -> SplitCurve:
+    """The geometric mean of every admissible split of one budget; arguments as `mix`, unbatched (N,) only."""
+    split = _prepare(t2i, saliency, force_keep, force_drop)
+    if t2i.dim() != 1:
+        raise InputError(f"split_curve takes the scores of one image, shape (N,); got {tuple(t2i.shape)}.")
+    left = _budget_left(split, check_budget(budget, t2i.shape[0]))
+    k_visual_of, product = _products(split, left, check_floor(floor))
+    k_text = (product[0] >= 0).nonzero()[:, 0]
+    admissible = product[0, k_text]
+    return SplitCurve(k_text, k_visual_of[0, k_text], admissible.sqrt(), int(admissible.argmax()))
+
+
+def budget_path(
+    t2i: Tensor,
+    saliency: Tensor,
+    floor: float = 0.0,
+    force_keep: Tensor | None = None,
+    force_drop: Tensor | None = None,
+) -> BudgetPath:
+    """The pair that `mix` takes, for every budget K = 0..N at once (what a slider needs).
+
+    Arguments as `mix`. With the two rankings, two numbers for each K reproduce every mask. O(N²) time in
+    blocks of bounded memory.
+    """
+    split = _prepare(t2i, saliency, force_keep, force_drop)
+    floor, size = check_floor(floor), t2i.shape[-1]
+    paths = torch.full((2, split.forced.shape[0], size + 1), -1, dtype=torch.int64)
+    for row, (n_free, n_forced) in enumerate(zip(split.n_free, split.n_forced, strict=True)):
+        free, first = int(n_free), int(n_forced)
+        paths[:, row, first : first + free + 1] = _path_of_row(split, row, free, floor)
+    if t2i.dim() == 1:
+        paths = paths[:, 0]
+    return BudgetPath(paths[0].to(t2i.device), paths[1].to(t2i.device))
+
+
+def _prepare(t2i: Tensor, saliency: Tensor, force_keep: Tensor | None, force_drop: Tensor | None) -> _Split:
+    t2i, saliency = check_pair(t2i, saliency)
+    nothing = torch.zeros(t2i.shape, dtype=torch.bool)
+    keep = nothing if force_keep is None else check_mask("force_keep", force_keep, t2i.shape)
+    drop = nothing if force_drop is None else check_mask("force_drop", force_drop, t2i.shape)
+    if bool((keep & drop).any()):
+        raise InputError(f"{int((keep & drop).sum())} visual tokens are in both force_keep and force_drop.")
+    width = t2i.shape[-1]
+    keep, excluded = keep.view(-1, width), (keep | drop).view(-1, width)
+    text, visual = (rank(scores.reshape(-1, width), excluded) for scores in (t2i, saliency))
+    return _Split(text, visual, keep, (~excluded).sum(dim=1))
+
+
+def _budget_left(split: _Split, budget: int) -> Tensor:
+    """(B,) int64, the budget after forced tokens; BudgetError where the masks do not allow it."""
+    n_forced = split.n_forced
+    if bool((n_forced > budget).any()):
+        raise BudgetError(
+            f"force_keep names {int(n_forced.max())} visual tokens, more than the budget of {budget}; "
+            "raise the budget or force fewer."
+        )
+    left: Tensor = budget - n_forced
+    if bool((left > split.n_free).any()):
+        most = int((n_forced + split.n_free).min())
+        raise BudgetError(f"force_drop leaves {most} visual tokens, fewer than the budget of {budget}.")
+    return left
+
+
+def _products(split: _Split, budget: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """By k_text = 0..N, both (B, N + 1): k_visual, and T · V or −1 where the pair is not admissible."""
+    k_visual = largest_k_visual(split.text, split.visual, budget)
+    k_text = torch.arange(k_visual.shape[1])
+    least = (floor * budget.double()).floor().unsqueeze(1)
+    admissible = (k_text <= budget.unsqueeze(1)) & (k_text >= least) & (k_visual >= least)
+    product = split.text.sums * split.visual.sums.gather(1, k_visual)
+    return k_visual, product.masked_fill(~admissible, -1.0)
+
+
+def _ratio(ranking: Ranking, k: Tensor) -> Tensor:
+    """(B, N) float64, each score over the k-th; 1 and 0 by rank where that is 0; 0 everywhere for k = 0."""
+    last = ranking.scores.gather(1, ranking.order.gather(1, (k - 1).clamp(min=0)))
+    by_rank = (ranking.rank < k).double()
+    return torch.where(last > 0, ranking.scores / last, by_rank).masked_fill(k == 0, 0.0)
+
+
+def _path_of_row(split: _Split, row: int, size: int, floor: float, block: int = 64) -> Tensor:
+    """(2, size + 1) int64: best k_text and k_visual of one image for every budget of its `size` free tokens.
+
+    In the row of one k_text, visual ranks whose token has text rank ≥ k_text are, in order, the k_visual of
+    the budgets k_text, k_text + 1, … size − 1; the budget `size` takes them all.
+    """
+    text_rank = split.text.rank[row][split.visual.order[row, :size]]
+    text_sums, visual_sums = split.text.sums[row], split.visual.sums[row]
+    best = torch.full((size + 1,), -1.0, dtype=torch.float64)
+    path = torch.zeros((2, size + 1), dtype=torch.int64)
+    for low in range(0, size + 1, block):
+        k_text = torch.arange(low, min(low + block, size + 1)).unsqueeze(1)
+        budgets = torch.arange(low, size + 1)
+        reached = budgets >= k_text
+        k_visual = torch.full(reached.shape, size, dtype=torch.int64)
+        outside = (text_rank >= k_text).nonzero()[:, 1]
+        k_visual[:, :-1] = k_visual[:, :-1].masked_scatter(reached[:, :-1], outside)
+        least = (floor * budgets.double()).floor()
+        product = text_sums[k_text] * visual_sums[k_visual]
+        product.masked_fill_(~reached | (k_text < least) | (k_visual < least), -1.0)
+        top = product.argmax(dim=0, keepdim=True)
+        value = product.gather(0, top)[0]
+        better = value > best[low:]
+        best[low:] = torch.where(better, value, best[low:])
+        path[0, low:] = torch.where(better, top[0] + low, path[0, low:])
+        path[1, low:] = torch.where(better, k_visual.gather(0, top)[0], path[1, low:])
+    return path

@@ -1,0 +1,137 @@
+"""Text-to-image attention and visual saliency from plain tensors (sections 1 and 2), in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adafv_core.checks import check_temperature
+from adafv_core.errors import ScoreError, UnknownNameError
+from adafv_core.types import TokenScores
+
+TEXT_TOKENS = ("question", "all")
+
+
+def word_attention(text_tokens: Tensor, visual_tokens: Tensor, temperature: float = 100.0) -> Tensor:
+    """A[j, i] of section 1: for each text token a softmax of γ · cosine over all visual tokens.
+
+    text_tokens: (T, D) or (B, T, D), input embeddings of the LLM. visual_tokens: (N, D) or (B, N, D),
+    projected. Any floating dtype; computed in float32. Returns (T, N) or (B, T, N) float32, rows summing to 1;
+    all-zero vectors have cosine 0. Raises ScoreError on wrong shapes or values that are NaN or infinite,
+    InputError on a temperature that is not above 0.
+    """
+    temperature = check_temperature(temperature)
+    _check_tokens(text_tokens, visual_tokens)
+    with torch.autocast(visual_tokens.device.type, enabled=False):
+        words = functional.normalize(text_tokens.detach().float(), dim=-1)
+        image = functional.normalize(visual_tokens.detach().float(), dim=-1)
+        return (temperature * (words @ image.transpose(-1, -2))).softmax(dim=-1)
+
+
+def t2i_attention(
+    text_tokens: Tensor,
+    visual_tokens: Tensor,
+    temperature: float = 100.0,
+    text_mask: Tensor | None = None,
+) -> Tensor:
+    """a_i of section 1: the largest attention that any counted text token pays to visual token i.
+
+    text_tokens: (T, D) or (B, T, D). visual_tokens: (N, D) or (B, N, D). text_mask: (T,) or (B, T) bool, the
+    text tokens that count (all, if None). Returns (N,) or (B, N) float32. Raises as `word_attention`, and
+    ScoreError where the mask has another shape or counts no token.
+    """
+    return most_attended(word_attention(text_tokens, visual_tokens, temperature), text_mask)
+
+
+def most_attended(word_t2i: Tensor, text_mask: Tensor | None = None) -> Tensor:
+    """The maximum over counted words of (T, N) or (B, T, N) attention: (N,) or (B, N)."""
+    if text_mask is None:
+        return word_t2i.amax(dim=-2)
+    if text_mask.dtype != torch.bool or text_mask.shape != word_t2i.shape[:-1]:
+        raise ScoreError(
+            f"The text mask must be bool of shape {tuple(word_t2i.shape[:-1])}; "
+            f"got {text_mask.dtype} {tuple(text_mask.shape)}."
+        )
+    if not bool(text_mask.any(dim=-1).all()):
+        raise ScoreError("No text token counts: the mask needs at least one True for each prompt.")
+    return word_t2i.masked_fill(~text_mask.to(word_t2i.device).unsqueeze(-1), 0.0).amax(dim=-2)
+
+
+def rescored_t2i(scores: TokenScores, temperature: float = 100.0, text_tokens: str = "question") -> Tensor:
+    """(N,) float32 T2I attention of scored tokens under another temperature or choice of text tokens.
+
+    text_tokens: "question" (the words counted when they were scored) or "all" (every text token after the
+    image). What is already there is reused; only another temperature needs the embeddings again.
+    """
+    check_choice("text_tokens", text_tokens, TEXT_TOKENS)
+    if temperature == scores.temperature:
+        return scores.t2i if text_tokens == "question" else most_attended(scores.word_t2i)
+    counted = scores.counted if text_tokens == "question" else None
+    return t2i_attention(scores.text_tokens, scores.visual.features, temperature, counted)
+
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """UnknownNameError unless the value is one of the choices."""
+    if value not in choices:
+        raise UnknownNameError(f"{option} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def cls_saliency(query: Tensor, key: Tensor, scale: float | None = None, cls_index: int = 0) -> Tensor:
+    """c of section 2: attention from [CLS] to each patch, mean over heads, without the other rows.
+
+    query: (B, H, d), the [CLS] query of each crop. key: (B, H, L, d), the keys of all positions, [CLS]
+    included. scale: multiplies the dot products, d^−½ if None. The softmax runs over all L positions; the
+    [CLS] column is then left out. Returns (B, L − 1) float32. Raises ScoreError on wrong shapes.
+    """
+    if key.dim() != 4 or query.shape != (*key.shape[:2], key.shape[3]):
+        raise ScoreError(
+            "The [CLS] query must have shape (B, H, d) and the keys (B, H, L, d); "
+            f"got {tuple(query.shape)} and {tuple(key.shape)}."
+        )
+    row = _attention(query.unsqueeze(2), key, scale).squeeze(2).mean(dim=1)
+    return torch.cat((row[:, :cls_index], row[:, cls_index + 1 :]), dim=1)
+
+
+def received_saliency(query: Tensor, key: Tensor, scale: float | None = None, block: int = 256) -> Tensor:
+    """c for encoders without [CLS] (SigLIP): the attention each patch receives, mean over queries and heads.
+
+    query, key: (B, H, L, d). Computed for `block` queries at a time, so memory is O(B · H · block · L).
+    Returns (B, L) float32 that sums to 1. Raises ScoreError on wrong shapes.
+    """
+    if key.dim() != 4 or query.shape != key.shape:
+        raise ScoreError(
+            "Queries and keys must both have shape (B, H, L, d); "
+            f"got {tuple(query.shape)} and {tuple(key.shape)}."
+        )
+    received = torch.zeros((key.shape[0], key.shape[2]), dtype=torch.float32, device=key.device)
+    for start in range(0, key.shape[2], block):
+        received += _attention(query[:, :, start : start + block], key, scale).sum(dim=2).mean(dim=1)
+    return received / key.shape[2]
+
+
+def _attention(query: Tensor, key: Tensor, scale: float | None) -> Tensor:
+    with torch.autocast(key.device.type, enabled=False):
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        logits = (query.detach().float() * scale) @ key.detach().float().transpose(-1, -2)
+        return logits.softmax(dim=-1)
+
+
+def _check_tokens(text_tokens: Tensor, visual_tokens: Tensor) -> None:
+    for name, tokens in (("text_tokens", text_tokens), ("visual_tokens", visual_tokens)):
+        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
+            raise ScoreError(f"{name} must be a floating point tensor; got {type(tokens).__name__}.")
+        if tokens.dim() not in (2, 3) or 0 in tokens.shape:
+            raise ScoreError(
+                f"{name} must have shape (tokens, D) or (B, tokens, D), none of them 0; "
+                f"got {tuple(tokens.shape)}."
+            )
+    text, image = text_tokens.shape, visual_tokens.shape
+    if len(text) != len(image) or text[-1] != image[-1] or text[:-2] != image[:-2]:
+        raise ScoreError(
+            "text_tokens (T, D) and visual_tokens (N, D) must agree in D, and in B where batched; "
+            f"got {tuple(text)} and {tuple(image)}."
+        )
+    for name, tokens in (("text_tokens", text_tokens), ("visual_tokens", visual_tokens)):
+        if not bool(torch.isfinite(tokens).all()):
+            raise ScoreError(f"{name} must be finite; some values are NaN or infinite.")
