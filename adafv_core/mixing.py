@@ -1,13 +1,13 @@
 """Self-adaptive cross-modality attention mixture (SACMAM, section 3): one budget, two rankings.
 
 The arithmetic is fixed, so that another program (the page's script) can repeat it bit for bit. Scores are
-read as float64 (float32 fits exactly). Each ranking is sorted descending, ties by lower index. T[k] and V[k]
-are the first k scores of the text and the visual ranking, added one after the other in rank order, in float64.
-For a budget K the pairs (k_text, k_visual) are compared by the float64 product T[k_text] · V[k_visual],
-without the square root, from k_text = 0 upwards; a later pair wins only if its product is greater. For each
-k_text, k_visual is the largest with exactly K distinct tokens. `floor` asks for k_text, k_visual ≥
-⌊floor · K⌋, that product taken in float64; such a pair always exists, since at k_text = ⌊floor · K⌋ ≤ K / 2
-the visual head is at least K − k_text long.
+read as float64 (float32 fits exactly). Each ranking is sorted descending, ties by lower index. T[k] and
+V[k] are the first k scores of the text and the visual ranking added one after the other, in rank order,
+in float64. For a budget K the pairs (k_text, k_visual) are compared by the float64 product T[k_text] ·
+V[k_visual], without the square root, from k_text = 0 upwards; a later pair wins only if its product is
+greater. For each k_text, k_visual is the largest with exactly K distinct tokens. `floor` asks for k_text,
+k_visual ≥ ⌊floor · K⌋, that product taken in float64; such a pair always exists, since at k_text = ⌊floor
+· K⌋ ≤ K / 2 the visual head is at least K − k_text long.
 
 Tokens in `force_keep` are paid for first and leave both rankings, as do those in `force_drop`; what stands
 here for N tokens and K then holds for the free tokens and the budget that is left.
@@ -52,7 +52,8 @@ class Mix:
 class BudgetPath:
     """The best split for every budget. k_text, k_visual: (N + 1,) or (B, N + 1) int64, index K = 0..N.
 
-    −1 at budgets that cannot be met: fewer than the tokens in `force_keep`, or more than `force_drop` leaves.
+    −1 at budgets that cannot be met: fewer than the tokens in `force_keep`, or more than `force_drop`
+    leaves.
     """
 
     k_text: Tensor
@@ -63,8 +64,8 @@ class BudgetPath:
 class SplitCurve:
     """Every admissible split of one budget, by k_text ascending.
 
-    k_text, k_visual: (M,) int64. geometric_mean: (M,) float64, sqrt(T[k_text] · V[k_visual]). best: the index
-    of the pair that `mix` takes.
+    k_text, k_visual: (M,) int64. geometric_mean: (M,) float64, sqrt(T[k_text] · V[k_visual]). best: the
+    index of the pair that `mix` takes.
     """
 
     k_text: Tensor

@@ -17,8 +17,8 @@ def word_attention(text_tokens: Tensor, visual_tokens: Tensor, temperature: floa
     """A[j, i] of section 1: for each text token a softmax of γ · cosine over all visual tokens.
 
     text_tokens: (T, D) or (B, T, D), input embeddings of the LLM. visual_tokens: (N, D) or (B, N, D),
-    projected. Any floating dtype; computed in float32. Returns (T, N) or (B, T, N) float32, rows summing to 1;
-    all-zero vectors have cosine 0. Raises ScoreError on wrong shapes or values that are NaN or infinite,
+    projected. Any floating dtype; computed in float32. Returns (T, N) or (B, T, N) float32, rows summing to
+    1; all-zero vectors have cosine 0. Raises ScoreError on wrong shapes or values that are NaN or infinite,
     InputError on a temperature that is not above 0.
     """
     temperature = check_temperature(temperature)

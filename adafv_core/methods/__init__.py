@@ -18,6 +18,11 @@ _FILES = (
     "t2i",
     "fixed_mix",
     "adafv",
+    "adav_authors",
+    "visionzip",
+    "vispruner",
+    "divprune",
+    "fastv",
 )
 
 

@@ -38,8 +38,8 @@ class Choice:
 class Method:
     """A pruning method. Options are dataclass fields with defaults; `choose` is all a new one overrides.
 
-    name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact: it
-    keeps exactly K distinct tokens whatever K is.
+    name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact:
+    it keeps exactly K distinct tokens whatever K is.
     """
 
     name: ClassVar[str] = ""
@@ -98,10 +98,13 @@ def kept_because(kept: Tensor, why: Why) -> Tensor:
     return kept.to(torch.int8) * int(why)
 
 
-def over_last_kept(ranking: Tensor, kept: Tensor) -> Tensor:
-    """(N,) float32: a ranking ≥ 0 over its lowest kept value, held at ≥ 1 where kept and < 1 elsewhere."""
+def over_last_kept(ranking: Tensor, kept: Tensor, head: Tensor | None = None) -> Tensor:
+    """(N,) float32: a ranking ≥ 0 over its lowest kept value, held at ≥ 1 where kept and < 1 elsewhere.
+
+    head: (N,) bool, the kept tokens that this ranking chose, where others were kept by another rule.
+    """
     ranking = ranking.float()
-    last = ranking.masked_fill(~kept, torch.inf).amin()
+    last = ranking.masked_fill(~(kept if head is None else head), torch.inf).amin()
     ratio = torch.where(last > 0, ranking / last, kept.float()).clamp(max=torch.finfo(torch.float32).max)
     return torch.where(kept, ratio.clamp(min=1.0), ratio.clamp(max=BELOW_ONE))
 

@@ -18,8 +18,8 @@ from adafv_core.types import TokenScores, Why
 class FixedMix(Method):
     """K/2 from each ranking, doubles topped up: what adafv is without the adaptive split (ablation).
 
-    The two rankings take turns, text first, each offering its next token, until K distinct tokens are taken;
-    so each side is heard K/2 times, and as often again as a double is paid for once.
+    The two rankings take turns, text first, each offering its next token, until K distinct tokens are
+    taken; so each side is heard K/2 times, and as often again as a double is paid for once.
     """
 
     name: ClassVar[str] = "fixed_mix"

@@ -1,0 +1,132 @@
+"""What a forward pass costs, from plain integers.
+
+Convention: multiply and add count as two FLOPs. Counted are the matrix products: attention projections
+(with grouped key/value heads), both attention products over the whole square (no saving for the causal
+half), the MLP (three matrices in the SwiGLU of the LLM, two in the vision encoder and the projector), the
+LM head for one position, and the patch embedding. Not counted: norms, activations, softmax, embeddings,
+biases, and the one [CLS] row of saliency. Other papers print multiply-accumulates, half of these numbers,
+or two-matrix MLPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adafv_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class LLMShape:
+    """The integers of a decoder-only LLM with a SwiGLU MLP. kv_heads < heads is grouped-query attention."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+
+    @classmethod
+    def from_config(cls, config: Any) -> LLMShape:
+        """From a Llama-like transformers config, or one that carries it as `text_config`."""
+        config = getattr(config, "text_config", config)
+        heads = config.num_attention_heads
+        return cls(
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            intermediate=config.intermediate_size,
+            heads=heads,
+            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            vocab=config.vocab_size,
+        )
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    """The integers of a vision transformer. layers: those that run. tokens: patches, and [CLS] if any."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    patches: int
+    tokens: int
+    patch_size: int
+    channels: int = 3
+
+    @classmethod
+    def from_config(cls, config: Any, layers: int, has_cls: bool) -> VisionShape:
+        """From a CLIP-like or SigLIP-like transformers config, or one that carries it as `vision_config`."""
+        config = getattr(config, "vision_config", config)
+        patches = (config.image_size // config.patch_size) ** 2
+        return cls(
+            layers=layers,
+            hidden=config.hidden_size,
+            intermediate=config.intermediate_size,
+            patches=patches,
+            tokens=patches + int(has_cls),
+            patch_size=config.patch_size,
+            channels=config.num_channels,
+        )
+
+
+def prefill_flops(llm: LLMShape, tokens: int | Sequence[int]) -> int:
+    """FLOPs of one prefill, LM head of one position included.
+
+    tokens: n, the length of the sequence (visual, newline and text tokens), or one length for each layer
+    where they differ (FastV). A layer costs 2n·(2·hidden·q + 2·hidden·kv + 3·hidden·intermediate) +
+    4n²·q, with q = heads · head_dim and kv = kv_heads · head_dim; the head costs 2 · hidden · vocab.
+    """
+    q, kv = llm.heads * llm.head_dim, llm.kv_heads * llm.head_dim
+    weights = 2 * llm.hidden * q + 2 * llm.hidden * kv + 3 * llm.hidden * llm.intermediate
+    in_layers = sum(2 * n * weights + 4 * n * n * q for n in _by_layer(llm, tokens))
+    return in_layers + 2 * llm.hidden * llm.vocab
+
+
+def vision_flops(vision: VisionShape, crops: int = 1) -> int:
+    """FLOPs of the vision encoder for all crops, without the projector.
+
+    A layer costs 2n·(4·hidden² + 2·hidden·intermediate) + 4n²·hidden for n = vision.tokens; the patch
+    embedding 2 · patches · channels · patch_size² · hidden.
+    """
+    n, hidden = vision.tokens, vision.hidden
+    layer = 2 * n * (4 * hidden * hidden + 2 * hidden * vision.intermediate) + 4 * n * n * hidden
+    embedding = 2 * vision.patches * vision.channels * vision.patch_size**2 * hidden
+    return crops * (vision.layers * layer + embedding)
+
+
+def projector_flops(tokens: int, vision_hidden: int, llm_hidden: int) -> int:
+    """FLOPs of the two-layer projector: 2 · tokens · (vision_hidden · llm_hidden + llm_hidden²)."""
+    return 2 * tokens * (vision_hidden * llm_hidden + llm_hidden * llm_hidden)
+
+
+def kv_cache_bytes(llm: LLMShape, tokens: int | Sequence[int], bytes_per_value: int = 2) -> int:
+    """Bytes of keys and values after a prefill: 2 · kv_heads · head_dim · bytes_per_value, a token and layer.
+
+    tokens: as in `prefill_flops`. bytes_per_value: 2 for float16 and bfloat16, 4 for float32.
+    """
+    return 2 * llm.kv_heads * llm.head_dim * bytes_per_value * sum(_by_layer(llm, tokens))
+
+
+def fastv_tokens(layers: int, layer: int, full: int, pruned: int) -> tuple[int, ...]:
+    """Sequence length in each of `layers` layers when tokens are dropped at the input of number `layer`."""
+    if not 0 <= layer <= layers:
+        raise InputError(f"The layer must be between 0 and the {layers} layers of the LLM; got {layer}.")
+    return (full,) * layer + (pruned,) * (layers - layer)
+
+
+def layer_averaged_budget(layers: int, layer: int, n_visual: int, budget: int) -> float:
+    """Mean number of visual tokens a layer sees in FastV: (layer · N + (layers − layer) · K) / layers."""
+    return sum(fastv_tokens(layers, layer, n_visual, budget)) / layers
+
+
+def _by_layer(llm: LLMShape, tokens: int | Sequence[int]) -> Sequence[int]:
+    lengths = [tokens] * llm.layers if isinstance(tokens, int) else tokens
+    if len(lengths) != llm.layers:
+        raise InputError(f"Give one length, or one for each of the {llm.layers} layers; got {len(lengths)}.")
+    if any(length < 0 for length in lengths):
+        raise InputError(f"A sequence length cannot be negative; got {min(lengths)}.")
+    return lengths

@@ -1,0 +1,90 @@
+"""What the authors' public code selects, faults included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adafv_core.errors import BudgetError, ScoreError
+from adafv_core.methods.base import Choice, Method, keep
+from adafv_core.ranking import top_k
+from adafv_core.scoring import rescored_t2i
+from adafv_core.types import TokenScores, Why
+
+
+def pick(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> Tensor:
+    """The authors' selection: indices ascending, int64, doubles included, B of them.
+
+    t2i: (N,), N = crops · patches in their code. cls_attention: (crops, patches). overall_tokens: K. With
+    C crops, B = 2·C·⌊⌊K/2⌋/C⌋ and f = ⌊B/4⌋. List T: the B largest of t2i, descending. List V: for each
+    crop in turn its B/C largest, descending, each at index (patch within the crop) + (number of the
+    crop). The first f of both lists as they stand; then, V sorted descending, the heads k₁ + k₂ = B − 2f
+    of the two rests with the largest product of sums (float64; ties: the smaller k₁). Raises ScoreError
+    on wrong shapes.
+    """
+    text, visual = _lists(t2i, cls_attention, overall_tokens)
+    return torch.cat((text, visual)).sort().values
+
+
+def rounded_budget(overall_tokens: int, crops: int) -> int:
+    """B, the length of the list for a nominal budget K and this number of crops."""
+    return 2 * crops * (overall_tokens // 2 // crops)
+
+
+@dataclass(frozen=True, eq=False)
+class AdaVAuthors(Method):
+    """The authors' code as it is, only for reproducing their numbers (arXiv 2501.09532 and its public code).
+
+    `pick` is the definition. t2i counts every text token after the image, at temperature 100. Budget is
+    nominal; `report` has `picked` (B, doubles included) and `distinct`. Raises BudgetError where B would
+    be 0 (K below two tokens a crop).
+    """
+
+    name: ClassVar[str] = "adav_authors"
+    exact: ClassVar[bool] = False
+    pick = staticmethod(pick)
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        cls_attention = scores.visual.cls_attention
+        crops = cls_attention.shape[0]
+        if rounded_budget(budget, crops) == 0:
+            raise BudgetError(
+                f"adav_authors rounds the budget down to a multiple of {2 * crops} for {crops} crops; "
+                f"ask for at least {2 * crops} tokens, not {budget}."
+            )
+        lists = _lists(rescored_t2i(scores, 100.0, "all"), cls_attention, budget)
+        text, visual = (keep(part[part < scores.size], scores.size) for part in lists)
+        kept = text | visual
+        why = (text * int(Why.TEXT) + visual * int(Why.VISION)).to(torch.int8)
+        report = {"picked": len(lists[0]) + len(lists[1]), "distinct": int(kept.sum())}
+        return Choice(kept, None, why, len(lists[0]), len(lists[1]), report=report)
+
+
+def _lists(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> tuple[Tensor, Tensor]:
+    """The indices taken from list T and from list V."""
+    if t2i.dim() != 1 or cls_attention.dim() != 2:
+        raise ScoreError(
+            "adav_authors needs t2i of shape (crops · patches,) and cls_attention of shape (crops, patches); "
+            f"got {tuple(t2i.shape)} and {tuple(cls_attention.shape)}."
+        )
+    crops, patches = cls_attention.shape
+    length = rounded_budget(overall_tokens, crops)
+    if length > t2i.shape[0] or length // crops > patches:
+        raise ScoreError(f"{length} tokens cannot be taken from {t2i.shape[0]}, {patches} patches a crop.")
+    fixed = length // 4
+    text = top_k(t2i, length)
+    by_crop = cls_attention.sort(dim=1, descending=True, stable=True)
+    number = torch.arange(crops, device=cls_attention.device).unsqueeze(1)
+    visual = (by_crop.indices[:, : length // crops] + number).flatten()
+    weight = by_crop.values[:, : length // crops].flatten()
+    rest = top_k(weight[fixed:], length) + fixed
+    free = length - 2 * fixed
+    text_sums = functional.pad(t2i[text[fixed:]].double().cumsum(0), (1, 0))[: free + 1]
+    visual_sums = functional.pad(weight[rest].double().cumsum(0), (1, 0))[: free + 1]
+    k_text = int((text_sums * visual_sums.flip(0)).argmax())
+    k_visual = free - k_text
+    return text[: fixed + k_text], torch.cat((visual[:fixed], visual[rest[:k_visual]]))

@@ -1,0 +1,43 @@
+"""DivPrune: the most diverse tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adafv_core.methods.base import Choice, Method, keep
+from adafv_core.types import TokenScores
+
+
+@dataclass(frozen=True, eq=False)
+class DivPrune(Method):
+    """DivPrune (arXiv 2503.02175): greedy max–min diversity of projected tokens, blind to both scores.
+
+    Distance is 1 − cosine. First the token whose nearest neighbour is farthest, then each time the token
+    that is farthest from the nearest one chosen (ties: lower index). O(N²) memory for the distances; the
+    K picks follow one after the other by nature, without leaving the device.
+    """
+
+    name: ClassVar[str] = "divprune"
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        return Choice(keep(_farthest_first(scores.visual.features, budget), scores.size))
+
+
+def _farthest_first(features: Tensor, budget: int) -> Tensor:
+    unit = functional.normalize(features.float(), dim=-1)
+    distance = 1.0 - unit @ unit.T
+    chosen = torch.zeros(budget, dtype=torch.int64, device=features.device)
+    nearest = distance.clone().fill_diagonal_(torch.inf).amin(dim=1)
+    chosen[0] = nearest.argmax()
+    nearest = torch.full_like(nearest, torch.inf)
+    for place in range(1, budget):
+        last = chosen[place - 1]
+        nearest = torch.minimum(nearest, distance[last])
+        nearest[last] = -torch.inf
+        chosen[place] = nearest.argmax()
+    return chosen

@@ -1,0 +1,61 @@
+"""FastV: inside the LLM, by its own attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from adafv_core.checks import check_budget, check_scores
+from adafv_core.cost import layer_averaged_budget
+from adafv_core.errors import InputError, ScoreError
+from adafv_core.methods.base import Choice, Method, best_of
+from adafv_core.types import Selection, TokenScores
+
+
+def most_attended_tokens(attention: Tensor, budget: int) -> Tensor:
+    """(…, K) int64 ascending: the K visual tokens with the highest attention averaged over heads.
+
+    attention: (…, H, N), probabilities from the last prompt token to the N visual tokens. Ties: lower
+    index.
+    """
+    ranked = attention.float().mean(dim=-2).sort(dim=-1, descending=True, stable=True)
+    return ranked.indices[..., :budget].sort(dim=-1).values
+
+
+@dataclass(frozen=True, eq=False)
+class FastV(Method):
+    """FastV (arXiv 2403.06764): all visual tokens run through the first layers, K of them through the others.
+
+    layer: the first layer that sees only K visual tokens, 2 as published (layers counted from 0). They
+    are those with the highest head-averaged attention from the last prompt token in the layer before;
+    position ids are kept. Because the first layers see all N, `report` has the layer-averaged budget to
+    compare by.
+    """
+
+    name: ClassVar[str] = "fastv"
+    inside_llm: ClassVar[bool] = True
+    layer: int = 2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 1:
+            raise InputError(f"layer must be at least 1, since the one before it ranks; got {self.layer!r}.")
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        raise InputError("fastv chooses inside the LLM; give its attention row to select_from_attention.")
+
+    def select_from_attention(self, attention: Tensor, budget: int, layers: int) -> Selection:
+        """The selection of one image.
+
+        attention: (H, N), float, from the last prompt token to the visual tokens, in layer `layer` − 1.
+        budget: K. layers: of the LLM. Raises ScoreError, BudgetError, and InputError where the LLM has
+        too few layers.
+        """
+        if attention.dim() != 2:
+            raise ScoreError(f"The attention row must have shape (heads, N); got {tuple(attention.shape)}.")
+        size = attention.shape[1]
+        budget = check_budget(budget, size)
+        kept, mixed = best_of(check_scores("attention", attention).float().mean(dim=0), budget)
+        report = {"layer_averaged_budget": layer_averaged_budget(layers, self.layer, size, budget)}
+        return self.selection(Choice(kept, mixed, report=report), budget)

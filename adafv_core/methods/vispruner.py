@@ -1,0 +1,55 @@
+"""VisPruner: half by attention, half by diversity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adafv_core.errors import InputError
+from adafv_core.methods.base import Choice, Method, keep, kept_because, over_last_kept
+from adafv_core.ranking import top_k
+from adafv_core.types import TokenScores, Why
+
+DROPPED_A_ROUND = 8
+
+
+@dataclass(frozen=True, eq=False)
+class VisPruner(Method):
+    """VisPruner (arXiv 2412.01818, later version): important tokens, then what is no near-duplicate.
+
+    ⌊K/2⌋ tokens by [CLS] attention. The rest, ordered by it, is thinned in rounds until K − ⌊K/2⌋ are
+    left: of those at even places up to 8 are dropped, the ones whose best cosine to any at an odd place
+    is highest (ties: the earlier). Cosine of the vision features before the projector. Raises InputError
+    where the model's adapter gives none.
+    """
+
+    name: ClassVar[str] = "vispruner"
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        features = scores.visual.vision_features
+        if features is None:
+            raise InputError("vispruner needs features before the projector; this model's adapter lacks them.")
+        order = top_k(scores.saliency, scores.size)
+        important = keep(order[: budget // 2], scores.size)
+        diverse = _thin(order[budget // 2 :], features, budget - budget // 2)
+        kept = important | keep(diverse, scores.size)
+        why = kept_because(kept, Why.METHOD).masked_fill(important, int(Why.VISION))
+        return Choice(kept, over_last_kept(scores.saliency, kept, important), why, k_visual=budget // 2)
+
+
+def _thin(rest: Tensor, features: Tensor, wanted: int) -> Tensor:
+    """`wanted` of the indices in `rest`, still in their order."""
+    unit = functional.normalize(features[rest].float(), dim=-1)
+    cosine = unit @ unit.T
+    left = torch.arange(rest.shape[0], device=rest.device)
+    while left.shape[0] > wanted:
+        even, odd = left[::2], left[1::2]
+        n_drop = min(DROPPED_A_ROUND, left.shape[0] - wanted, even.shape[0])
+        best = cosine[even.unsqueeze(1), odd].amax(dim=1)
+        dropped = keep(2 * top_k(best, n_drop), left.shape[0])
+        left = left[~dropped]
+    return rest[left]
