@@ -1,0 +1,188 @@
+"""Where each visual token lies: token ↔ (crop, row, column) ↔ box in pixels of the original image.
+
+Everything here is plain geometry on integers; which crops a picture has is decided by the adapters in `models/`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from adafv_core.errors import InputError
+from adafv_core.types import Crop, TokenGrid
+
+Box = tuple[float, float, float, float]
+
+
+def locate(grid: TokenGrid, index: int) -> tuple[Crop, int, int]:
+    """The crop, row and column of visual token `index` (0 ≤ index < N).
+
+    Raises InputError when the index is outside the grid.
+    """
+    for crop in grid.crops:
+        if crop.offset <= index < crop.offset + crop.size:
+            row, col = divmod(index - crop.offset, crop.cols)
+            return crop, row, col
+    raise InputError(f"Expected a token index in 0..{grid.size - 1}, got {index}.")
+
+
+def token_boxes(grid: TokenGrid) -> Tensor:
+    """(N, 4) float64: left, top, right, bottom of every visual token in pixels of the original image.
+
+    A box may reach beyond the picture where the processor padded it.
+    """
+    return torch.cat([_cell_boxes(crop) for crop in grid.crops])
+
+
+def _cell_boxes(crop: Crop) -> Tensor:
+    left, top, right, bottom = crop.box
+    xs = torch.linspace(left, right, crop.cols + 1, dtype=torch.float64)
+    ys = torch.linspace(top, bottom, crop.rows + 1, dtype=torch.float64)
+    corners = (xs[:-1], ys[:-1], xs[1:], ys[1:])
+    by_row = (False, True, False, True)
+    planes = [
+        side[:, None].expand(crop.rows, crop.cols) if vertical else side[None, :].expand(crop.rows, crop.cols)
+        for side, vertical in zip(corners, by_row, strict=True)
+    ]
+    return torch.stack(planes, dim=-1).reshape(crop.size, 4)
+
+
+def overlap_fraction(grid: TokenGrid, box: Box) -> Tensor:
+    """(N,) float64: which part of each token's area lies inside `box` (left, top, right, bottom; original pixels)."""
+    cells = token_boxes(grid)
+    left, top, right, bottom = box
+    width = (cells[:, 2].clamp(max=right) - cells[:, 0].clamp(min=left)).clamp(min=0)
+    height = (cells[:, 3].clamp(max=bottom) - cells[:, 1].clamp(min=top)).clamp(min=0)
+    area = (cells[:, 2] - cells[:, 0]) * (cells[:, 3] - cells[:, 1])
+    return width * height / area
+
+
+def split_by_crop(grid: TokenGrid, values: Tensor) -> list[Tensor]:
+    """Cut per-token values (N, ...) into one (rows, cols, ...) view a crop.
+
+    Raises InputError when the first dimension is not N.
+    """
+    if values.shape[0] != grid.size:
+        raise InputError(f"Expected values for {grid.size} tokens, got {values.shape[0]}.")
+    return [
+        values[crop.offset : crop.offset + crop.size].reshape(crop.rows, crop.cols, *values.shape[1:])
+        for crop in grid.crops
+    ]
+
+
+def row_numbers(grid: TokenGrid) -> Tensor:
+    """(N,) int64: a number for each row of each crop, counted through all crops in LLM order."""
+    parts = []
+    first = 0
+    for crop in grid.crops:
+        parts.append(first + torch.arange(crop.rows).repeat_interleave(crop.cols))
+        first += crop.rows
+    return torch.cat(parts)
+
+
+def newlines_to_keep(grid: TokenGrid, kept: Tensor, newline_after: Tensor) -> Tensor:
+    """(R,) bool: for each newline token, whether a token of the row it closes is kept.
+
+    kept: (N,) bool. newline_after: (R,) int64, the visual token each newline follows. A newline that closes a
+    picture without rows of its own (a single crop) belongs to the last row.
+    """
+    rows = row_numbers(grid).to(kept.device)
+    occupied = torch.zeros(int(rows[-1]) + 1, dtype=torch.bool, device=kept.device)
+    occupied[rows[kept]] = True
+    return occupied[rows[newline_after.to(kept.device)]]
+
+
+def stock_positions(size: int, newline_after: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where visual tokens and newline tokens stand in the sequence stock transformers feeds the LLM.
+
+    Returns (N,) and (R,) int64 positions in 0..N+R-1.
+    """
+    tokens = torch.arange(size)
+    if newline_after is None or newline_after.numel() == 0:
+        return tokens, torch.empty(0, dtype=torch.int64)
+    after = newline_after.cpu()
+    shift = torch.zeros(size + 1, dtype=torch.int64)
+    shift[after + 1] = 1
+    return tokens + shift.cumsum(0)[:size], after + 1 + torch.arange(after.numel())
+
+
+def square_box(
+    image_size: tuple[int, int],
+    *,
+    pad_to_square: bool,
+    resized: tuple[int, int] | int | None,
+    cropped: tuple[int, int] | None,
+) -> Box:
+    """The part of the original picture that a resize-and-centre-crop processor shows the vision encoder.
+
+    image_size: (width, height) in pixels. resized: (width, height), or one number for the shortest edge, or None for
+    no resize. cropped: (width, height) of the centre crop, or None. The box is in original pixels; it is smaller than
+    the picture where a crop cuts its ends off, and larger where padding was added.
+    """
+    width, height = image_size
+    shift_x = shift_y = 0.0
+    if pad_to_square:
+        side = max(width, height)
+        shift_x, shift_y = float((side - width) // 2), float((side - height) // 2)
+        width = height = side
+    new_width, new_height = _resized(width, height, resized)
+    left, top, right, bottom = 0, 0, new_width, new_height
+    if cropped is not None:
+        left, right = _centre(new_width, cropped[0])
+        top, bottom = _centre(new_height, cropped[1])
+    scale_x, scale_y = width / new_width, height / new_height
+    return (
+        left * scale_x - shift_x,
+        top * scale_y - shift_y,
+        right * scale_x - shift_x,
+        bottom * scale_y - shift_y,
+    )
+
+
+def _resized(width: int, height: int, resized: tuple[int, int] | int | None) -> tuple[int, int]:
+    if resized is None:
+        return width, height
+    if isinstance(resized, tuple):
+        return resized
+    if width <= height:
+        return resized, int(resized * height / width)
+    return int(resized * width / height), resized
+
+
+def _centre(length: int, cropped: int) -> tuple[int, int]:
+    start = (length - cropped) // 2 if cropped <= length else -math.ceil((cropped - length) / 2)
+    return start, start + cropped
+
+
+def unpadded_box(
+    image_size: tuple[int, int],
+    canvas: tuple[int, int],
+    cells: tuple[int, int],
+    kept_cells: tuple[int, int],
+) -> Box:
+    """The part of the original picture under the stitched, un-padded tile grid of an any-resolution model.
+
+    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centred; the canvas
+    has `cells` (columns, rows) tokens, of which the middle `kept_cells` stay after un-padding. In original pixels;
+    un-padding removes whole tokens, so the box may reach beyond the picture by up to one token a side.
+    """
+    width, height = image_size
+    scale_x, scale_y = canvas[0] / width, canvas[1] / height
+    if scale_x < scale_y:
+        shown = (canvas[0], min(math.ceil(height * scale_x), canvas[1]))
+    else:
+        shown = (min(math.ceil(width * scale_y), canvas[0]), canvas[1])
+    left, right = _unpadded_side(width, canvas[0], cells[0], kept_cells[0], shown[0])
+    top, bottom = _unpadded_side(height, canvas[1], cells[1], kept_cells[1], shown[1])
+    return left, top, right, bottom
+
+
+def _unpadded_side(pixels: int, canvas: int, cells: int, kept: int, shown: int) -> tuple[float, float]:
+    """One axis of `unpadded_box`: first and last original pixel under the kept cells."""
+    pitch = canvas / cells
+    first = (cells - kept) // 2 * pitch
+    pasted_at = (canvas - shown) // 2
+    scale = pixels / shown
+    return (first - pasted_at) * scale, (first + kept * pitch - pasted_at) * scale

@@ -1,0 +1,38 @@
+"""LLaVA-OneVision: SigLIP without [CLS], tiles shrunk to at most N crops (`LlavaOnevisionForConditionalGeneration`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import LlavaOnevisionProcessor
+
+from adafv_core.models.base import PixelInputs
+from adafv_core.models.llava_next import LlavaNextAdapter
+
+
+class StillsProcessor(LlavaOnevisionProcessor):  # type: ignore[misc]
+    """The stock processor without its video side, which alone would need torchvision."""
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+
+class LlavaOnevisionAdapter(LlavaNextAdapter):
+    """Any-resolution as in LLaVA-NeXT; above `anyres_max_N` crops the stitched grid is shrunk bilinearly.
+
+    Several images in one prompt are each a single crop with one newline at the end, as stock transformers does.
+    """
+
+    model_class = "LlavaOnevisionForConditionalGeneration"
+    processor_class = StillsProcessor
+
+    def crop_counts(self, pixels: PixelInputs) -> list[int]:
+        together = pixels.get("batch_num_images")
+        if together is None:
+            return super().crop_counts(pixels)
+        alone = [int(count) == 1 for count in together for _ in range(int(count))]
+        return [self._crops(pixels, image) if tiled else 1 for image, tiled in enumerate(alone)]
+
+    def _pack_options(self) -> dict[str, Any]:
+        return {"vision_aspect_ratio": self.config.vision_aspect_ratio}

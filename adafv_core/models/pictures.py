@@ -1,0 +1,108 @@
+"""Pictures a caller hands over, checked and named by content; and the cache of what was encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from adafv_core.errors import ImageError
+from adafv_core.types import VisualTokens
+
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An RGB picture and the hash of its size and pixels."""
+
+    image: Image.Image
+    key: str
+
+
+def read_picture(image: object) -> Picture:
+    """Check one picture: a PIL image of any mode, or an array (height, width, 3) of uint8.
+
+    Raises ImageError for anything else, several pictures, an empty one, or one above 100 million pixels.
+    """
+    if image is None:
+        raise ImageError("No image was given; expected one PIL image or one (height, width, 3) uint8 array.")
+    if isinstance(image, list | tuple):
+        raise ImageError(f"Expected one image, got {len(image)}; ask about one image at a time.")
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ImageError(
+                f"Expected an array of shape (height, width, 3) and dtype uint8, got {image.shape} {image.dtype}."
+            )
+        if 0 in image.shape:
+            raise ImageError(f"The image is empty: its shape is {image.shape}.")
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"Expected a PIL image or a uint8 array, got {type(image).__name__}.")
+    if image.width * image.height == 0:
+        raise ImageError(f"The image is empty: its size is {image.width} × {image.height}.")
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"The image has {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are accepted, make it smaller."
+        )
+    try:
+        rgb = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"The image cannot be read: {error}.") from error
+    digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
+    digest.update(rgb.tobytes())
+    return Picture(rgb, digest.hexdigest())
+
+
+class VisualCache:
+    """Encoded images by content, the least recently used dropped once they hold more than `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._kept: OrderedDict[str, VisualTokens] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> VisualTokens | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, visual: VisualTokens) -> None:
+        with self._lock:
+            old = self._kept.pop(visual.image_key, None)
+            if old is not None:
+                self.bytes -= size_bytes(old)
+            self._kept[visual.image_key] = visual
+            self.bytes += size_bytes(visual)
+            while self.bytes > self.max_bytes and self._kept:
+                _, dropped = self._kept.popitem(last=False)
+                self.bytes -= size_bytes(dropped)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def size_bytes(visual: VisualTokens) -> int:
+    """Bytes of device memory behind an encoded image, shared storage counted once."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(visual)}
+    return sum(storages.values())
+
+
+def _tensors(visual: VisualTokens) -> Iterator[Tensor]:
+    for field in fields(visual):
+        value = getattr(visual, field.name)
+        if isinstance(value, Tensor):
+            yield value

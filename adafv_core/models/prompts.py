@@ -1,0 +1,181 @@
+"""From a question to token ids, with the user's own words told apart from the template's.
+
+The template is rendered with marks in place of what users wrote, so that what is template and what is text is known
+exactly, whatever the text says. Text that spells a special token (`<image>`, `</s>`, …) is tokenised as the
+characters it consists of: a prompt can never add or remove image tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adafv_core.errors import PromptError
+
+Turn = tuple[str, str]
+
+_PLAIN_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %} {% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt, tokenised, its image still one placeholder token.
+
+    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after it, as people read them.
+    counted: T flags, whether the token holds a piece of the current question (template words, and earlier turns
+    of the conversation, do not).
+    """
+
+    ids: tuple[int, ...]
+    image_at: int
+    words: tuple[str, ...]
+    counted: tuple[bool, ...]
+
+    @property
+    def text_ids(self) -> tuple[int, ...]:
+        """The T token ids after the image."""
+        return self.ids[self.image_at + 1 :]
+
+
+class Prompter:
+    """Builds prompts for one processor (its tokenizer and chat template)."""
+
+    def __init__(self, processor: Any, image_token_id: int) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.image_token_id = image_token_id
+        self.image_token = str(self.tokenizer.convert_ids_to_tokens(image_token_id))
+        unknown = self.tokenizer.unk_token_id
+        self.protected = {
+            token_id: str(token)
+            for token_id, token in self.tokenizer.added_tokens_decoder.items()
+            if token_id != unknown and len(str(token)) > 1 and not str(token).isspace()
+        }
+
+    def __call__(self, question: str, history: Sequence[Turn] = ()) -> Prompt:
+        """Tokenise `question` about one image, after the (question, answer) turns of `history`.
+
+        Raises PromptError when the question is empty or the template cannot be followed.
+        """
+        if not isinstance(question, str) or not question.strip():
+            raise PromptError(f"Expected a question of at least one visible character, got {question!r}.")
+        texts = [text.strip() for turn in history for text in turn] + [question.strip()]
+        pieces = self._template(len(history))
+        ids, slots, spans = self._tokenise(pieces, texts)
+        if ids.count(self.image_token_id) != 1:
+            raise PromptError(
+                f"The chat template placed {ids.count(self.image_token_id)} image tokens; expected exactly one."
+            )
+        image_at = ids.index(self.image_token_id)
+        after = range(image_at + 1, len(ids))
+        last = len(texts) - 1
+        counted = tuple(slots[place] == last for place in after)
+        if not any(counted):
+            raise PromptError(f"No token of the question {question.strip()[:40]!r} follows the image in the template.")
+        return Prompt(tuple(ids), image_at, tuple(self._word(ids[i], spans[i]) for i in after), counted)
+
+    def render(self, question: str, history: Sequence[Turn] = ()) -> str:
+        """The prompt as text, as the processor would be given it."""
+        texts = [text.strip() for turn in history for text in turn] + [question.strip()]
+        pieces = self._template(len(history))
+        return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
+
+    def _template(self, turns: int) -> list[str]:
+        """The literal text around 2 * turns + 1 user-written texts."""
+        marks = [f"\ue0f0{number}\ue0f1" for number in range(2 * turns + 1)]
+        conversation = []
+        for number, mark in enumerate(marks):
+            content: list[dict[str, str]] = [{"type": "text", "text": mark}]
+            if number == 0:
+                content.insert(0, {"type": "image"})
+            conversation.append({"role": "assistant" if number % 2 else "user", "content": content})
+        options: dict[str, Any] = {"add_generation_prompt": True}
+        if not (self.processor.chat_template or self.tokenizer.chat_template):
+            options["chat_template"] = _PLAIN_TEMPLATE.replace("<image>", self.image_token)
+        rendered = self.processor.apply_chat_template(conversation, **options)
+        pieces = re.split("|".join(marks), rendered)
+        found = re.findall("|".join(marks), rendered)
+        if found != marks:
+            raise PromptError("The chat template drops, repeats or reorders what users write; expected each text once.")
+        return pieces
+
+    def _tokenise(
+        self, pieces: list[str], texts: list[str]
+    ) -> tuple[list[int], list[int | None], list[str | None]]:
+        """Token ids, for each token the text it belongs to (None: template), and its characters where known."""
+        bos = self.tokenizer.bos_token
+        add_special = not (bos and pieces[0].startswith(bos))
+        if self.tokenizer.is_fast:
+            ids, slots, spans = self._whole(pieces, texts, add_special)
+            if not any(slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)):
+                return ids, slots, spans
+        return self._piecewise(pieces, texts, add_special)
+
+    def _whole(
+        self, pieces: list[str], texts: list[str], add_special: bool
+    ) -> tuple[list[int], list[int | None], list[str | None]]:
+        """All at once, exactly as the stock processor does."""
+        full = pieces[0]
+        ranges = []
+        for text, piece in zip(texts, pieces[1:], strict=True):
+            ranges.append((len(full), len(full) + len(text)))
+            full += text + piece
+        encoded = self.tokenizer(full, add_special_tokens=add_special, return_offsets_mapping=True)
+        slots: list[int | None] = []
+        spans: list[str | None] = []
+        for start, end in encoded["offset_mapping"]:
+            inside = [n for n, (left, right) in enumerate(ranges) if start < right and end > left and end > start]
+            slots.append(inside[-1] if inside else None)
+            spans.append(full[start:end])
+        return list(encoded["input_ids"]), slots, spans
+
+    def _piecewise(
+        self, pieces: list[str], texts: list[str], add_special: bool
+    ) -> tuple[list[int], list[int | None], list[str | None]]:
+        """Template and texts one by one, texts cut so that no special token can be spelt."""
+        ids = list(self.tokenizer(pieces[0], add_special_tokens=False)["input_ids"])
+        if add_special:
+            empty = list(self.tokenizer("", add_special_tokens=True)["input_ids"])
+            bos = self.tokenizer.bos_token_id
+            ids = [bos, *ids] if bos in empty else ids
+        slots: list[int | None] = [None] * len(ids)
+        for number, (text, piece) in enumerate(zip(texts, pieces[1:], strict=True)):
+            for part, slot in ((self._plain(text), number), (self._continued(piece), None)):
+                ids += part
+                slots += [slot] * len(part)
+        return ids, slots, [None] * len(ids)
+
+    def _plain(self, text: str) -> list[int]:
+        """`text` as ordinary tokens only."""
+        cuts = {0, len(text)}
+        for token in self.protected.values():
+            cuts |= {match.start() + 1 for match in re.finditer(f"(?={re.escape(token)})", text)}
+        edges = sorted(cuts)
+        parts = [text[left:right] for left, right in zip(edges, edges[1:], strict=False)]
+        ids = [one for part in parts for one in self._continued(part)]
+        if any(one in self.protected for one in ids):
+            ids = [one for character in text for one in self._continued(character) if one not in self.protected]
+        return ids
+
+    def _continued(self, text: str) -> list[int]:
+        """Tokens of text in the middle of a prompt: without the space some tokenizers put before a first word."""
+        if not text:
+            return []
+        lead = list(self.tokenizer("\n", add_special_tokens=False)["input_ids"])
+        ids = list(self.tokenizer("\n" + text, add_special_tokens=False)["input_ids"])
+        if lead and ids[: len(lead)] == lead:
+            return ids[len(lead) :]
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _word(self, token_id: int, characters: str | None) -> str:
+        word = str(self.tokenizer.decode([token_id]))
+        if "\ufffd" in word or not word:
+            word = characters or str(self.tokenizer.convert_ids_to_tokens(token_id))
+        return word.strip() or ("↵" if "\n" in word else "␣")
