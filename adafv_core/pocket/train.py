@@ -1,0 +1,143 @@
+"""Trains the pocket model: `python -m adafv_core.pocket.train --minutes 90`. Interrupt it and run it again: it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from transformers import LlavaForConditionalGeneration
+
+from .attention import TRAINING
+from .batches import BatchMaker
+from .build import GRID, IMAGE_PX, build_model, build_processor
+from .losses import PocketTrainer
+from .optimizing import VISION_SHARE, Stepper
+from .pool import Pool
+
+_SAVE_EVERY_S, _LOG_EVERY = 90.0, 25
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m adafv_core.pocket.train", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=90.0, help="training time in all, over all restarts")
+    parser.add_argument("--work", type=Path, default=Path("runs/pocket"), help="pool, checkpoint and log go here")
+    parser.add_argument("--out", type=Path, default=Path("assets/pocket"), help="where the finished model goes")
+    parser.add_argument("--scenes", type=int, default=40_000, help="training scenes in the pool (19 ms to draw one)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
+    parser.add_argument("--images", type=int, default=16, help="pictures a worker a step")
+    parser.add_argument("--questions", type=int, default=16, help="questions a picture once the LLM is trained")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--export-only", action="store_true", help="write the model from the last checkpoint")
+    return parser
+
+
+def trainable(seed: int) -> PocketTrainer:
+    """An untrained model with its heads, its unused last vision layer set aside."""
+    model = build_model(seed=seed)
+    tower = model.model.vision_tower
+    tower.encoder.layers = tower.encoder.layers[:-1]
+    model.config.vision_feature_layer = -1
+    tower.set_attn_implementation(TRAINING)
+    model.model.language_model.set_attn_implementation(TRAINING)
+    trainer = PocketTrainer(model)
+    trainer.model.to(torch.bfloat16)
+    return trainer
+
+
+def work(rank: int, options: argparse.Namespace, port: int) -> None:
+    """One worker process: batches, losses, steps, until the time is used up."""
+    torch.set_num_threads(1)
+    if options.workers > 1:
+        address = f"tcp://127.0.0.1:{port}"
+        dist.init_process_group("gloo", init_method=address, rank=rank, world_size=options.workers)
+    trainer = trainable(options.seed)
+    stepper = Stepper(trainer)
+    state_file: Path = options.work / "state.pt"
+    spent_s, step = 0.0, 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        stepper.load(state)
+        spent_s, step = state["spent_s"], state["step"]
+    processor = build_processor()
+    shape = processor.image_processor
+    pool = Pool(options.work / "pool", "train", options.scenes, IMAGE_PX, GRID)
+    maker = BatchMaker(pool, processor.tokenizer, shape.image_mean, shape.image_std, seed=options.seed * 1000 + rank)
+    begun, saved, logged = time.monotonic() - spent_s, time.monotonic(), time.monotonic()
+    progress, answers = spent_s / (60 * options.minutes), False
+    sums: dict[str, float] = {}
+    batches = maker.batches(step, options.images, 0)
+    while progress < 1.0:
+        if not answers and progress >= VISION_SHARE:
+            answers, batches = True, maker.batches(step, options.images, options.questions)
+        losses = trainer(next(batches), answers)
+        torch.stack([loss for name, loss in losses.items() if name != "right"]).sum().backward()
+        progress = stepper.step((time.monotonic() - begun) / (60 * options.minutes))
+        step += 1
+        for name, loss in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(loss.detach())
+        if rank == 0 and step % _LOG_EVERY == 0:
+            rate = _LOG_EVERY * options.images * options.workers / (time.monotonic() - logged)
+            _log(options.work, step, progress, rate, {name: value / _LOG_EVERY for name, value in sums.items()})
+            logged = time.monotonic()
+        if step % _LOG_EVERY == 0:
+            sums = {}
+        if rank == 0 and (time.monotonic() - saved > _SAVE_EVERY_S or progress >= 1.0):
+            _save(state_file, {**stepper.state(), "spent_s": time.monotonic() - begun, "step": step})
+            saved = time.monotonic()
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write model and processor as `from_pretrained` reads them: float32 safetensors, shards under 9 MB."""
+    state = torch.load(options.work / "state.pt", weights_only=True)
+    model: LlavaForConditionalGeneration = build_model(seed=options.seed)
+    weights = {
+        name.removeprefix("model."): value for name, value in state["weights"].items() if name.startswith("model.")
+    }
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if unexpected or any("layers.4" not in name and "post_layernorm" not in name for name in missing):
+        raise RuntimeError(f"the checkpoint does not fit the model: missing {missing}, unexpected {unexpected}")
+    model.save_pretrained(options.out, max_shard_size="8MB")
+    build_processor().save_pretrained(options.out)
+    print(f"wrote {options.out}: {state['step']} steps, {state['spent_s'] / 60:.0f} minutes")
+
+
+def _save(file: Path, state: dict[str, Any]) -> None:
+    partial = file.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(file)
+
+
+def _log(folder: Path, step: int, progress: float, images_per_s: float, losses: dict[str, float]) -> None:
+    line = {"step": step, "progress": round(progress, 4), "images_per_s": round(images_per_s, 1)}
+    line.update({name: round(value, 4) for name, value in losses.items()})
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps({**line, "machine": platform.processor() or platform.machine()}) + "\n")
+    shown = " ".join(f"{name} {value:.2f}" for name, value in losses.items())
+    print(f"{progress:6.1%} step {step} {images_per_s:.0f} images/s {shown}", flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, then write the model."""
+    options = arguments().parse_args(argv)
+    options.work.mkdir(parents=True, exist_ok=True)
+    if not options.export_only:
+        port = 20_000 + os.getpid() % 20_000
+        if options.workers > 1:
+            mp.spawn(work, (options, port), nprocs=options.workers)
+        else:
+            work(0, options, port)
+    export(options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
