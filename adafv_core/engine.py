@@ -7,43 +7,51 @@
     answer = engine.answer(image, "What colour is the ring?", keep_ratio=0.1)
     for snapshot in engine.stream(image, "What colour is the ring?"):
         print(snapshot.text)
+    answers = engine.answer_batch([(image, "What colour is the ring?"), (other, "How many stars?")])
+    talk = engine.conversation(image)
+    talk.ask("What is in the picture?"), talk.ask("And what colour is it?")
 
-One engine runs one job at a time; a second caller waits. A running `stream` is ended within a token by its `stop`
-signal or by closing the iterator.
+One engine runs one job at a time; a second caller waits. A running `stream` ends within a token of its
+`stop` signal or of closing the iterator.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import StoppingCriteriaList
 
-from adafv_core.checks import budget_from_keep_ratio, check_budget
-from adafv_core.errors import BudgetError, InputError, ScoreError
-from adafv_core.methods import get_method
+from adafv_core.errors import InputError, ScoreError, UnknownNameError
+from adafv_core.methods import METHODS, Method, get_method
 from adafv_core.models.answering import Times, make_answer
 from adafv_core.models.clock import now_s
 from adafv_core.models.generation import (
+    FirstLogits,
     Stop,
+    StopWhen,
     TextBuilder,
     first_logits,
     generate_tokens,
     memory_guard,
     stop_signal,
 )
-from adafv_core.models.inputs import PlacedImage, Row, build_batch
+from adafv_core.models.inputs import NEWLINES, POSITIONS, PlacedImage, Row
 from adafv_core.models.loading import LoadedModel, load_model
 from adafv_core.models.pictures import VisualCache, read_picture
 from adafv_core.models.prompts import Prompt, Prompter, Turn
-from adafv_core.scoring import most_attended, word_attention
+from adafv_core.models.running import Plan, planned
+from adafv_core.models.scores import resolve_budget, score_tokens
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
-DEFAULT_KEEP_RATIO = 0.1
 CACHE_BYTES = 1 << 30
+
+_Ask = tuple[VisualTokens, Prompt, str, Sequence[Turn], Selection | None]
 
 
 def load(
@@ -56,18 +64,33 @@ def load(
 ) -> Engine:
     """Load a model and return an engine over it.
 
-    model: "pocket" (the bundled model), a hub id, or a folder with config.json, safetensors and processor files.
-    device: "auto" takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16", "bfloat16".
-    cache_bytes: how much device memory encoded images may hold on to. Raises ModelNotFoundError,
-    UnsupportedModelError or InputError, each saying what would work.
+    model: "pocket" (the bundled model), a hub id, or a folder with config.json, safetensors and processor
+    files. device: "auto" takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16",
+    "bfloat16". cache_bytes: how much device memory encoded images may hold on to. Raises
+    ModelNotFoundError, UnsupportedModelError or InputError, each saying what would work.
     """
     return Engine(load_model(model, device, dtype, revision, attn_implementation), cache_bytes)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """How tokens are to be chosen, the same for every question of a call."""
+
+    method: Method
+    keep_ratio: float | None
+    budget: int | None
+    newline: str
+    positions: str | None
+
+    def budget_of(self, visual: VisualTokens) -> int:
+        return resolve_budget(visual.size, self.keep_ratio, self.budget)
 
 
 class Engine:
     """A loaded model with everything needed to ask it about images.
 
-    name, revision, device, dtype: what was loaded and where it runs.
+    name, revision, device, dtype: what was loaded and where it runs. model, processor, tokenizer: the stock
+    objects.
     """
 
     def __init__(self, loaded: LoadedModel, cache_bytes: int = CACHE_BYTES) -> None:
@@ -80,13 +103,14 @@ class Engine:
         self.device = loaded.device
         self.dtype = loaded.dtype
         self.cache = VisualCache(cache_bytes)
-        self._prompter = Prompter(self.processor, self.adapter.image_token_id)
+        self.prompter = Prompter(self.processor, self.adapter.image_token_id)
         self._busy = threading.Lock()
 
     def encode(self, image: object) -> VisualTokens:
         """Run the vision encoder and projector once on one image, or return what an earlier call found.
 
-        image: a PIL image, an (height, width, 3) uint8 array, or VisualTokens, returned as they are. Raises ImageError.
+        image: a PIL image, an (height, width, 3) uint8 array, or VisualTokens, returned as they are. Raises
+        ImageError.
         """
         return self.encode_many([image])[0]
 
@@ -100,10 +124,10 @@ class Engine:
     ) -> TokenScores:
         """Score N visual tokens for a question, sections 1 and 2 of the method.
 
-        prompt: the user's own words, without any template. history: earlier (question, answer) turns about the same
-        image; their words are in `words` but do not count. Raises PromptError for an empty prompt.
+        prompt: the user's own words, without any template. history: earlier (question, answer) turns about
+        the same image; their words are in `words` but do not count. Raises PromptError for an empty prompt.
         """
-        return self._score(visual, self._prompter(prompt, history), prompt, temperature)
+        return self._score(visual, self.prompter(prompt, history), prompt, history, temperature)
 
     def select(
         self,
@@ -115,10 +139,20 @@ class Engine:
     ) -> Selection:
         """Choose which visual tokens stay.
 
-        keep_ratio: fraction kept, above 0 and at most 1, or budget: their number, 1..N; not both, and 0.1 where
-        neither is given. options: those of the method. Raises BudgetError, UnknownNameError, ScoreError.
+        keep_ratio: fraction kept, above 0 and at most 1, or budget: their number, 1..N; not both, and 0.1
+        where neither is given. options: those of the method. A method inside the LLM runs one prefill to
+        decide. Raises BudgetError, UnknownNameError, ScoreError.
         """
-        return get_method(method, **options).select(scores, resolve_budget(scores.size, keep_ratio, budget))
+        wish = _Wish(get_method(method, **options), keep_ratio, budget, "drop", None)
+        if not wish.method.inside_llm:
+            return self._select(scores, wish)
+        prompt = self.prompter(scores.prompt, scores.history)
+        row = self._row(prompt, scores.visual, None)
+        with self._job(), memory_guard(), torch.inference_mode(), self._planned([row], wish) as plan:
+            self.model.generate(
+                **plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=self._pad_id
+            )
+            return plan.selections(0)[0]
 
     def stream(
         self,
@@ -135,62 +169,43 @@ class Engine:
         positions: str | None = None,
         **options: Any,
     ) -> Iterator[Answer]:
-        """Answer a question about an image, yielding a snapshot after every new token and a last one at the end.
+        """Answer a question about an image, yielding a snapshot after every new token and a last one at the
+        end.
 
-        image: a picture or its VisualTokens. keep_ratio, budget, method, options: as in `select`; selection: one made
-        before, used instead. stop: a callable or threading.Event looked at after each token. history: earlier
-        (question, answer) turns; tokens are selected anew from the full set for this question. newline: "drop" or
-        "rows", for any-resolution models. positions: "contiguous" or "original" position ids (default: the method's).
-        Only the last snapshot has `finished` true, and not even that one where the run was stopped. Input is checked
-        when the first snapshot is asked for. Raises InputError of some kind, or OutOfMemoryError.
+        image: a picture or its VisualTokens. keep_ratio, budget, method, options: as in `select`;
+        selection: one made before, used instead. stop: a callable or threading.Event looked at after each
+        token. history: earlier (question, answer) turns; tokens are selected anew from the full set for
+        this question. newline: "drop" or "rows", for any-resolution models. positions: "contiguous" or
+        "original" position ids (default: the method's). Only the last snapshot has `finished` true, and not
+        even that one where the run was stopped. Input is checked when the first snapshot is asked for.
+        Raises InputError of some kind, or OutOfMemoryError.
         """
         asked = stop_signal(stop)
-        check_length(max_new_tokens)
+        _check_length(max_new_tokens)
+        wish = self._wish(selection, method, options, keep_ratio, budget, newline, positions)
+        tokenised = self.prompter(prompt, history)
         with self._job(), memory_guard():
             times = Times(start_s=now_s(self.device))
-            prepared = self._prepare(image, prompt, keep_ratio, budget, method, history, selection, options, times)
-            visual, tokenised, chosen = prepared
-            row = self._row(tokenised, visual, chosen)
-            batch = build_batch(
-                [row], pad_token_id=self._pad_id, newline=newline, positions=positions or wanted_positions(chosen)
-            )
-            n_text = row.ids.numel() - visual.stock_features.shape[0]
-            builder = TextBuilder(self.tokenizer)
-            finished = False
-            times.generate_s = now_s(self.device)
-            tokens = generate_tokens(
-                self.model,
-                batch.arguments,
-                max_new_tokens=max_new_tokens,
-                asked=asked,
-                pad_token_id=self._pad_id,
-            )
-            with first_logits(self.model) as first:
-
-                def snapshot(text: str) -> Answer:
-                    return make_answer(
-                        self.adapter,
-                        visual,
-                        chosen,
-                        times,
-                        text=text,
-                        token_ids=builder.ids,
-                        n_newline=batch.n_newline[0],
-                        n_text=n_text,
-                        finished=finished,
-                        first_logprobs=first.logprobs[0] if first.logprobs is not None else None,
-                    )
-
+            visual = self._timed_encode([image], times)[0]
+            row = self._chosen_rows([(visual, tokenised, prompt, history, selection)], wish, times)[0]
+            with self._planned([row], wish, selection) as plan, first_logits(self.model) as first:
+                builder = TextBuilder(self.tokenizer)
+                tokens = generate_tokens(
+                    self.model,
+                    plan.arguments,
+                    max_new_tokens=max_new_tokens,
+                    asked=asked,
+                    pad_token_id=self._pad_id,
+                )
                 try:
                     for token in tokens:
                         times.last_s = now_s(self.device)
-                        times.first_s = times.first_s or times.last_s
-                        yield snapshot(builder.add(token))
+                        text = builder.add(token)
+                        yield self._answer(plan, 0, times, first, builder.ids, text, finished=False)
                 finally:
                     tokens.close()
-                ended = bool(builder.ids) and builder.ids[-1] in self._end_ids
-                finished = ended or len(builder.ids) >= max_new_tokens
-                yield snapshot(builder.finish())
+                finished = self._is_finished(builder.ids, max_new_tokens)
+                yield self._answer(plan, 0, times, first, builder.ids, builder.finish(), finished)
 
     def answer(
         self,
@@ -200,38 +215,122 @@ class Engine:
         budget: int | None = None,
         method: str = "adafv",
         max_new_tokens: int = 64,
+        **options: Any,
+    ) -> Answer:
+        """The last snapshot of `stream`: the greedy answer, what was kept, and what it cost.
+
+        Keeps a tenth by default. options: further arguments of `stream` and of the method.
+        """
+        *_, last = self.stream(image, prompt, keep_ratio, budget, method, max_new_tokens, **options)
+        return last
+
+    def answer_batch(
+        self,
+        questions: Sequence[tuple[object, str]],
+        keep_ratio: float | None = None,
+        budget: int | None = None,
+        method: str = "adafv",
+        max_new_tokens: int = 64,
+        batch_size: int = 16,
         stop: Stop = None,
-        history: Sequence[Turn] = (),
-        selection: Selection | None = None,
+        selections: Sequence[Selection | None] | None = None,
         newline: str = "drop",
         positions: str | None = None,
         **options: Any,
-    ) -> Answer:
-        """The last snapshot of `stream`: greedy answer, what was kept, and what it cost. Keeps a tenth by default."""
-        last: Answer | None = None
-        for last in self.stream(
-            image,
-            prompt,
+    ) -> list[Answer]:
+        """Answer many (image, prompt) questions, `batch_size` at a time, padded on the left.
+
+        Tokens kept and answers are those of `answer` for each question alone. Images may repeat (each is
+        encoded once while it stays in the cache). Times in the answers are those of the whole batch a
+        question was in. After `stop` the answers so far are returned, those of the running batch cut short.
+        selections: one a question, or None.
+        """
+        asked = stop_signal(stop)
+        _check_length(max_new_tokens)
+        given = list(selections) if selections is not None else [None] * len(questions)
+        if len(given) != len(questions):
+            raise InputError(f"Expected one selection a question ({len(questions)}), got {len(given)}.")
+        wish = self._wish(
+            next((one for one in given if one is not None), None),
+            method,
+            options,
             keep_ratio,
             budget,
-            method,
-            max_new_tokens,
-            stop,
-            history,
-            selection,
             newline,
             positions,
-            **options,
-        ):
-            pass
-        assert last is not None
-        return last
+        )
+        answers: list[Answer] = []
+        for start in range(0, len(questions), max(1, batch_size)):
+            if asked():
+                break
+            chunk = slice(start, start + max(1, batch_size))
+            answers += self._answer_chunk(questions[chunk], given[chunk], wish, max_new_tokens, asked)
+        return answers
+
+    def conversation(self, image: object) -> Conversation:
+        """A conversation about one image."""
+        return Conversation(self, image)
+
+    def _answer_chunk(
+        self,
+        questions: Sequence[tuple[object, str]],
+        selections: Sequence[Selection | None],
+        wish: _Wish,
+        max_new_tokens: int,
+        asked: Callable[[], bool],
+    ) -> list[Answer]:
+        prompts = [self.prompter(prompt) for _, prompt in questions]
+        with self._job(), memory_guard(), torch.inference_mode():
+            times = Times(start_s=now_s(self.device))
+            visuals = self._timed_encode([image for image, _ in questions], times)
+            asks: list[_Ask] = [
+                (visual, tokenised, prompt, (), selection)
+                for visual, tokenised, (_, prompt), selection in zip(
+                    visuals, prompts, questions, selections, strict=True
+                )
+            ]
+            rows = self._chosen_rows(asks, wish, times)
+            with self._planned(rows, wish, *selections) as plan, first_logits(self.model) as first:
+                sequences = self.model.generate(
+                    **plan.arguments,
+                    do_sample=False,
+                    num_beams=1,
+                    max_new_tokens=max_new_tokens,
+                    pad_token_id=self._pad_id,
+                    stopping_criteria=StoppingCriteriaList([StopWhen(asked)]),
+                )
+                times.last_s = now_s(self.device)
+                answers = []
+                for number, ids in enumerate(sequences[:, plan.length :].tolist()):
+                    ids = self._until_end(ids)
+                    text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+                    finished = self._is_finished(ids, max_new_tokens)
+                    answers.append(self._answer(plan, number, times, first, ids, text, finished))
+        return answers
 
     @contextmanager
     def _job(self) -> Iterator[None]:
-        """One job at a time, without gradients."""
         with self._busy:
             yield
+
+    def _wish(
+        self,
+        selection: Selection | None,
+        method: str,
+        options: dict[str, Any],
+        keep_ratio: float | None,
+        budget: int | None,
+        newline: str,
+        positions: str | None,
+    ) -> _Wish:
+        """With a selection made before, only where it acts still matters: before the LLM or inside it."""
+        _check_choice("newline", newline, NEWLINES)
+        _check_choice("positions", positions or "contiguous", POSITIONS)
+        chooser = get_method(method, **options)
+        if selection is not None:
+            made_inside = selection.method in METHODS and METHODS[selection.method].inside_llm
+            chooser = get_method(selection.method, **selection.options) if made_inside else get_method("full")
+        return _Wish(chooser, keep_ratio, budget, newline, positions)
 
     @torch.inference_mode()
     def _encode(self, images: Sequence[object]) -> list[VisualTokens]:
@@ -258,49 +357,106 @@ class Engine:
                 found |= dict.fromkeys(places, visual)
         return [found[place] for place in range(len(images))]
 
+    def _timed_encode(self, images: Sequence[object], times: Times) -> list[VisualTokens]:
+        before = self.cache.misses
+        visuals = self._encode(images)
+        encoded_s = now_s(self.device)
+        times.encode_s = encoded_s - times.start_s if self.cache.misses > before else 0.0
+        times.encoded_s = encoded_s
+        return visuals
+
     @torch.inference_mode()
-    def _score(self, visual: VisualTokens, tokenised: Prompt, prompt: str, temperature: float) -> TokenScores:
+    def _score(
+        self,
+        visual: VisualTokens,
+        tokenised: Prompt,
+        prompt: str,
+        history: Sequence[Turn],
+        temperature: float,
+    ) -> TokenScores:
         if not isinstance(visual, VisualTokens):
             raise ScoreError(f"Expected VisualTokens from `encode`, got {type(visual).__name__}.")
         text_tokens = self.adapter.embed(torch.tensor(tokenised.text_ids))
-        return score_tokens(visual, text_tokens, tokenised.words, tokenised.counted, prompt, temperature)
+        return score_tokens(
+            visual, text_tokens, tokenised.words, tokenised.counted, prompt, temperature, history
+        )
 
-    def _prepare(
-        self,
-        image: object,
-        prompt: str,
-        keep_ratio: float | None,
-        budget: int | None,
-        method: str,
-        history: Sequence[Turn],
-        selection: Selection | None,
-        options: dict[str, Any],
-        times: Times,
-    ) -> tuple[VisualTokens, Prompt, Selection]:
-        tokenised = self._prompter(prompt, history)
-        chooser = get_method(method, **options)
-        started = now_s(self.device)
-        known = isinstance(image, VisualTokens) or self.cache.get(read_picture(image).key) is not None
-        visual = self._encode([image])[0]
-        encoded = now_s(self.device)
-        if selection is None:
-            scores = self._score(visual, tokenised, prompt, 100.0)
-            with torch.inference_mode():
-                selection = chooser.select(scores, resolve_budget(visual.size, keep_ratio, budget))
-        elif selection.kept.shape[0] != visual.size:
-            raise InputError(
-                f"The selection is over {selection.kept.shape[0]} tokens, the image has {visual.size}; "
-                "select anew for this image."
-            )
-        times.encode_s = 0.0 if known else encoded - started
-        times.select_s = now_s(self.device) - encoded
-        return visual, tokenised, selection
+    @torch.inference_mode()
+    def _select(self, scores: TokenScores, wish: _Wish) -> Selection:
+        return wish.method.select(scores, wish.budget_of(scores.visual))
 
-    def _row(self, tokenised: Prompt, visual: VisualTokens, selection: Selection) -> Row:
+    def _chosen_rows(self, asks: Sequence[_Ask], wish: _Wish, times: Times) -> list[Row]:
+        rows = []
+        for visual, tokenised, prompt, history, selection in asks:
+            if selection is not None and selection.kept.shape[0] != visual.size:
+                raise InputError(
+                    f"The selection is over {selection.kept.shape[0]} tokens, the image has {visual.size}; "
+                    "select anew for this image."
+                )
+            if selection is None and wish.method.inside_llm:
+                wish.budget_of(visual)
+            elif selection is None:
+                selection = self._select(self._score(visual, tokenised, prompt, history, 100.0), wish)
+            rows.append(self._row(tokenised, visual, selection))
+        times.generate_s = now_s(self.device)
+        times.select_s = times.generate_s - times.encoded_s
+        return rows
+
+    def _row(self, tokenised: Prompt, visual: VisualTokens, selection: Selection | None) -> Row:
         before, after = tokenised.ids[: tokenised.image_at], tokenised.text_ids
         placeholders = [self.adapter.image_token_id] * visual.stock_features.shape[0]
         ids = torch.tensor([*before, *placeholders, *after], device=self.adapter.device)
         return Row(ids, (PlacedImage(tokenised.image_at, visual, selection),))
+
+    def _planned(
+        self, rows: Sequence[Row], wish: _Wish, *selections: Selection | None
+    ) -> AbstractContextManager[Plan]:
+        return planned(
+            self.adapter,
+            rows,
+            wish.method,
+            wish.budget_of,
+            pad_token_id=self._pad_id,
+            newline=wish.newline,
+            positions=wish.positions,
+            given=selections,
+        )
+
+    def _answer(
+        self,
+        plan: Plan,
+        row: int,
+        times: Times,
+        first: FirstLogits,
+        token_ids: Sequence[int],
+        text: str,
+        finished: bool,
+    ) -> Answer:
+        times.first_s = first.at_s
+        image = plan.rows[row].images[0]
+        return make_answer(
+            self.adapter,
+            image.visual,
+            plan.selections(row)[0],
+            times,
+            text=text,
+            token_ids=token_ids,
+            n_newline=plan.n_newline(row),
+            n_text=plan.rows[row].ids.numel() - image.visual.stock_features.shape[0],
+            finished=finished,
+            first_logprobs=first.logprobs[row] if first.logprobs is not None else None,
+            layer_tokens=plan.layer_tokens(row),
+        )
+
+    def _is_finished(self, ids: Sequence[int], max_new_tokens: int) -> bool:
+        return len(ids) >= max_new_tokens or (bool(ids) and ids[-1] in self._end_ids)
+
+    def _until_end(self, ids: list[int]) -> list[int]:
+        """New tokens of one row of a batch: up to its end token, which is kept; the padding after it is
+        not.
+        """
+        end = next((place for place, token in enumerate(ids) if token in self._end_ids), len(ids))
+        return ids[: end + 1]
 
     @property
     def _pad_id(self) -> int:
@@ -313,45 +469,40 @@ class Engine:
         return tuple(end) if isinstance(end, list) else () if end is None else (end,)
 
 
-def score_tokens(
-    visual: VisualTokens,
-    text_tokens: torch.Tensor,
-    words: Sequence[str],
-    counted: Sequence[bool],
-    prompt: str,
-    temperature: float = 100.0,
-) -> TokenScores:
-    """T2I attention and saliency of one image for text tokens (T, D), of which the counted ones make t2i."""
-    mask = torch.tensor(list(counted), dtype=torch.bool, device=visual.features.device)
-    word_t2i = word_attention(text_tokens.to(visual.features.device), visual.features, temperature)
-    return TokenScores(
-        t2i=most_attended(word_t2i, mask),
-        saliency=visual.saliency,
-        words=tuple(words),
-        word_t2i=word_t2i,
-        counted=mask,
-        text_tokens=text_tokens,
-        visual=visual,
-        prompt=prompt,
-        temperature=temperature,
-    )
+class Conversation:
+    """Questions about one image in turn. Tokens are selected anew for each question, from the full cached
+    set.
+
+    turns: the (question, answer) pairs so far; a stopped answer counts as far as it came.
+    """
+
+    def __init__(self, engine: Engine, image: object) -> None:
+        self.engine = engine
+        self.visual = engine.encode(image)
+        self.turns: list[Turn] = []
+
+    def ask(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Answer:
+        """The answer to the next question. options: as in `Engine.stream`."""
+        *_, last = self.stream(prompt, keep_ratio, **options)
+        return last
+
+    def stream(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Iterator[Answer]:
+        """Snapshots of the answer to the next question; the turn is recorded when the last one was taken."""
+        last: Answer | None = None
+        for snapshot in self.engine.stream(
+            self.visual, prompt, keep_ratio, history=tuple(self.turns), **options
+        ):
+            last = snapshot
+            yield snapshot
+        if last is not None:
+            self.turns.append((prompt, last.text))
 
 
-def resolve_budget(size: int, keep_ratio: float | None, budget: int | None) -> int:
-    """K from whichever of the two was given (a tenth, if neither). Raises BudgetError for both or out of range."""
-    if keep_ratio is not None and budget is not None:
-        raise BudgetError(f"Give keep_ratio or budget, not both; got {keep_ratio!r} and {budget!r}.")
-    if budget is not None:
-        return check_budget(budget, size)
-    return budget_from_keep_ratio(DEFAULT_KEEP_RATIO if keep_ratio is None else keep_ratio, size)
-
-
-def wanted_positions(selection: Selection) -> str:
-    """The position ids the method asked for."""
-    return str(selection.options.get("positions", "contiguous"))
-
-
-def check_length(max_new_tokens: int) -> None:
-    """InputError unless it is a whole number of at least 1."""
+def _check_length(max_new_tokens: int) -> None:
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise InputError(f"max_new_tokens must be a whole number of at least 1; got {max_new_tokens!r}.")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UnknownNameError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")

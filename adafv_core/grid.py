@@ -1,6 +1,7 @@
 """Where each visual token lies: token ↔ (crop, row, column) ↔ box in pixels of the original image.
 
-Everything here is plain geometry on integers; which crops a picture has is decided by the adapters in `models/`.
+Everything here is plain geometry on integers; which crops a picture has is decided by the adapters in
+`models/`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def _cell_boxes(crop: Crop) -> Tensor:
 
 
 def overlap_fraction(grid: TokenGrid, box: Box) -> Tensor:
-    """(N,) float64: which part of each token's area lies inside `box` (left, top, right, bottom; original pixels)."""
+    """(N,) float64: which part of each token's area lies inside `box` (left, top, right, bottom; original
+    pixels).
+    """
     cells = token_boxes(grid)
     left, top, right, bottom = box
     width = (cells[:, 2].clamp(max=right) - cells[:, 0].clamp(min=left)).clamp(min=0)
@@ -85,8 +88,8 @@ def row_numbers(grid: TokenGrid) -> Tensor:
 def newlines_to_keep(grid: TokenGrid, kept: Tensor, newline_after: Tensor) -> Tensor:
     """(R,) bool: for each newline token, whether a token of the row it closes is kept.
 
-    kept: (N,) bool. newline_after: (R,) int64, the visual token each newline follows. A newline that closes a
-    picture without rows of its own (a single crop) belongs to the last row.
+    kept: (N,) bool. newline_after: (R,) int64, the visual token each newline follows. A newline that closes
+    a picture without rows of its own (a single crop) belongs to the last row.
     """
     rows = row_numbers(grid).to(kept.device)
     occupied = torch.zeros(int(rows[-1]) + 1, dtype=torch.bool, device=kept.device)
@@ -117,9 +120,9 @@ def square_box(
 ) -> Box:
     """The part of the original picture that a resize-and-centre-crop processor shows the vision encoder.
 
-    image_size: (width, height) in pixels. resized: (width, height), or one number for the shortest edge, or None for
-    no resize. cropped: (width, height) of the centre crop, or None. The box is in original pixels; it is smaller than
-    the picture where a crop cuts its ends off, and larger where padding was added.
+    image_size: (width, height) in pixels. resized: (width, height), or one number for the shortest edge, or
+    None for no resize. cropped: (width, height) of the centre crop, or None. The box is in original pixels;
+    it is smaller than the picture where a crop cuts its ends off, and larger where padding was added.
     """
     width, height = image_size
     shift_x = shift_y = 0.0
@@ -164,9 +167,10 @@ def unpadded_box(
 ) -> Box:
     """The part of the original picture under the stitched, un-padded tile grid of an any-resolution model.
 
-    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centred; the canvas
-    has `cells` (columns, rows) tokens, of which the middle `kept_cells` stay after un-padding. In original pixels;
-    un-padding removes whole tokens, so the box may reach beyond the picture by up to one token a side.
+    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centred;
+    the canvas has `cells` (columns, rows) tokens, of which the middle `kept_cells` stay after un-padding.
+    In original pixels; un-padding removes whole tokens, so the box may reach beyond the picture by up to
+    one token a side.
     """
     width, height = image_size
     scale_x, scale_y = canvas[0] / width, canvas[1] / height

@@ -107,7 +107,7 @@ class TokenScores:
     word_t2i: (T, N) float32, A[j, i], one softmax row per text token. counted: (T,) bool, whether the word
     enters the maximum that makes t2i (template words do not, by default).
     text_tokens: (T, D) their input embeddings. visual: the tokens that were scored.
-    temperature: γ of the softmax behind t2i and word_t2i.
+    temperature: γ of the softmax behind t2i and word_t2i. history: earlier (question, answer) turns of the prompt.
     """
 
     t2i: Tensor
@@ -119,6 +119,7 @@ class TokenScores:
     visual: VisualTokens
     prompt: str
     temperature: float = 100.0
+    history: tuple[tuple[str, str], ...] = ()
 
     @property
     def size(self) -> int:

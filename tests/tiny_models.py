@@ -1,4 +1,6 @@
-"""Tiny random models of the real classes, with real processors and tokenizers, saved to and loaded from files."""
+"""Tiny random models of the real classes, with real processors and tokenizers, saved to and loaded from
+files.
+"""
 
 from __future__ import annotations
 

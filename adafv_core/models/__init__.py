@@ -1,4 +1,4 @@
-"""Adapters for the model families: `ADAPTERS` lists them, `adapter_for` finds the one a loaded model needs."""
+"""Adapters for the model families: `ADAPTERS` lists them, `adapter_for` finds the one for a loaded model."""
 
 from __future__ import annotations
 

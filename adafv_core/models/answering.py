@@ -14,10 +14,15 @@ from adafv_core.types import Answer, Selection, VisualTokens
 
 @dataclass
 class Times:
-    """Readings of one clock in seconds. first_s, last_s: when the first and the latest new token came."""
+    """Readings of one clock, and two durations, in seconds.
+
+    start_s, encoded_s, generate_s, first_s, last_s: when the call began, the image was encoded, `generate`
+    began, the first and the latest new token came. encode_s, select_s: durations.
+    """
 
     start_s: float
     encode_s: float = 0.0
+    encoded_s: float = 0.0
     select_s: float = 0.0
     generate_s: float = 0.0
     first_s: float = 0.0

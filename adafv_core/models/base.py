@@ -1,11 +1,11 @@
 """The adapter protocol: what one family of LLaVA-style models must say about itself.
 
 An adapter knows how its family lays out crops, tiles and newline tokens. It runs the stock
-`get_image_features` of transformers once, watches it, and sends scores through the same stock packing as the
-features, so that the two never lose step. It never changes the model.
+`get_image_features` of transformers once, watches it, and sends scores through the same stock packing as
+the features, so that the two never lose step. It never changes the model.
 
-A new family is one file: subclass `Adapter`, override `crop_counts`, `pack` and `grid`, and add the class to the
-list in `models/__init__.py`.
+A new family is one file: subclass `Adapter`, override `crop_counts`, `pack` and `grid`, and add the class
+to the list in `models/__init__.py`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Adapter(ABC):
     """One loaded stock model of a known family.
 
     model: a `…ForConditionalGeneration` of transformers. processor: its processor, or None where only
-    `encode` of ready pixel values is needed (boxes then are in pixels of the processed picture where the family
-    does not pass the original size on).
+    `encode` of ready pixel values is needed (boxes then are in pixels of the processed picture where the
+    family does not pass the original size on).
     """
 
     model_class: ClassVar[str]
@@ -88,13 +88,17 @@ class Adapter(ABC):
     def pack(self, crops: Tensor, pixels: PixelInputs, image: int, newline: Tensor | None) -> Tensor:
         """Per-crop values of one image in LLM order, by the stock packing of the family.
 
-        crops: (crops, P, ch). newline: (ch,) to be put where newline tokens stand, or None to leave them out.
-        Returns (M, ch), or (N, ch) without newlines.
+        crops: (crops, P, ch). newline: (ch,) to be put where newline tokens stand, or None to leave them
+        out. Returns (M, ch), or (N, ch) without newlines.
         """
 
     @abstractmethod
-    def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
-        """Where the N = `size` tokens of one image lie. image_size: (width, height) where the caller knows it."""
+    def grid(
+        self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None
+    ) -> TokenGrid:
+        """Where the N = `size` tokens of one image lie. image_size: (width, height) where the caller knows
+        it.
+        """
 
     def pixels(self, pictures: Sequence[Any]) -> PixelInputs:
         """What the stock image processor makes of RGB pictures, one image a prompt."""
@@ -115,12 +119,14 @@ class Adapter(ABC):
     ) -> list[VisualTokens]:
         """Run the vision tower and projector once over all images of `pixels`.
 
-        pixels: what the processor returned (pixel_values, and image_sizes where the family has it), as tensors.
-        image_sizes: (width, height) of each original image in pixels. Returns one VisualTokens an image.
+        pixels: what the processor returned (pixel_values, and image_sizes where the family has it), as
+        tensors. image_sizes: (width, height) of each original image in pixels. Returns one VisualTokens an
+        image.
         """
         tower_device = next(self.base.vision_tower.parameters()).device
         pixels = {
-            name: value.to(tower_device) if isinstance(value, Tensor) else value for name, value in pixels.items()
+            name: value.to(tower_device) if isinstance(value, Tensor) else value
+            for name, value in pixels.items()
         }
         with watch_vision(self.base, self.layer, self.vision_config.num_attention_heads) as record:
             output = self.base.get_image_features(**self.pixel_arguments(pixels), return_dict=True)
@@ -132,7 +138,7 @@ class Adapter(ABC):
             "keys": record.mean_keys(self.has_cls),
             "saliency": record.saliency(self.has_cls),
         }
-        split = {name: plane.split(counts) for name, plane in planes.items()}
+        split = {name: torch.split(plane, counts) for name, plane in planes.items()}
         found = []
         for image, stock in enumerate(output.pooler_output):
             one = {name: plane[image] for name, plane in split.items()}
@@ -163,7 +169,10 @@ class Adapter(ABC):
         cls_attention = planes["saliency"]
         saliency = packed(cls_attention[..., None])[:, 0]
         marks = self.pack(
-            torch.zeros_like(cls_attention)[..., None], pixels, image, torch.ones(1, device=cls_attention.device)
+            torch.zeros_like(cls_attention)[..., None],
+            pixels,
+            image,
+            torch.ones(1, device=cls_attention.device),
         )[:, 0]
         numbers = torch.arange(cls_attention.shape[0], dtype=torch.float32, device=cls_attention.device)
         encoder_crop = packed(numbers[:, None, None].expand(*cls_attention.shape, 1).contiguous())[:, 0]

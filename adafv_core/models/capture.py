@@ -1,8 +1,9 @@
 """Watch one stock call of the vision encoder, and take from it what scoring needs.
 
-Forward hooks on the query and key projections of the feature layer, and on the projector, are set for the length of one
-`get_image_features` call. Attention itself stays whatever the model uses (SDPA, FlashAttention): the one needed row is
-computed beside it from the same queries and keys, so nothing asks for `output_attentions` and the encoder runs once.
+Forward hooks on the query and key projections of the feature layer, and on the projector, are set for the
+length of one `get_image_features` call. Attention itself stays whatever the model uses (SDPA,
+FlashAttention): the one needed row is computed beside it from the same queries and keys, so nothing asks
+for `output_attentions` and the encoder runs once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class VisionRecord:
     projected: Tensor | None = None
 
     def saliency(self, has_cls: bool) -> Tensor:
-        """(crops, P) float32, c_i of section 2: the [CLS] row, or the mean attention received without a [CLS]."""
+        """(crops, P) float32, c_i of section 2: the [CLS] row, or the mean attention received without a
+        [CLS].
+        """
         assert self.queries is not None and self.keys is not None
         if has_cls:
             return cls_saliency(self.queries[:, :, 0], self.keys)
@@ -47,8 +50,9 @@ class VisionRecord:
 def feature_layer(tower: nn.Module, vision_feature_layer: int | list[int]) -> nn.Module:
     """The encoder layer whose output is the feature layer (for several feature layers: the last one named).
 
-    `hidden_states[0]` is the embedding, so `hidden_states[k]` leaves layer k - 1: with `vision_feature_layer = -2`
-    the layer of `attentions[-2]`. Raises UnsupportedModelError where there is no such layer.
+    `hidden_states[0]` is the embedding, so `hidden_states[k]` leaves layer k - 1: with
+    `vision_feature_layer = -2` the layer of `attentions[-2]`. Raises UnsupportedModelError where there is
+    no such layer.
     """
     wanted = vision_feature_layer if isinstance(vision_feature_layer, int) else vision_feature_layer[-1]
     encoder = getattr(getattr(tower, "vision_model", tower), "encoder", None)
@@ -60,7 +64,7 @@ def feature_layer(tower: nn.Module, vision_feature_layer: int | list[int]) -> nn
     index = wanted - 1 if wanted >= 0 else len(layers) + wanted
     if not 0 <= index < len(layers):
         raise UnsupportedModelError(
-            f"vision_feature_layer={wanted} names no layer that attends; the encoder has {len(layers)} layers."
+            f"vision_feature_layer={wanted} names no layer that attends; the encoder has {len(layers)}."
         )
     layer = layers[index]
     attention = getattr(layer, "self_attn", None)
@@ -80,7 +84,8 @@ def watch_vision(model: Any, layer: nn.Module, heads: int) -> Iterator[VisionRec
     record = VisionRecord()
 
     def split_heads(states: Tensor) -> Tensor:
-        return states.detach().unflatten(-1, (heads, -1)).transpose(1, 2)
+        crops, length, _ = states.shape
+        return states.detach().reshape(crops, length, heads, -1).transpose(1, 2)
 
     def on_queries(module: nn.Module, args: Any, output: Tensor) -> None:
         record.queries = split_heads(output)

@@ -1,6 +1,7 @@
 """Run stock `generate` token by token: in a worker thread, stoppable within a token, freeing what it held.
 
-`generate` itself is untouched; a streamer hands tokens over and a stopping criterion looks at the stop signal.
+`generate` itself is untouched; a streamer hands tokens over and a stopping criterion looks at the stop
+signal.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import gc
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from adafv_core.errors import InputError, OutOfMemoryError
+from adafv_core.models.clock import now_s
 
 Stop = Callable[[], bool] | threading.Event | None
 
@@ -34,7 +36,9 @@ def stop_signal(stop: Stop) -> Callable[[], bool]:
     raise InputError(f"stop must be a callable, a threading.Event or None; got {type(stop).__name__}.")
 
 
-class _StopWhen(StoppingCriteria):
+class StopWhen(StoppingCriteria):  # type: ignore[misc]
+    """Ends every sequence of a batch once asked to."""
+
     def __init__(self, asked: Callable[[], bool]) -> None:
         self.asked = asked
 
@@ -42,7 +46,7 @@ class _StopWhen(StoppingCriteria):
         return torch.full((input_ids.shape[0],), self.asked(), dtype=torch.bool, device=input_ids.device)
 
 
-class _TokenQueue(BaseStreamer):
+class _TokenQueue(BaseStreamer):  # type: ignore[misc]
     """Puts each new token id into a queue; the first thing `generate` streams is the prompt, left out."""
 
     def __init__(self) -> None:
@@ -59,14 +63,19 @@ class _TokenQueue(BaseStreamer):
 
 
 class FirstLogits:
-    """A forward hook on the LM head that keeps the logits of the first new token: `logprobs` (B, V) float32."""
+    """A forward hook on the LM head that keeps what came out for the first new token.
+
+    logprobs: (B, V) float32 log-probabilities. at_s: when they came, by the clock of `models/clock.py`.
+    """
 
     def __init__(self) -> None:
         self.logprobs: Tensor | None = None
+        self.at_s = 0.0
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
         if self.logprobs is None:
             self.logprobs = output[:, -1].detach().float().log_softmax(-1).cpu()
+            self.at_s = now_s(output.device)
 
 
 @contextmanager
@@ -82,16 +91,17 @@ def first_logits(model: Any) -> Iterator[FirstLogits]:
 
 def generate_tokens(
     model: Any, arguments: dict[str, Any], *, max_new_tokens: int, asked: Callable[[], bool], **options: Any
-) -> Iterator[int]:
-    """Yield the new token ids of a batch of one as they come. Closing the iterator ends the run within a token.
+) -> Generator[int, None, None]:
+    """Yield the new token ids of a batch of one as they come. Closing the iterator ends the run within a
+    token.
 
-    arguments: of `model.generate`. options: further generation options; greedy unless they say otherwise. The iterator
-    owns the worker thread: it is joined before the iterator ends, however it ends. Raises OutOfMemoryError after
-    everything the run held was freed.
+    arguments: of `model.generate`. options: further generation options; greedy unless they say otherwise.
+    The iterator owns the worker thread: it is joined before the iterator ends, however it ends. Raises
+    OutOfMemoryError after everything the run held was freed.
     """
     closed = threading.Event()
     stream = _TokenQueue()
-    criteria = StoppingCriteriaList([_StopWhen(lambda: closed.is_set() or asked())])
+    criteria = StoppingCriteriaList([StopWhen(lambda: closed.is_set() or asked())])
 
     def work() -> None:
         try:
@@ -125,7 +135,9 @@ def generate_tokens(
 
 @contextmanager
 def memory_guard() -> Iterator[None]:
-    """Turn an out-of-memory error of any device into OutOfMemoryError, once the failed run's tensors are freed."""
+    """Turn an out-of-memory error of any device into OutOfMemoryError, once the failed run's tensors are
+    freed.
+    """
     message = None
     try:
         yield
@@ -162,8 +174,8 @@ def free_memory() -> None:
 class TextBuilder:
     """Decodes a growing list of token ids, only the new ones each time.
 
-    A piece is added once the tokenizer can tell its characters (not inside a multi-byte character). `finish` decodes
-    everything at once, exactly as the stock processor would.
+    A piece is added once the tokenizer can tell its characters (not inside a multi-byte character).
+    `finish` decodes everything at once, exactly as the stock processor would.
     """
 
     def __init__(self, tokenizer: Any) -> None:

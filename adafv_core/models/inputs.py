@@ -45,8 +45,8 @@ class Row:
 class Batch:
     """Left-padded arguments for `generate`.
 
-    arguments: input_ids and attention_mask (B, L'), mm_encoder_outputs, and position_ids where positions are the
-    original ones. n_newline: newline tokens kept, one count a row.
+    arguments: input_ids and attention_mask (B, L'), mm_encoder_outputs, and position_ids where positions
+    are the original ones. n_newline: newline tokens kept, one count a row.
     """
 
     arguments: dict[str, Any]
@@ -54,10 +54,11 @@ class Batch:
 
 
 def kept_places(visual: VisualTokens, selection: Selection | None, newline: str) -> tuple[Tensor, int]:
-    """Which of the image's M stock positions stay, ascending int64 on the CPU, and how many are newline tokens.
+    """Which of the image's M stock positions stay, ascending int64 on the CPU, and how many are newline
+    tokens.
 
-    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is dropped.
-    Raises UnknownNameError for another choice.
+    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is
+    dropped. Raises UnknownNameError for another choice.
     """
     if newline not in NEWLINES:
         raise UnknownNameError(f"newline must be one of {', '.join(NEWLINES)}; got {newline!r}.")
@@ -93,8 +94,8 @@ def build_batch(
 ) -> Batch:
     """Drop what is not kept from every row, pad on the left, and hand the features over.
 
-    positions: "contiguous" (position ids without gaps) or "original" (kept tokens keep the position ids they had),
-    one for all rows or one a row.
+    positions: "contiguous" (position ids without gaps) or "original" (kept tokens keep the position ids
+    they had), one for all rows or one a row.
     """
     wanted = [positions] * len(rows) if isinstance(positions, str) else list(positions)
     for choice in wanted:
@@ -129,7 +130,9 @@ def _kept_of_row(row: Row, newline: str) -> tuple[Tensor, list[Tensor], int]:
         places, count = kept_places(image.visual, image.selection, newline)
         end = image.start + image.visual.stock_features.shape[0]
         if end > row.ids.numel():
-            raise InputError(f"The prompt ends at token {row.ids.numel()}, inside an image that ends at {end}.")
+            raise InputError(
+                f"The prompt ends at token {row.ids.numel()}, inside an image that ends at {end}."
+            )
         stays[image.start : end] = False
         stays[image.start + places] = True
         features.append(kept_features(image.visual, image.selection, places))

@@ -22,7 +22,9 @@ class LlavaAdapter(Adapter):
     def pack(self, crops: Tensor, pixels: PixelInputs, image: int, newline: Tensor | None) -> Tensor:
         return crops[0]
 
-    def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
+    def grid(
+        self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None
+    ) -> TokenGrid:
         height, width = (int(side) for side in pixels["pixel_values"].shape[-2:])
         rows, cols = self.grid_side
         box: Box = (0.0, 0.0, float(width), float(height))
@@ -32,7 +34,9 @@ class LlavaAdapter(Adapter):
 
 
 def shown_box(image_size: tuple[int, int], image_processor: Any) -> Box:
-    """The part of the original image (width, height) that this image processor shows the encoder, in its pixels."""
+    """The part of the original image (width, height) that this image processor shows the encoder, in its
+    pixels.
+    """
     size, crop = image_processor.size or {}, image_processor.crop_size or {}
     resized: tuple[int, int] | int | None = None
     if image_processor.do_resize:

@@ -1,4 +1,6 @@
-"""LLaVA-NeXT (1.6): a base crop and a grid of tiles chosen by aspect ratio (`LlavaNextForConditionalGeneration`)."""
+"""LLaVA-NeXT (1.6): a base crop and a grid of tiles chosen by aspect ratio
+(`LlavaNextForConditionalGeneration`).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from adafv_core.types import Crop, TokenGrid
 
 
 class LlavaNextAdapter(Adapter):
-    """The LLM sees the base crop, then the tiles stitched row by row, un-padded, a newline token after each row."""
+    """The LLM sees the base crop, then the tiles stitched row by row, un-padded, a newline token after each
+    row.
+    """
 
     model_class = "LlavaNextForConditionalGeneration"
 
@@ -47,7 +51,9 @@ class LlavaNextAdapter(Adapter):
     def _pack_options(self) -> dict[str, Any]:
         return {"vision_feature_select_strategy": self.config.vision_feature_select_strategy}
 
-    def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
+    def grid(
+        self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None
+    ) -> TokenGrid:
         height, width = _height_width(pixels, image)
         rows, cols = self.grid_side
         base = Crop("base", rows, cols, (0.0, 0.0, float(width), float(height)), 0)

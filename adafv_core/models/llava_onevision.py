@@ -1,4 +1,6 @@
-"""LLaVA-OneVision: SigLIP without [CLS], tiles shrunk to at most N crops (`LlavaOnevisionForConditionalGeneration`)."""
+"""LLaVA-OneVision: SigLIP without [CLS], tiles shrunk to at most N crops
+(`LlavaOnevisionForConditionalGeneration`).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class StillsProcessor(LlavaOnevisionProcessor):  # type: ignore[misc]
 class LlavaOnevisionAdapter(LlavaNextAdapter):
     """Any-resolution as in LLaVA-NeXT; above `anyres_max_N` crops the stitched grid is shrunk bilinearly.
 
-    Several images in one prompt are each a single crop with one newline at the end, as stock transformers does.
+    Several images in one prompt are each a single crop with one newline at the end, as stock transformers
+    does.
     """
 
     model_class = "LlavaOnevisionForConditionalGeneration"

@@ -46,12 +46,13 @@ def load_model(
 ) -> LoadedModel:
     """Load a stock model and its processor.
 
-    model: "pocket" (the bundled one), a hub id, or a folder. device: "auto" takes CUDA, else MPS, else the CPU; with
-    several GPUs the layers are spread over them by accelerate. dtype: "auto" is the checkpoint's own on an accelerator
-    and float32 on the CPU. attn_implementation: as in transformers ("sdpa", "flash_attention_2", …).
+    model: "pocket" (the bundled one), a hub id, or a folder. device: "auto" takes CUDA, else MPS, else the
+    CPU; with several GPUs the layers are spread over them by accelerate. dtype: "auto" is the checkpoint's
+    own on an accelerator and float32 on the CPU. attn_implementation: as in transformers ("sdpa",
+    "flash_attention_2", …).
 
-    Raises ModelNotFoundError when there is nothing to load, UnsupportedModelError when no adapter knows its class,
-    InputError for a device or dtype that does not exist here.
+    Raises ModelNotFoundError when there is nothing to load, UnsupportedModelError when no adapter knows its
+    class, InputError for a device or dtype that does not exist here.
     """
     name = str(model)
     source, revision = _source(name, revision)
@@ -82,12 +83,20 @@ def load_model(
         loaded = loaded.to(place)
     _complete(processor, config)
     return LoadedModel(
-        adapter_for(loaded.eval(), processor), name, getattr(config, "_commit_hash", None), place, loaded.dtype
+        adapter_for(loaded.eval(), processor),
+        name,
+        getattr(config, "_commit_hash", None),
+        place,
+        loaded.dtype,
     )
 
 
-def load_processor(source: str, model_type: str, revision: str | None = None, local_files_only: bool = False) -> Any:
-    """The processor of a model, its image side on Pillow, so that pictures do not depend on what is installed."""
+def load_processor(
+    source: str, model_type: str, revision: str | None = None, local_files_only: bool = False
+) -> Any:
+    """The processor of a model, its image side on Pillow, so that pictures do not depend on what is
+    installed.
+    """
     options: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": False,
@@ -100,7 +109,9 @@ def load_processor(source: str, model_type: str, revision: str | None = None, lo
 
 
 def find_processor(model: Any) -> Any | None:
-    """The processor of a model someone else loaded, from the files it came from, without the network; else None."""
+    """The processor of a model someone else loaded, from the files it came from, without the network; else
+    None.
+    """
     source = str(getattr(model, "name_or_path", "") or "")
     if not source:
         return None
@@ -131,8 +142,8 @@ def _source(name: str, revision: str | None) -> tuple[str, str | None]:
     looks_like_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
     if looks_like_path:
         raise ModelNotFoundError(
-            f"There is no model folder {name!r}; expected 'pocket', a folder with config.json and safetensors, "
-            f"or a hub id such as {KNOWN_MODELS[0].model_id!r}."
+            f"There is no model folder {name!r}; expected 'pocket', a folder with config.json and "
+            f"safetensors, or a hub id such as {KNOWN_MODELS[0].model_id!r}."
         )
     known = find_known(name)
     return name, revision or (known.revision if known else None)
@@ -146,9 +157,9 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         place = torch.device(device)
     except RuntimeError:
-        place = None  # type: ignore[assignment]
+        place = torch.device("meta")
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if place is None or not here.get(place.type, False):
+    if not here.get(place.type, False):
         usable = ", ".join(kind for kind, present in here.items() if present)
         raise InputError(f"Expected device 'auto' or one of {usable} on this machine; got {str(device)!r}.")
     return place
@@ -184,19 +195,23 @@ class _said_plainly:
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         if any(name in chain for name in ("RevisionNotFoundError",)):
             message = f"{self.name} has no such revision; leave `revision` out to use its main branch."
-        elif any(name in chain for name in ("RepositoryNotFoundError", "HFValidationError", "GatedRepoError")):
-            message = f"No model {self.name!r} can be read on the hub (wrong id, private or gated); {example}."
+        elif any(
+            name in chain for name in ("RepositoryNotFoundError", "HFValidationError", "GatedRepoError")
+        ):
+            message = (
+                f"No model {self.name!r} can be read on the hub (wrong id, private or gated); {example}."
+            )
         elif any(name in chain for name in ("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled")) or (
             "LocalEntryNotFoundError" in chain or "couldn't connect" in text or "offline" in text.lower()
         ):
             message = (
-                f"{self.name} is not on this machine and the hub cannot be reached; connect to the network once to "
-                "fetch it, or name a local folder, or 'pocket'."
+                f"{self.name} is not on this machine and the hub cannot be reached; connect to the network "
+                "once to fetch it, or name a local folder, or 'pocket'."
             )
-        elif "model type" in text and "does not recognize" in text or "Unrecognized model" in text:
+        elif ("model type" in text and "does not recognize" in text) or "Unrecognized model" in text:
             raise UnsupportedModelError(
-                f"{self.name} is of a type transformers does not know without running its own code, which is never "
-                f"done here; supported are {', '.join(ADAPTERS)}."
+                f"{self.name} is of a type transformers does not know without running its own code, which is "
+                f"never done here; supported are {', '.join(ADAPTERS)}."
             ) from error
         else:
             message = f"{self.name} cannot be loaded, a file is missing or unreadable ({first}); {example}."

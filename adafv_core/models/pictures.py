@@ -38,7 +38,7 @@ def read_picture(image: object) -> Picture:
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageError(
-                f"Expected an array of shape (height, width, 3) and dtype uint8, got {image.shape} {image.dtype}."
+                f"Expected an array of shape (height, width, 3), uint8; got {image.shape} {image.dtype}."
             )
         if 0 in image.shape:
             raise ImageError(f"The image is empty: its shape is {image.shape}.")
@@ -49,7 +49,7 @@ def read_picture(image: object) -> Picture:
         raise ImageError(f"The image is empty: its size is {image.width} × {image.height}.")
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
-            f"The image has {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are accepted, make it smaller."
+            f"The image has {image.width} × {image.height} pixels; make it smaller, to {MAX_PIXELS:,} at most."
         )
     try:
         rgb = image.convert("RGB")
@@ -61,11 +61,15 @@ def read_picture(image: object) -> Picture:
 
 
 class VisualCache:
-    """Encoded images by content, the least recently used dropped once they hold more than `max_bytes`."""
+    """Encoded images by content, the least recently used dropped once they hold more than `max_bytes`.
+
+    misses: how many images had to be encoded so far.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
+        self.misses = 0
         self._kept: OrderedDict[str, VisualTokens] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -82,6 +86,7 @@ class VisualCache:
                 self.bytes -= size_bytes(old)
             self._kept[visual.image_key] = visual
             self.bytes += size_bytes(visual)
+            self.misses += 1
             while self.bytes > self.max_bytes and self._kept:
                 _, dropped = self._kept.popitem(last=False)
                 self.bytes -= size_bytes(dropped)
@@ -97,7 +102,9 @@ class VisualCache:
 
 def size_bytes(visual: VisualTokens) -> int:
     """Bytes of device memory behind an encoded image, shared storage counted once."""
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(visual)}
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(visual)
+    }
     return sum(storages.values())
 
 

@@ -1,8 +1,8 @@
 """From a question to token ids, with the user's own words told apart from the template's.
 
-The template is rendered with marks in place of what users wrote, so that what is template and what is text is known
-exactly, whatever the text says. Text that spells a special token (`<image>`, `</s>`, …) is tokenised as the
-characters it consists of: a prompt can never add or remove image tokens.
+The template is rendered with marks in place of what users wrote, so that what is template and what is text
+is known exactly, whatever the text says. Text that spells a special token (`<image>`, `</s>`, …) is
+tokenised as the characters it consists of: a prompt can never add or remove image tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from adafv_core.errors import PromptError
@@ -28,9 +29,9 @@ _PLAIN_TEMPLATE = (
 class Prompt:
     """One prompt, tokenised, its image still one placeholder token.
 
-    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after it, as people read them.
-    counted: T flags, whether the token holds a piece of the current question (template words, and earlier turns
-    of the conversation, do not).
+    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after it, as people
+    read them. counted: T flags, whether the token holds a piece of the current question (template words,
+    and earlier turns of the conversation, do not).
     """
 
     ids: tuple[int, ...]
@@ -71,14 +72,16 @@ class Prompter:
         ids, slots, spans = self._tokenise(pieces, texts)
         if ids.count(self.image_token_id) != 1:
             raise PromptError(
-                f"The chat template placed {ids.count(self.image_token_id)} image tokens; expected exactly one."
+                f"Expected one image token from the chat template, got {ids.count(self.image_token_id)}."
             )
         image_at = ids.index(self.image_token_id)
         after = range(image_at + 1, len(ids))
         last = len(texts) - 1
         counted = tuple(slots[place] == last for place in after)
         if not any(counted):
-            raise PromptError(f"No token of the question {question.strip()[:40]!r} follows the image in the template.")
+            raise PromptError(
+                f"No token of the question {question.strip()[:40]!r} follows the image in the template."
+            )
         return Prompt(tuple(ids), image_at, tuple(self._word(ids[i], spans[i]) for i in after), counted)
 
     def render(self, question: str, history: Sequence[Turn] = ()) -> str:
@@ -103,18 +106,24 @@ class Prompter:
         pieces = re.split("|".join(marks), rendered)
         found = re.findall("|".join(marks), rendered)
         if found != marks:
-            raise PromptError("The chat template drops, repeats or reorders what users write; expected each text once.")
+            raise PromptError(
+                "The chat template drops, repeats or reorders what users write; expected each text once."
+            )
         return pieces
 
     def _tokenise(
         self, pieces: list[str], texts: list[str]
     ) -> tuple[list[int], list[int | None], list[str | None]]:
-        """Token ids, for each token the text it belongs to (None: template), and its characters where known."""
+        """Token ids, for each token the text it belongs to (None: template), and its characters where
+        known.
+        """
         bos = self.tokenizer.bos_token
         add_special = not (bos and pieces[0].startswith(bos))
         if self.tokenizer.is_fast:
             ids, slots, spans = self._whole(pieces, texts, add_special)
-            if not any(slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)):
+            if not any(
+                slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)
+            ):
                 return ids, slots, spans
         return self._piecewise(pieces, texts, add_special)
 
@@ -131,7 +140,9 @@ class Prompter:
         slots: list[int | None] = []
         spans: list[str | None] = []
         for start, end in encoded["offset_mapping"]:
-            inside = [n for n, (left, right) in enumerate(ranges) if start < right and end > left and end > start]
+            inside = [
+                n for n, (left, right) in enumerate(ranges) if start < right and end > left and end > start
+            ]
             slots.append(inside[-1] if inside else None)
             spans.append(full[start:end])
         return list(encoded["input_ids"]), slots, spans
@@ -158,14 +169,18 @@ class Prompter:
         for token in self.protected.values():
             cuts |= {match.start() + 1 for match in re.finditer(f"(?={re.escape(token)})", text)}
         edges = sorted(cuts)
-        parts = [text[left:right] for left, right in zip(edges, edges[1:], strict=False)]
+        parts = [text[left:right] for left, right in pairwise(edges)]
         ids = [one for part in parts for one in self._continued(part)]
         if any(one in self.protected for one in ids):
-            ids = [one for character in text for one in self._continued(character) if one not in self.protected]
+            ids = [
+                one for character in text for one in self._continued(character) if one not in self.protected
+            ]
         return ids
 
     def _continued(self, text: str) -> list[int]:
-        """Tokens of text in the middle of a prompt: without the space some tokenizers put before a first word."""
+        """Tokens of text in the middle of a prompt: without the space some tokenizers put before a first
+        word.
+        """
         if not text:
             return []
         lead = list(self.tokenizer("\n", add_special_tokens=False)["input_ids"])

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownModel:
-    """One model of a hub. download_bytes: approximate size of its safetensors. revision: None follows `main`.
+    """One model of a hub. download_bytes: approximate size of its safetensors. revision: None follows
+    `main`.
 
-    has_chat_template: whether the files bring their own chat template. n_visual: visual tokens of one image, the
-    largest count where the family is any-resolution.
+    has_chat_template: whether the files bring their own chat template. n_visual: visual tokens of one
+    image, the largest count where the family is any-resolution.
     """
 
     model_id: str
@@ -40,7 +41,13 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         "llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 13B", _LLAVA, 13_351_000_000, 26_700_000_000, _LLAMA_2, 576
     ),
     KnownModel(
-        "llava-hf/llava-v1.6-vicuna-7b-hf", "LLaVA-NeXT vicuna 7B", _NEXT, 7_063_000_000, 14_100_000_000, _LLAMA_2, 2880
+        "llava-hf/llava-v1.6-vicuna-7b-hf",
+        "LLaVA-NeXT vicuna 7B",
+        _NEXT,
+        7_063_000_000,
+        14_100_000_000,
+        _LLAMA_2,
+        2880,
     ),
     KnownModel(
         "llava-hf/llava-v1.6-vicuna-13b-hf",
@@ -61,7 +68,13 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         2880,
     ),
     KnownModel(
-        "llava-hf/llava-v1.6-34b-hf", "LLaVA-NeXT 34B", _NEXT, 34_753_000_000, 69_500_000_000, "Apache-2.0", 2880
+        "llava-hf/llava-v1.6-34b-hf",
+        "LLaVA-NeXT 34B",
+        _NEXT,
+        34_753_000_000,
+        69_500_000_000,
+        "Apache-2.0",
+        2880,
     ),
     KnownModel(
         "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
