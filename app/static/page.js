@@ -10,11 +10,14 @@
   page.on = (listener) => page.listeners.push(listener);
   page.tell = (what) => page.listeners.forEach((listener) => listener(what));
 
-  page.load = function (raw, keepForced) {
-    const ratio = page.scores ? page.scores.stops[page.stop].ratio : raw.keep_ratio;
+  /* Returns false where the page already shows this content. */
+  page.load = function (raw) {
+    const before = page.scores;
+    if (before && before.key === raw.key && !raw.set_choice) return false;
+    const ratio = before && !raw.set_choice ? before.stops[page.stop].ratio : raw.keep_ratio;
     page.scores = adafv.core.unpack(raw);
-    page.stop = nearest(page.scores.stops, raw.keep_ratio || ratio);
-    page.forced = keepForced && page.forced && page.forced.length === raw.n ? page.forced : null;
+    page.stop = nearest(page.scores.stops, ratio);
+    if (!before || before.picture !== raw.picture || raw.rule !== "split" || raw.set_choice) page.forced = null;
     if (raw.force_keep.length + raw.force_drop.length) {
       page.forced = new Int8Array(raw.n);
       raw.force_keep.forEach((i) => { page.forced[i] = 1; });
@@ -24,6 +27,7 @@
     page.word = -1;
     page.crop = "all";
     page.choose();
+    return true;
   };
 
   page.choose = function () {
@@ -51,7 +55,7 @@
   };
 
   page.brushOn = function (token) {
-    if (!page.scores || token < 0) return;
+    if (!page.scores || token < 0 || page.scores.rule !== "split") return;
     if (!page.forced) page.forced = new Int8Array(page.scores.n);
     const wanted = page.brush === "keep" ? 1 : page.brush === "drop" ? -1 : 0;
     if (page.forced[token] === wanted) return;

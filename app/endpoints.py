@@ -1,0 +1,88 @@
+"""The API: every action as an endpoint with a stable name and documented arguments."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from adafv_core.errors import AdaFVError
+from app.handlers import Question
+from app.inputs import Choice, More, read_count, read_method, read_path, read_prompt, read_ratio
+from app.parts import AnyNumber, CheckedImage
+from app.site import Site
+
+T = TypeVar("T")
+_METHOD = "Name of a pruning method, for example adafv, saliency, t2i, random, full"
+
+
+def add_endpoints(site: Site) -> None:
+    """Add /ask, /scores and /new_scene to the page being built."""
+    image = CheckedImage(label="PNG, JPEG or WebP picture", visible=False)
+    prompt = gr.Textbox(label="The question, in the user's own words", visible=False)
+    keep_ratio = AnyNumber(0.1, label="Fraction of visual tokens kept, above 0 and at most 1", visible=False)
+    method = gr.Textbox("adafv", label=_METHOD, visible=False)
+    max_new_tokens = AnyNumber(64, label="Longest answer, in tokens", visible=False)
+    with_full = gr.Checkbox(True, label="Answer with all visual tokens too, to compare", visible=False)
+    result = gr.JSON(visible=False)
+
+    def ask(
+        image: str, prompt: str, keep_ratio: Any = 0.1, method: str = "adafv", max_new_tokens: Any = 64,
+        with_full: bool = True, *, request: gr.Request,
+    ) -> dict[str, Any]:  # fmt: skip
+        def work() -> dict[str, Any]:
+            count = read_count(max_new_tokens, "max_new_tokens", site.settings.max_new_tokens)
+            asked = _question(site, image, prompt, keep_ratio, method, More(max_new_tokens=count))
+            return site.desk.answer(site.desk.visits.of(request.session_hash), asked, bool(with_full))
+
+        return plainly(work)
+
+    def scores(
+        image: str, prompt: str, keep_ratio: Any = 0.1, method: str = "adafv", *, request: gr.Request
+    ) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            asked = _question(site, image, prompt, keep_ratio, method, More())
+            return site.desk.scores(site.desk.visits.of(request.session_hash), asked)
+
+        return plainly(work)
+
+    def new_scene() -> tuple[str, dict[str, Any]]:
+        scene = site.scenes.new_scene()
+        pairs = [{"question": text, "answer": answer} for text, answer in scene.questions]
+        return str(scene.path), {"seed": scene.seed, "questions": pairs}
+
+    trigger = gr.Button(visible=False)
+    model = {"concurrency_id": "model", "concurrency_limit": 1}
+    trigger.click(
+        ask, [image, prompt, keep_ratio, method, max_new_tokens, with_full], result, api_name="ask",
+        api_description="Answer a question about an image with pruned visual tokens, and with all of them to compare.",
+        **model,
+    )  # fmt: skip
+    trigger.click(
+        scores, [image, prompt, keep_ratio, method], result, api_name="scores",
+        api_description="Scores of every visual token for a question, and which ones stay: equal-length lists.",
+        **model,
+    )  # fmt: skip
+    picture = gr.Image(type="filepath", visible=False, label="The drawn scene, PNG")
+    trigger.click(
+        new_scene, None, [picture, result], api_name="new_scene",
+        api_description="Draw a scene of the pocket model's world, with questions about it and their answers.",
+    )  # fmt: skip
+
+
+def plainly(work: Callable[[], T]) -> T:
+    """Run it; an error made on purpose becomes one sentence for the caller, escaped, without a traceback."""
+    try:
+        return work()
+    except AdaFVError as error:
+        raise gr.Error(html.escape(str(error)), print_exception=False) from None
+
+
+def _question(site: Site, image: Any, prompt: Any, keep_ratio: Any, method: Any, more: More) -> Question:
+    choice = Choice(read_ratio(keep_ratio))
+    name = read_method(method)
+    text = read_prompt(prompt, site.settings)
+    picture, key = site.desk.picture(read_path(image))
+    return Question(picture, key, text, name, choice, more)

@@ -1,0 +1,216 @@
+"""What happens when someone asks: plain functions from inputs to values, no layout."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from adafv_core.errors import AdaFVError, ModelError
+from adafv_core.scoring import rescored_t2i
+from adafv_core.types import Answer, Selection
+from app.bench import Bench, Engine, Stopped
+from app.garage import Garage
+from app.images import open_image
+from app.inputs import Choice, More
+from app.payload import payload
+from app.scenes import picture_key
+from app.settings import Settings
+from app.views import answer_view, answers_text, compare, measured, notice, scores_view
+from app.visits import Run, Visit, Visits
+
+UPDATES_PER_S = 15
+FOREIGN = (
+    "The pocket model knows drawn scenes only: coloured shapes and numbered cards. On this picture its maps and "
+    "answers mean little. Choose a real model under More › Model to ask about photographs."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One checked request."""
+
+    picture: Image.Image
+    picture_key: str
+    prompt: str
+    method: str
+    choice: Choice
+    more: More
+
+
+@dataclass
+class Desk:
+    """Everything the page's functions share. known_pictures: keys of pictures from the pocket model's world."""
+
+    garage: Garage
+    bench: Bench
+    visits: Visits
+    settings: Settings
+    known_pictures: Callable[[str], bool]
+    first_key: str = ""
+
+    def picture(self, path: Path | str | None) -> tuple[Image.Image, str]:
+        """The checked picture of an upload and the key of its content."""
+        picture = open_image(path, self.settings)
+        return picture, picture_key(picture)
+
+    def score(self, visit: Visit, question: Question, stop: threading.Event | None = None) -> Run:
+        """Encode (unless this visitor's picture already is) and score; waits for the model."""
+        engine = self.garage.engine(visit.model)
+        key = f"{visit.model}/{question.picture_key}"
+        with self.bench.turn(stop):
+            if visit.encoded is None or visit.encoded[0] != key:
+                visit.encoded = (key, engine.encode(question.picture))
+            scores = engine.score(visit.encoded[1], question.prompt)
+        options = question.more.options_for(question.method)
+        return Run(question.picture, scores, question.prompt, question.method, options, visit.model)
+
+    def select(self, run: Run, choice: Choice) -> Selection:
+        """The selection of a run at the slider's place."""
+        options = {**run.options, **(choice.masks(run.scores.size) if run.method == "adafv" else {})}
+        engine = self.garage.engine(run.model)
+        return engine.select(run.scores, keep_ratio=choice.keep_ratio, method=run.method, **options)
+
+    def payload(self, run: Run, question: Question, key: str, take_over: bool = False) -> str:
+        """What the browser needs for this run."""
+        engine = self.garage.engine(run.model)
+        choice = question.choice
+        return payload(
+            run.scores,
+            run.picture,
+            lambda budget: engine.select(run.scores, budget=budget, method=run.method, **run.options),
+            run.method,
+            run.options,
+            choice.keep_ratio,
+            key,
+            (choice.force_keep, choice.force_drop) if take_over else None,
+        )
+
+    def ask(self, visit: Visit, question: Question) -> Iterator[tuple[str | None, str, str]]:
+        """The page's stream: (payload or None, answers, notice). The maps come before the first token."""
+        stop = visit.begin()
+        if question.picture_key != (visit.picture_key or self.first_key):
+            question = _without_marks(question)
+        key = _content_key(visit.model, question)
+        try:
+            run = self.score(visit, question, stop)
+            run.selection = self.select(run, question.choice)
+            shown = self.payload(run, question, key) if key != visit.shown_key else None
+        except Stopped:
+            return
+        except AdaFVError as error:
+            yield None, answers_text(answer_view(None, "error", str(error)), None, question.method, {}), notice()
+            return
+        visit.run, visit.shown_key, visit.picture_key = run, key, question.picture_key
+        line = notice(FOREIGN) if visit.model == "pocket" and not self.known_pictures(question.picture_key) else notice()
+        full_key = (visit.model, question.picture_key, question.prompt, question.more.max_new_tokens)
+        run.full = visit.full.get(full_key) if question.more.compare else None
+        waiting = answer_view(None, "waiting")
+        full = answer_view(run.full, "done") if run.full else waiting if question.more.compare else None
+        yield shown, answers_text(waiting, full, question.method, compare(None, None)), line
+
+        pruned = waiting
+        for run.pruned, pruned in self._stream(run, question, stop, run.method, run.selection):
+            yield None, answers_text(pruned, full, run.method, compare(None, None)), line
+        if question.more.compare and run.full is None and not stop.is_set():
+            for answer, full in self._stream(run, question, stop, "full", None):
+                if full["state"] == "done" and answer is not None:
+                    run.full = answer
+                    visit.remember_full(full_key, answer)
+                yield None, answers_text(pruned, full, run.method, compare(None, None)), line
+        elif full is waiting:
+            full = answer_view(None, "stopped")
+        complete = pruned["state"] == "done" and run.full is not None
+        yield None, answers_text(pruned, full, run.method, compare(run.pruned if complete else None, run.full)), line
+
+    def _stream(
+        self, run: Run, question: Question, stop: threading.Event, method: str, selection: Selection | None
+    ) -> Iterator[tuple[Answer | None, dict[str, Any]]]:
+        engine = self.garage.engine(run.model)
+        options: dict[str, Any] = {"selection": selection} if selection is not None else {"keep_ratio": 1.0}
+        if selection is not None and selection.report.get("inside_llm"):
+            options = {"keep_ratio": question.choice.keep_ratio, **run.options}
+        answer: Answer | None = None
+
+        def job() -> Iterator[Answer]:
+            return engine.stream(
+                run.scores.visual, question.prompt, method=method, max_new_tokens=question.more.max_new_tokens,
+                stop=stop, **options,
+            )  # fmt: skip
+
+        try:
+            shown_at = 0.0
+            for answer in self.bench.run(job, stop):
+                if time.perf_counter() - shown_at >= 1 / UPDATES_PER_S:
+                    shown_at = time.perf_counter()
+                    yield answer, answer_view(answer, "running")
+            done = answer is not None and answer.finished
+            yield answer, answer_view(answer, "done" if done else "stopped")
+        except Stopped:
+            yield None, answer_view(answer, "stopped")
+        except AdaFVError as error:
+            yield None, answer_view(None, "error", str(error))
+
+    def answer(self, visit: Visit, question: Question, with_full: bool) -> dict[str, Any]:
+        """The whole answer as one value (the `/ask` endpoint)."""
+        stop = visit.begin()
+        run = self.score(visit, question, stop)
+        selection = self.select(run, question.choice)
+        pruned = self._whole(run, question, stop, run.method, selection)
+        full = self._whole(run, question, stop, "full", None) if with_full else None
+        return {
+            "answer": pruned.text,
+            "full_answer": full.text if full else None,
+            "method": run.method,
+            "model": run.model,
+            "keep_ratio": question.choice.keep_ratio,
+            "k_text": selection.k_text,
+            "k_visual": selection.k_visual,
+            **measured(pruned),
+            "full": measured(full) if full else None,
+            **compare(pruned, full),
+        }
+
+    def _whole(
+        self, run: Run, question: Question, stop: threading.Event, method: str, selection: Selection | None
+    ) -> Answer:
+        last: Answer | None = None
+        for answer, view in self._stream(run, question, stop, method, selection):
+            last = answer
+            if view["state"] == "error":
+                raise ModelError(view["error"])
+        if last is None:
+            raise ModelError("The request was stopped before it was answered: send it again.")
+        return last
+
+    def scores(self, visit: Visit, question: Question) -> dict[str, Any]:
+        """Scores and selection without an answer (the `/scores` endpoint)."""
+        run = self.score(visit, question)
+        selection = self.select(run, question.choice)
+        temperature = float(run.options.get("temperature", run.scores.temperature))
+        t2i = rescored_t2i(run.scores, temperature, str(run.options.get("text_tokens", "question")))
+        return scores_view(run.scores, selection, t2i)
+
+
+def engine_name(engine: Engine) -> str:
+    """How an engine calls its model."""
+    return str(getattr(engine, "name", "model"))
+
+
+def _without_marks(question: Question) -> Question:
+    choice = Choice(question.choice.keep_ratio)
+    return Question(
+        question.picture, question.picture_key, question.prompt, question.method, choice, question.more
+    )
+
+
+def _content_key(model: str, question: Question) -> str:
+    more = sorted(question.more.options_for(question.method).items())
+    text = repr((model, question.picture_key, question.prompt, question.method, more))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,110 @@
+"""Reads the settings, loads the model, assembles the tabs and launches; runs as `python -m app` and as a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+
+import adafv_core
+from adafv_core.errors import AdaFVError
+from app.bench import Bench, Engine
+from app.endpoints import add_endpoints
+from app.garage import Garage
+from app.handlers import Desk
+from app.parts import page_css, page_head, part
+from app.scenes import SceneFolder
+from app.settings import Settings, read_settings
+from app.site import Site
+from app.start import first_screen
+from app.tabs import explore
+from app.theme import make_theme
+from app.views import masthead
+from app.visits import Visits
+
+TITLE = "AdaFV: which visual tokens does the question need?"
+
+
+def open_site(settings: Settings) -> Site:
+    """Load the model and prepare the first screen. Raises ModelError where the model cannot be loaded."""
+
+    def load(name: str) -> Engine:
+        engine: Engine = adafv_core.load(name, device=settings.device, dtype=settings.dtype, cache_bytes=0)
+        return engine
+
+    scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
+    garage = Garage(settings.model, load(settings.model), load)
+    desk = Desk(garage, Bench(), Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
+    return Site(settings, desk, scenes, first_screen(desk, scenes))
+
+
+def make_page(site: Site) -> gr.Blocks:
+    """The page, not launched yet."""
+    kept_s = site.settings.uploads_kept_s
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(max(1, kept_s // 4), kept_s)
+    ) as page:
+        part("masthead", masthead(site.desk.garage.engine(site.settings.model)))
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Explore", id="explore"):
+                explore_tab = explore.build(site)
+        explore.bind(site, explore_tab)
+        add_endpoints(site)
+
+        def leave(request: gr.Request) -> None:
+            site.desk.visits.leave(request.session_hash)
+
+        page.unload(leave)
+    page.queue(max_size=site.settings.queue_size, default_concurrency_limit=4, api_open=False)
+    return page
+
+
+def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
+    """Serve the page and return its address. Nothing is shared, monitored or recorded."""
+    _, address, _ = page.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        share=False,
+        show_error=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=["api"],
+        theme=make_theme(),
+        css=page_css(),
+        head=page_head(),
+        max_file_size=settings.max_image_bytes,
+        mcp_server=settings.mcp,
+        pwa=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"AdaFV is open at {address}", flush=True)
+    if block:
+        page.block_thread()
+    return str(address)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Start the page."""
+    settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get("GRADIO_VIBE_MODE"):
+        sys.exit("GRADIO_VIBE_MODE is set: in that mode visitors could change this program. Unset it and start again.")
+    try:
+        site = open_site(settings)
+    except AdaFVError as error:
+        sys.exit(f"The page cannot start: {error}")
+    launch(make_page(site), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Scores → what the browser needs to redraw everything by itself: one JSON text per image, prompt and settings."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.methods import METHODS
+from adafv_core.mixing import budget_path
+from adafv_core.ranking import top_k
+from adafv_core.scoring import rescored_t2i, word_attention
+from adafv_core.types import Selection, TokenScores
+from app.overlay import COLOUR_MAPS
+from app.views import grid_view
+
+PICTURE_SIDE_PX = 896
+"""The picture that lies under the maps is sent at most this large; exports use the image's own size."""
+
+
+def slider_stops() -> tuple[float, ...]:
+    """Keep ratios at which the slider stops, ascending: 0.5 % steps to 20 %, 1 % to 50 %, 2.5 % to 100 %."""
+    fine = [step / 200 for step in range(2, 41)]
+    middle = [step / 100 for step in range(21, 51)]
+    coarse = [step / 40 for step in range(21, 41)]
+    return (*fine, *middle, *coarse)
+
+
+def payload(
+    scores: TokenScores,
+    picture: Image.Image,
+    select: Callable[[int], Selection],
+    method: str,
+    options: dict[str, Any],
+    keep_ratio: float,
+    key: str,
+    forced: tuple[Sequence[int], Sequence[int]] | None = None,
+) -> str:
+    """The browser's payload as JSON text.
+
+    scores: of this image and prompt. picture: the image itself. select: the Selection of a budget, without
+    forced tokens. options: temperature, floor and text_tokens as the method runs with them. key: names this
+    content; the page ignores a payload it already shows. forced: token indices to keep and to drop, given
+    where the page shall take over these marks and keep_ratio (a loaded run, the first screen).
+
+    For adafv the best split of every budget is sent; for other methods, per stop, why each token stays.
+    """
+    n = scores.size
+    temperature = float(options.get("temperature", scores.temperature))
+    t2i = rescored_t2i(scores, temperature, str(options.get("text_tokens", "question")))
+    words = scores.word_t2i
+    if temperature != scores.temperature:
+        words = word_attention(scores.text_tokens, scores.visual.features, temperature)
+    floor = float(options.get("floor", 0.0))
+    stops = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in slider_stops()]
+    body: dict[str, Any] = {
+        "n": n,
+        "method": method,
+        "key": key,
+        "method_note": method_note(method),
+        "floor": floor,
+        "keep_ratio": keep_ratio,
+        "picture": data_url(picture),
+        "size": list(scores.visual.grid.image_size),
+        "crops": grid_view(scores)["crops"],
+        "t2i": _base64(_array(t2i, np.float32)),
+        "saliency": _base64(_array(scores.saliency, np.float32)),
+        "order_text": _base64(_array(top_k(t2i, n), np.uint32)),
+        "order_vision": _base64(_array(top_k(scores.saliency, n), np.uint32)),
+        "words": word_maps(scores, _array(words, np.float32), str(options.get("text_tokens", "question"))),
+        "stops": stops,
+        "set_choice": forced is not None,
+        "force_keep": list(forced[0]) if forced else [],
+        "force_drop": list(forced[1]) if forced else [],
+        "colour_maps": {name: _base64(table) for name, table in COLOUR_MAPS.items()},
+    }
+    if method == "adafv":
+        path = budget_path(t2i, scores.saliency, floor)
+        body["rule"] = "split"
+        body["path_text"] = _base64(_array(path.k_text, np.uint32))
+        body["path_vision"] = _base64(_array(path.k_visual, np.uint32))
+    else:
+        body["rule"] = "table"
+        body.update(_tables([select(int(stop["budget"])) for stop in stops], select(n), stops))
+    return json.dumps(body, separators=(",", ":"), allow_nan=False)
+
+
+def method_note(method: str) -> str:
+    """The first sentence of what the method's class says of itself."""
+    text = " ".join((METHODS[method].__doc__ or "").split())
+    return text.split(". ")[0].split(": ")[0].rstrip(".") + "."
+
+
+def word_maps(scores: TokenScores, rows: NDArray[Any], text_tokens: str) -> list[dict[str, Any]]:
+    """Each word's own attention, in 65,535 steps of its highest value."""
+    counted = scores.counted.tolist()
+    words = []
+    for text, row, counts in zip(scores.words, rows, counted, strict=True):
+        peak = float(row.max())
+        steps = np.round(row / peak * 65_535).astype(np.uint16) if peak > 0 else np.zeros(row.shape, np.uint16)
+        counts = bool(counts) or text_tokens == "all"
+        words.append({"text": text, "counted": counts, "peak": peak, "map": _base64(steps)})
+    return words
+
+
+def data_url(picture: Image.Image) -> str:
+    """A JPEG of the picture, scaled down to what the page shows."""
+    small = picture.copy()
+    small.thumbnail((PICTURE_SIDE_PX, PICTURE_SIDE_PX), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _tables(selections: list[Selection], everything: Selection, stops: list[dict[str, Any]]) -> dict[str, Any]:
+    tables = []
+    ranking = _array(everything.mixed, np.float32)
+    nested = True
+    for selection, stop in zip(selections, stops, strict=True):
+        why = _array(selection.why, np.uint8)
+        kept = _array(selection.kept, np.bool_)
+        nested = nested and (not kept.any() or kept.all() or ranking[kept].min() > ranking[~kept].max(initial=-1.0))
+        even = np.zeros(why.size + why.size % 2, np.uint8)
+        even[: why.size] = why
+        tables.append(_base64((even[0::2] | (even[1::2] << 4)).astype(np.uint8)))
+        stop["k_text"], stop["k_visual"] = selection.k_text, selection.k_visual
+    return {"tables": tables, "ranking": _base64(ranking) if nested else None}
+
+
+def _array(values: Any, dtype: Any) -> NDArray[Any]:
+    array: NDArray[Any] = values.detach().cpu().numpy().astype(dtype)
+    return array
+
+
+def _base64(values: NDArray[Any]) -> str:
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode("ascii")

@@ -1,0 +1,20 @@
+"""Everything one running page is made of, handed to the tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.handlers import Desk
+from app.scenes import SceneFolder
+from app.settings import Settings
+from app.start import FirstScreen
+
+
+@dataclass(frozen=True)
+class Site:
+    """settings: as started. desk: what answers. scenes: what draws. first: the first screen."""
+
+    settings: Settings
+    desk: Desk
+    scenes: SceneFolder
+    first: FirstScreen

@@ -1,0 +1,80 @@
+"""The first screen, prepared before the page opens: examples, and one of them already asked and answered."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from app.handlers import Desk, Question
+from app.inputs import Choice, More
+from app.scenes import SceneFolder, ShownScene, picture_key
+from app.views import answers_text, compare, notice
+from app.views import answer_view as view
+from app.visits import Run, Visit
+
+EXAMPLES = (7, 3, 11, 19, 23, 31)
+KEEP_RATIO = 0.1
+
+
+@dataclass(frozen=True)
+class FirstScreen:
+    """Values of the page's components when it opens."""
+
+    picture_path: Path
+    prompt: str
+    questions: tuple[str, ...]
+    payload: str
+    answers: str
+    notice: str
+    examples: str
+    scenes: tuple[ShownScene, ...]
+    run: Run | None
+
+
+def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
+    """Ask the first example, with everything the page would do."""
+    shown = tuple(scenes.scene(index) for index in EXAMPLES)
+    first = shown[0]
+    prompt = first.questions[0][0]
+    question = Question(
+        first.picture, picture_key(first.picture), prompt, "adafv", Choice(KEEP_RATIO), More(max_new_tokens=64)
+    )
+    visit = Visit(desk.garage.first)
+    payload, answers, line = "", answers_text(view(None, "waiting"), None, "adafv", compare(None, None)), notice()
+    for _ in range(2):
+        visit = Visit(desk.garage.first, encoded=visit.encoded)
+        for shown_payload, answers, line in desk.ask(visit, question):
+            payload = shown_payload or payload
+    desk.first_key = question.picture_key
+    body = json.loads(payload) if payload else None
+    if body is not None:
+        body["set_choice"] = True
+    return FirstScreen(
+        first.path,
+        prompt,
+        tuple(text for text, _ in first.questions),
+        json.dumps(body, separators=(",", ":")) if body else "",
+        answers,
+        line,
+        examples_text(shown),
+        shown,
+        visit.run,
+    )
+
+
+def examples_text(shown: tuple[ShownScene, ...]) -> str:
+    """The example buttons as JSON text."""
+    entries = [{"picture": _thumbnail(scene.picture), "question": scene.questions[0][0]} for scene in shown]
+    return json.dumps({"examples": entries})
+
+
+def _thumbnail(picture: Image.Image) -> str:
+    small = picture.resize((96, 96), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

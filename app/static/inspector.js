@@ -1,0 +1,127 @@
+/* The column beside the maps: how the budget was split, what the pointed patch is worth, and the prompt's words. */
+(function () {
+  "use strict";
+  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format;
+  adafv.whyNames = { text: "by text", vision: "by vision", both: "by both", floor: "by the floor", forced: "forced", method: "by the method" };
+
+  adafv.inspector = function () {
+    const tally = node("ul", { class: "tally" });
+    const split = node("p", { class: "split-note" });
+    const gauge = node("canvas", { class: "gauge", role: "img" });
+    const values = node("div", { class: "values" });
+    const words = node("div", { class: "words", role: "group", "aria-label": "Words of the prompt; choose one to see its own map" });
+    const ends = node("div", { class: "gauge-ends" }, [node("span", { text: "all vision" }), node("span", { text: "all text" })]);
+    const gaugeBox = node("div", {}, [gauge, ends]);
+    const root = node("aside", { class: "inspector" }, [
+      section("Budget split", [tally, gaugeBox, split]), section("Pointed patch", [values]), section("Words", [words])]);
+
+    function section(title, children) {
+      return node("section", {}, [node("h3", { text: title }), ...children]);
+    }
+
+    function budget(result, counts) {
+      tally.replaceChildren(...adafv.core.WHY.slice(1).filter((why) => counts[why] || (page.scores.rule === "split" && ["text", "vision", "both"].includes(why))).map((why) =>
+        node("li", {}, [node("i", { class: "why why-" + why, "aria-hidden": "true" }), node("b", { text: String(counts[why]) }), " " + adafv.whyNames[why]])));
+      const adaptive = page.scores.rule === "split" && !result.problem;
+      gaugeBox.hidden = !adaptive;
+      split.textContent = result.problem ? result.problem
+        : adaptive ? "Text ranking down to " + result.kText + ", saliency down to " + result.kVisual + ": the split with the largest geometric mean."
+        : page.scores.method_note || "";
+      if (adaptive) drawGauge(result);
+    }
+
+    function drawGauge(result) {
+      const found = page.forced ? curveWithForced(result) : adafv.core.splits(page.scores, result.budget, page.scores.orderText, page.scores.orderVision);
+      const density = Math.min(window.devicePixelRatio || 1, 2), width = gauge.clientWidth || 260, height = 84;
+      if (gauge.width !== Math.round(width * density)) { gauge.width = Math.round(width * density); gauge.height = height * density; }
+      const style = getComputedStyle(gauge), context = gauge.getContext("2d");
+      context.setTransform(density, 0, 0, density, 0, 0);
+      context.clearRect(0, 0, width, height);
+      let high = 0;
+      for (const point of found.curve) if (point.mean > high) high = point.mean;
+      const span = Math.max(1, found.curve.length - 1);
+      const x = (k) => 5 + (k / span) * (width - 10), y = (mean) => height - 6 - (high ? mean / high : 0) * (height - 20);
+      const trace = () => {
+        context.beginPath();
+        found.curve.forEach((point, i) => (i ? context.lineTo(x(point.kText), y(point.mean)) : context.moveTo(x(point.kText), y(point.mean))));
+      };
+      context.strokeStyle = style.getPropertyValue("--line");
+      context.lineWidth = 1;
+      context.beginPath(); context.moveTo(0, height - 5.5); context.lineTo(width, height - 5.5); context.stroke();
+      trace();
+      context.lineTo(x(span), height - 6); context.lineTo(x(0), height - 6); context.closePath();
+      context.fillStyle = style.getPropertyValue("--gauge-fill"); context.fill();
+      trace();
+      context.strokeStyle = style.getPropertyValue("--ink-soft"); context.lineWidth = 1.5; context.stroke();
+      const at = x(result.kText), top = y(high ? Math.sqrt(found.best.product) : 0);
+      context.setLineDash([2, 3]); context.beginPath(); context.moveTo(at, top); context.lineTo(at, height - 6); context.stroke(); context.setLineDash([]);
+      context.fillStyle = style.getPropertyValue("--accent");
+      context.beginPath(); context.arc(at, top, 4.5, 0, 7); context.fill();
+      gauge.setAttribute("aria-label", "Geometric mean over the splits of " + result.budget + " tokens, from all vision to all text; the chosen one takes "
+        + result.kText + " from the text ranking and " + result.kVisual + " from saliency");
+    }
+
+    function curveWithForced(result) {
+      const free = (order) => order.filter((token) => page.forced[token] === 0);
+      let kept = 0;
+      for (const mark of page.forced) if (mark > 0) kept++;
+      const found = adafv.core.splits(page.scores, result.budget - kept, free(page.scores.orderText), free(page.scores.orderVision));
+      return found.best ? found : { curve: [], best: { product: 0 } };
+    }
+
+    function whyText(token) {
+      const why = adafv.core.WHY[page.result.why[token]];
+      if (why !== "dropped") return "kept " + adafv.whyNames[why];
+      return page.forced && page.forced[token] < 0 ? "dropped: forced" : "dropped";
+    }
+    function closest(token) {
+      let best = -1;
+      page.scores.words.forEach((word, i) => { if (word.counted && (best < 0 || word.map[token] > page.scores.words[best].map[token])) best = i; });
+      return best < 0 ? "" : page.scores.words[best].text.trim();
+    }
+    function placeOf(token) {
+      const crop = page.scores.crops.find((c) => token >= c.offset && token < c.offset + c.rows * c.cols), at = token - crop.offset;
+      return (page.scores.crops.length > 1 ? crop.name + ", " : "") + "row " + (Math.floor(at / crop.cols) + 1) + ", column " + ((at % crop.cols) + 1);
+    }
+    function point() {
+      if (!page.pointed.length) {
+        values.replaceChildren(node("p", { class: "hint", text: "Point at any map, or move there with the arrow keys." }));
+        return;
+      }
+      const s = page.scores;
+      values.replaceChildren(...page.pointed.map((token) => node("div", { class: "value-card" }, [
+        node("p", { class: "value-place" }, [node("span", { text: placeOf(token) }), node("span", { text: "token " + token })]),
+        node("p", { class: "value-why" }, [node("i", { class: "why why-" + adafv.core.WHY[page.result.why[token]], "aria-hidden": "true" }), whyText(token)]),
+        node("dl", {}, [
+          ...row("T2I similarity", s.t2i[token], "no. " + (s.rankText[token] + 1)),
+          ...row("Saliency", s.saliency[token], "no. " + (s.rankVision[token] + 1)),
+          ...row("Mixed score", page.result.mixed[token], page.result.kept[token] ? "≥ 1" : "< 1"),
+          node("dt", { text: "Nearest word" }), node("dd", { class: "wide", text: closest(token) || "none" })])])));
+    }
+    function row(name, value, rank) {
+      return [node("dt", { text: name }), node("dd", { text: format.value(value) }), node("dd", { class: "rank", text: rank })];
+    }
+    function sentence() {
+      if (!page.pointed.length) return "";
+      const token = page.pointed[0], s = page.scores;
+      return placeOf(token) + ": " + whyText(token) + ", T2I " + format.value(s.t2i[token]) + " rank " + (s.rankText[token] + 1)
+        + ", saliency " + format.value(s.saliency[token]) + " rank " + (s.rankVision[token] + 1) + ".";
+    }
+
+    function showWords() {
+      words.replaceChildren(...page.scores.words.map(function (word, i) {
+        const shown = word.text.trim() === "" ? "␣" : word.text.trim();
+        return node("button", { type: "button", class: "word" + (word.counted ? "" : " uncounted"), text: shown, "aria-pressed": "false",
+          title: word.counted ? "Show this word's own map" : "Not counted in the maximum; show its map",
+          "aria-label": shown + (word.counted ? "" : ", not counted"),
+          on: { click: () => {
+            page.word = page.word === i ? -1 : i;
+            Array.from(words.children).forEach((button, j) => button.setAttribute("aria-pressed", String(j === page.word)));
+            page.tell("word");
+          } } });
+      }));
+    }
+    page.on((what) => { if (what === "budget" || what === "forced") point(); });
+    return { root: root, budget: budget, point: point, words: showWords, sentence: sentence };
+  };
+})();

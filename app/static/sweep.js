@@ -1,0 +1,1 @@
+/* Nothing of the sweep is drawn by the script but its progress line; see answers.js. */

@@ -1,0 +1,161 @@
+"""Explore: one image, one question, four maps and two answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from adafv_core.errors import AdaFVError
+from adafv_core.methods import METHODS
+from app.handlers import Question
+from app.inputs import read_choice, read_method, read_more, read_path, read_prompt
+from app.parts import AnyNumber, CheckedImage, part
+from app.site import Site
+from app.views import notice
+
+
+@dataclass
+class Explore:
+    """The tab's components, for the wiring here and in the other tabs."""
+
+    notice: gr.HTML
+    image: gr.Image
+    prompt: gr.Textbox
+    ask: gr.Button
+    stop: gr.Button
+    new_scene: gr.Button
+    questions: gr.Radio
+    keep: gr.HTML
+    method: gr.Dropdown
+    examples: gr.HTML
+    temperature: gr.Number
+    floor: gr.Slider
+    text_tokens: gr.Radio
+    positions: gr.Radio
+    max_new_tokens: gr.Number
+    compare: gr.Checkbox
+    stage: gr.HTML
+    answers: gr.HTML
+
+    @property
+    def asked(self) -> list[gr.components.Component]:
+        """The inputs of a question, in the order `read_question` takes them."""
+        return [
+            self.image, self.prompt, self.method, self.keep, self.temperature, self.floor, self.text_tokens,
+            self.positions, self.max_new_tokens, self.compare,
+        ]  # fmt: skip
+
+
+def read_question(site: Site, image: Any, prompt: Any, method: Any, keep: Any, *more: Any) -> Question:
+    """One checked request from the tab's inputs. Raises InputError."""
+    method = read_method(method)
+    settings = read_more(*more, site.settings)
+    choice = read_choice(keep)
+    text = read_prompt(prompt, site.settings)
+    picture, key = site.desk.picture(read_path(image))
+    return Question(picture, key, text, method, choice, settings)
+
+
+def build(site: Site) -> Explore:
+    """Lay the tab out."""
+    first = site.first
+    line = part("notice", first.notice)
+    with gr.Row(elem_id="explore", equal_height=False):
+        with gr.Column(elem_id="explore-controls"):
+            image = CheckedImage(
+                value=str(first.picture_path), label="Image", sources=["upload", "clipboard", "webcam"],
+                elem_id="question-image", buttons=[], height=206,
+            )  # fmt: skip
+            examples = part("examples", first.examples, events=("choose",))
+            prompt = gr.Textbox(
+                first.prompt, label="Question", lines=1, max_lines=6, elem_id="prompt",
+                max_length=site.settings.max_prompt_characters,
+            )  # fmt: skip
+            with gr.Row(elem_id="ask-row"):
+                ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
+                stop = gr.Button("Stop", elem_id="stop-button", size="md")
+                new_scene = gr.Button("New scene", elem_id="new-scene", size="md")
+            questions = gr.Radio(
+                list(first.questions), value=first.prompt, label="Questions about this scene", elem_id="scene-questions"
+            )
+            keep = part("keep", events=("settle",))
+            method = gr.Dropdown(list(METHODS), value="adafv", label="Method", elem_id="method")
+            with gr.Accordion("More", open=False, elem_id="more"):
+                temperature = AnyNumber(100, label="Temperature γ", elem_id="temperature")
+                floor = gr.Slider(0, 0.5, 0, step=0.05, label="Floor: share guaranteed to each side", elem_id="floor")
+                text_tokens = gr.Radio(
+                    [("question", "question"), ("all, template too", "all")], value="question",
+                    label="Text tokens that count", elem_id="text-tokens",
+                )  # fmt: skip
+                positions = gr.Radio(
+                    ["contiguous", "original"], value="contiguous", label="Position ids", elem_id="positions"
+                )
+                max_new_tokens = AnyNumber(64, label="New tokens at most", elem_id="max-new-tokens", precision=0)
+                compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
+        with gr.Column(elem_id="explore-stage"):
+            stage = part("stage", first.payload)
+            answers = part("answers", first.answers)
+    return Explore(
+        line, image, prompt, ask, stop, new_scene, questions, keep, method, examples, temperature, floor, text_tokens,
+        positions, max_new_tokens, compare, stage, answers,
+    )  # fmt: skip
+
+
+def bind(site: Site, tab: Explore) -> None:
+    """Wire the tab."""
+    desk = site.desk
+    shown = [tab.stage, tab.answers, tab.notice]
+
+    def signal_stop(request: gr.Request) -> None:
+        desk.visits.of(request.session_hash).stop.set()
+
+    def ask(*values: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        visit = desk.visits.of(request.session_hash)
+        try:
+            question = read_question(site, *values)
+        except AdaFVError as error:
+            yield gr.skip(), gr.skip(), notice(str(error), "error")
+            return
+        for payload, answers, line in desk.ask(visit, question):
+            yield gr.skip() if payload is None else payload, answers, line
+
+    def answered(event: Any, start: Any) -> None:
+        stopped = event(signal_stop, queue=False, api_visibility="private", show_progress="hidden")
+        if start is not None:
+            function, inputs, outputs = start
+            stopped = stopped.then(
+                function, inputs, outputs, api_visibility="private", show_progress="hidden", trigger_mode="multiple"
+            )
+        stopped.then(
+            ask, tab.asked, shown, concurrency_id="model", concurrency_limit=1, api_visibility="private",
+            show_progress="hidden", trigger_mode="multiple",
+        )  # fmt: skip
+
+    def new_scene() -> tuple[Any, ...]:
+        scene = site.scenes.new_scene()
+        texts = [text for text, _ in scene.questions]
+        return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
+
+    def example(event: gr.EventData) -> tuple[Any, ...]:
+        index = event._data.get("index") if isinstance(event._data, dict) else None
+        if not isinstance(index, int) or not 0 <= index < len(site.first.scenes):
+            return gr.skip(), gr.skip(), gr.skip()
+        scene = site.first.scenes[index]
+        texts = [text for text, _ in scene.questions]
+        return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
+
+    scene_outputs = [tab.image, tab.prompt, tab.questions]
+    answered(tab.ask.click, None)
+    answered(tab.prompt.submit, None)
+    answered(tab.keep.settle, None)
+    answered(tab.method.input, None)
+    answered(tab.new_scene.click, (new_scene, None, scene_outputs))
+    answered(tab.examples.choose, (example, None, scene_outputs))
+    answered(tab.questions.input, (lambda text: text, tab.questions, tab.prompt))
+    tab.stop.click(signal_stop, queue=False, api_visibility="private", show_progress="hidden")
+    tab.image.upload(
+        lambda: gr.Radio([], value=None, visible=False), None, tab.questions, queue=False, api_visibility="private"
+    )

@@ -1,0 +1,104 @@
+"""Answers and scores as the plain values that go to the page, to API callers and into files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from adafv_core.types import Answer, Selection, TokenScores
+
+CONVENTION = (
+    "Measured on this run. Times leave the image encoder out where the picture was encoded before. "
+    "FLOPs count multiply and add as two, LLM prefill with one LM-head position; KV cache after the prefill."
+)
+
+
+def answer_view(answer: Answer | None, state: str, error: str = "") -> dict[str, Any]:
+    """One answer as it stands. state: waiting, running, done, stopped or error."""
+    view: dict[str, Any] = {"state": state, "text": answer.text if answer else "", "error": error}
+    if answer is not None:
+        view.update(measured(answer))
+    return view
+
+
+def measured(answer: Answer) -> dict[str, Any]:
+    """What an answer cost, as plain numbers."""
+    names = (
+        "n_visual", "n_kept", "n_newline", "n_text", "encode_s", "select_s", "prefill_s", "ttft_s", "decode_s",
+        "tokens_per_s", "prefill_flops", "vision_flops", "kv_cache_bytes", "finished",
+    )  # fmt: skip
+    return {name: getattr(answer, name) for name in names}
+
+
+def answers_text(pruned: dict[str, Any], full: dict[str, Any] | None, method: str, comparison: dict[str, Any]) -> str:
+    """Both answers as the JSON text that the page shows."""
+    body = {"pruned": pruned, "full": full, "method_title": method, "convention": CONVENTION, **comparison}
+    return json.dumps(body, allow_nan=False)
+
+
+def compare(pruned: Answer | None, full: Answer | None) -> dict[str, Any]:
+    """Whether both answers say the same, and how far the first new token's distribution moved (KL, nats)."""
+    if pruned is None or full is None:
+        return {"same": None, "kl_nats": None}
+    return {"same": normal(pruned.text) == normal(full.text), "kl_nats": divergence(full, pruned)}
+
+
+def normal(text: str) -> str:
+    """An answer without case, outer space and a final full stop."""
+    return " ".join(text.lower().split()).rstrip(".")
+
+
+def divergence(full: Answer, pruned: Answer) -> float | None:
+    """KL(full ‖ pruned) of the first new token's distribution in nats; None where one is not known."""
+    if full.first_logprobs is None or pruned.first_logprobs is None:
+        return None
+    p, q = (answer.first_logprobs.double().cpu().numpy() for answer in (full, pruned))
+    weight = np.exp(p)
+    terms = np.where(weight > 0, weight * (p - q), 0.0)
+    total = float(terms.sum())
+    return total if np.isfinite(total) else None
+
+
+def scores_view(scores: TokenScores, selection: Selection, t2i: Any) -> dict[str, Any]:
+    """Scores and selection of every visual token as equal-length lists, with where each token lies."""
+    return {
+        "n_visual": scores.size,
+        "n_kept": selection.size,
+        "k_text": selection.k_text,
+        "k_visual": selection.k_visual,
+        "budget": selection.budget,
+        "method": selection.method,
+        "t2i": t2i.tolist(),
+        "saliency": scores.saliency.tolist(),
+        "mixed": selection.mixed.tolist(),
+        "kept": selection.kept.tolist(),
+        "why": selection.why.tolist(),
+        "grid": grid_view(scores),
+    }
+
+
+def grid_view(scores: TokenScores) -> dict[str, Any]:
+    """The token grid as plain values."""
+    grid = scores.visual.grid
+    return {
+        "image_size": list(grid.image_size),
+        "crops": [
+            {"name": crop.name, "rows": crop.rows, "cols": crop.cols, "box": list(crop.box), "offset": crop.offset}
+            for crop in grid.crops
+        ],
+    }
+
+
+def notice(text: str = "", level: str = "info") -> str:
+    """The notice line as JSON text. level: info, warn or error."""
+    return json.dumps({"text": text, "level": level})
+
+
+def masthead(engine: Any) -> str:
+    """Which model answers, as JSON text."""
+    name = str(getattr(engine, "name", "model"))
+    place = f"{getattr(engine, 'device', '')} {str(getattr(engine, 'dtype', '')).removeprefix('torch.')}".strip()
+    revision = getattr(engine, "revision", None)
+    return json.dumps({"model": f"{name} · {place}", "detail": f"revision {revision}" if revision else "bundled"})

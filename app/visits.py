@@ -1,0 +1,131 @@
+"""What the server remembers of each visitor, apart from all others, bounded in number and bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
+
+_MOST_VISITS = 512
+
+
+@dataclass
+class Run:
+    """The last question of a visitor, for exports and for following the slider."""
+
+    picture: Image.Image
+    scores: TokenScores
+    prompt: str
+    method: str
+    options: dict[str, Any]
+    model: str
+    selection: Selection | None = None
+    pruned: Answer | None = None
+    full: Answer | None = None
+
+
+@dataclass
+class Visit:
+    """One visitor.
+
+    stop: set to end the running answer. full: answers on all tokens, by what they answered. shown_key: of the
+    payload the page shows. picture_key: of the picture the page's marks belong to.
+    """
+
+    model: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    encoded: tuple[str, VisualTokens] | None = None
+    full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
+    run: Run | None = None
+    shown_key: str = ""
+    picture_key: str = ""
+
+    def begin(self) -> threading.Event:
+        """End what runs, and hand out the stop signal of what comes next."""
+        self.stop.set()
+        self.stop = threading.Event()
+        return self.stop
+
+    def remember_full(self, key: tuple[Any, ...], answer: Answer) -> None:
+        """Keep an answer on all tokens, so that moving the slider does not ask it again."""
+        self.full[key] = answer
+        while len(self.full) > 8:
+            self.full.popitem(last=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the encoded picture and the last run."""
+        seen: set[int] = set()
+        held: list[Any] = [self.encoded[1]] if self.encoded else []
+        if self.run is not None:
+            held += [self.run.scores, self.run.scores.visual]
+        pixels = 3 * self.run.picture.width * self.run.picture.height if self.run else 0
+        return pixels + sum(tensor_bytes(value, seen) for value in held)
+
+
+class Visits:
+    """All visitors by session; the longest idle ones go first when there are too many or too much is held."""
+
+    def __init__(self, first_model: str, most_bytes: int) -> None:
+        self.first_model = first_model
+        self.most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._by_session: OrderedDict[str, Visit] = OrderedDict()
+
+    def of(self, session: str | None) -> Visit:
+        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach."""
+        if not session:
+            return Visit(self.first_model)
+        with self._lock:
+            visit = self._by_session.setdefault(session, Visit(self.first_model))
+            self._by_session.move_to_end(session)
+            self._trim()
+            return visit
+
+    def leave(self, session: str | None) -> None:
+        """Forget a session and end what it runs."""
+        with self._lock:
+            visit = self._by_session.pop(session or "", None)
+        if visit is not None:
+            visit.stop.set()
+
+    def __len__(self) -> int:
+        return len(self._by_session)
+
+    def _trim(self) -> None:
+        while len(self._by_session) > _MOST_VISITS:
+            self._by_session.popitem(last=False)[1].stop.set()
+        held = sum(visit.size_bytes for visit in self._by_session.values())
+        for visit in list(self._by_session.values())[:-1]:
+            if held <= self.most_bytes:
+                return
+            held -= visit.size_bytes
+            visit.encoded, visit.run = None, None
+            visit.full.clear()
+
+
+def tensor_bytes(value: Any, seen: set[int]) -> int:
+    """Bytes of the tensors in a value of `adafv_core.types`, each storage counted once."""
+    return sum(_storage_bytes(tensor, seen) for tensor in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    for item in fields(value):
+        found = getattr(value, item.name)
+        if isinstance(found, Tensor):
+            yield found
+
+
+def _storage_bytes(tensor: Tensor, seen: set[int]) -> int:
+    storage = tensor.untyped_storage()
+    if storage.data_ptr() in seen:
+        return 0
+    seen.add(storage.data_ptr())
+    return int(storage.nbytes())
