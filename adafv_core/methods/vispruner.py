@@ -32,7 +32,7 @@ class VisPruner(Method):
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         features = scores.visual.vision_features
         if features is None:
-            raise InputError("vispruner needs features before the projector; this model's adapter lacks them.")
+            raise InputError("vispruner needs features before the projector; this adapter lacks them.")
         order = top_k(scores.saliency, scores.size)
         important = keep(order[: budget // 2], scores.size)
         diverse = _thin(order[budget // 2 :], features, budget - budget // 2)

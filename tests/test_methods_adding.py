@@ -1,0 +1,79 @@
+"""A new method is one new file and one line: done here on a copy of the library, in a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TOY = '''"""Every other token first."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adafv_core.methods.base import Choice, Method, best_of
+from adafv_core.types import TokenScores
+
+
+@dataclass(frozen=True, eq=False)
+class Toy(Method):
+    """Tokens at multiples of `stride` before all others, in order: no source, an example of a method."""
+
+    name: ClassVar[str] = "toy"
+    stride: int = 2
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        places = torch.arange(scores.size)
+        kept, mixed = best_of((places % self.stride == 0).float(), budget)
+        return Choice(kept, mixed)
+'''
+
+CHECK = """
+from made_scores import made_scores, select
+from adafv_core import METHODS, get_method
+assert list(METHODS)[-1] == "toy"
+assert select("toy", made_scores(), 4, stride=3).indices.tolist() == [0, 3, 6, 9]
+"""
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    paths = os.pathsep.join((str(folder), str(ROOT / "tests")))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_file_and_one_line_add_a_method(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "adafv_core", tmp_path / "adafv_core", ignore=shutil.ignore_patterns("__pycache__"))
+    methods = tmp_path / "adafv_core" / "methods"
+    (methods / "toy.py").write_text(TOY, encoding="utf-8")
+    registry = methods / "__init__.py"
+    lines = registry.read_text(encoding="utf-8")
+    assert lines.count('    "fastv",\n') == 1
+    registry.write_text(lines.replace('    "fastv",\n', '    "fastv",\n    "toy",\n'), encoding="utf-8")
+    run(["-c", CHECK], tmp_path)
+    shared = str(ROOT / "tests" / "test_methods.py")
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-c", os.devnull]
+    run(["-m", "pytest", *options, shared, "-k", "toy"], tmp_path)
+
+
+def test_a_method_file_must_hold_the_method_it_is_named_for(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "adafv_core", tmp_path / "adafv_core", ignore=shutil.ignore_patterns("__pycache__"))
+    registry = tmp_path / "adafv_core" / "methods" / "__init__.py"
+    text = registry.read_text(encoding="utf-8").replace('    "fastv",\n', '    "fastv",\n    "base",\n')
+    registry.write_text(text, encoding="utf-8")
+    check = "import adafv_core.methods"
+    try:
+        run(["-c", check], tmp_path)
+    except AssertionError as failed:
+        assert "methods/base.py must define one Method subclass" in str(failed)
+    else:
+        raise AssertionError("a file without its method was accepted")
