@@ -31,13 +31,15 @@ class Prompt:
 
     ids: all token ids. image_at: index of the placeholder. words: the T text tokens after it, as people
     read them. counted: T flags, whether the token holds a piece of the current question (template words,
-    and earlier turns of the conversation, do not).
+    and earlier turns of the conversation, do not). slots: T numbers, the user-written text a token belongs
+    to (question, answer, question, … from 0), None for the template.
     """
 
     ids: tuple[int, ...]
     image_at: int
     words: tuple[str, ...]
     counted: tuple[bool, ...]
+    slots: tuple[int | None, ...]
 
     @property
     def text_ids(self) -> tuple[int, ...]:
@@ -59,6 +61,7 @@ class Prompter:
             for token_id, token in self.tokenizer.added_tokens_decoder.items()
             if token_id != unknown and len(str(token)) > 1 and not str(token).isspace()
         }
+        self._idle: dict[int, bool] = {}
 
     def __call__(self, question: str, history: Sequence[Turn] = ()) -> Prompt:
         """Tokenise `question` about one image, after the (question, answer) turns of `history`.
@@ -71,18 +74,24 @@ class Prompter:
         pieces = self._template(len(history))
         ids, slots, spans = self._tokenise(pieces, texts)
         if ids.count(self.image_token_id) != 1:
-            raise PromptError(
-                f"Expected one image token from the chat template, got {ids.count(self.image_token_id)}."
-            )
+            raise PromptError(f"Expected one image token from the chat template, got {ids.count(self.image_token_id)}.")
         image_at = ids.index(self.image_token_id)
         after = range(image_at + 1, len(ids))
         last = len(texts) - 1
-        counted = tuple(slots[place] == last for place in after)
+        own = tuple(slots[place] for place in after)
+        counted = tuple(slots[place] == last and not self.is_idle(ids[place]) for place in after)
         if not any(counted):
-            raise PromptError(
-                f"No token of the question {question.strip()[:40]!r} follows the image in the template."
-            )
-        return Prompt(tuple(ids), image_at, tuple(self._word(ids[i], spans[i]) for i in after), counted)
+            raise PromptError(f"No token of the question {question.strip()[:40]!r} follows the image in the template.")
+        words = tuple(self._word(ids[place], spans[place]) for place in after)
+        return Prompt(tuple(ids), image_at, words, counted, own)
+
+    def is_idle(self, token_id: int) -> bool:
+        """Whether a token never counts as a word: special tokens, and those that are white space alone."""
+        if token_id in self.protected:
+            return True
+        if token_id not in self._idle:
+            self._idle[token_id] = not str(self.tokenizer.decode([token_id])).strip()
+        return self._idle[token_id]
 
     def render(self, question: str, history: Sequence[Turn] = ()) -> str:
         """The prompt as text, as the processor would be given it."""
@@ -106,14 +115,10 @@ class Prompter:
         pieces = re.split("|".join(marks), rendered)
         found = re.findall("|".join(marks), rendered)
         if found != marks:
-            raise PromptError(
-                "The chat template drops, repeats or reorders what users write; expected each text once."
-            )
+            raise PromptError("The chat template drops, repeats or reorders what users write; expected each text once.")
         return pieces
 
-    def _tokenise(
-        self, pieces: list[str], texts: list[str]
-    ) -> tuple[list[int], list[int | None], list[str | None]]:
+    def _tokenise(self, pieces: list[str], texts: list[str]) -> tuple[list[int], list[int | None], list[str | None]]:
         """Token ids, for each token the text it belongs to (None: template), and its characters where
         known.
         """
@@ -121,9 +126,7 @@ class Prompter:
         add_special = not (bos and pieces[0].startswith(bos))
         if self.tokenizer.is_fast:
             ids, slots, spans = self._whole(pieces, texts, add_special)
-            if not any(
-                slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)
-            ):
+            if not any(slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)):
                 return ids, slots, spans
         return self._piecewise(pieces, texts, add_special)
 
@@ -140,9 +143,7 @@ class Prompter:
         slots: list[int | None] = []
         spans: list[str | None] = []
         for start, end in encoded["offset_mapping"]:
-            inside = [
-                n for n, (left, right) in enumerate(ranges) if start < right and end > left and end > start
-            ]
+            inside = [n for n, (left, right) in enumerate(ranges) if start < right and end > left and end > start]
             slots.append(inside[-1] if inside else None)
             spans.append(full[start:end])
         return list(encoded["input_ids"]), slots, spans
@@ -172,9 +173,7 @@ class Prompter:
         parts = [text[left:right] for left, right in pairwise(edges)]
         ids = [one for part in parts for one in self._continued(part)]
         if any(one in self.protected for one in ids):
-            ids = [
-                one for character in text for one in self._continued(character) if one not in self.protected
-            ]
+            ids = [one for character in text for one in self._continued(character) if one not in self.protected]
         return ids
 
     def _continued(self, text: str) -> list[int]:
