@@ -9,6 +9,10 @@ greater. For each k_text, k_visual is the largest with exactly K distinct tokens
 k_visual ≥ ⌊floor · K⌋, that product taken in float64; such a pair always exists, since at k_text = ⌊floor
 · K⌋ ≤ K / 2 the visual head is at least K − k_text long.
 
+Mixed scores are float64 ratios, at most the largest float32, then rounded to float32; kept tokens are held at
+no less than 1, the others at no more than 1 − 2⁻²⁴. On a side whose last accepted score is 0, accepted tokens
+have 1 and the others 0; a side with nothing accepted has 0.
+
 Tokens in `force_keep` are paid for first and leave both rankings, as do those in `force_drop`; what stands
 here for N tokens and K then holds for the free tokens and the budget that is left.
 

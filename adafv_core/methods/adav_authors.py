@@ -65,12 +65,13 @@ class AdaVAuthors(Method):
 
 
 def _lists(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> tuple[Tensor, Tensor]:
-    """The indices taken from list T and from list V."""
+    """The indices taken from list T and from list V, found on the CPU, where float64 sums have one order."""
     if t2i.dim() != 1 or cls_attention.dim() != 2:
         raise ScoreError(
             "adav_authors needs t2i of shape (crops · patches,) and cls_attention of shape (crops, patches); "
             f"got {tuple(t2i.shape)} and {tuple(cls_attention.shape)}."
         )
+    device, t2i, cls_attention = t2i.device, t2i.detach().cpu(), cls_attention.detach().cpu()
     crops, patches = cls_attention.shape
     length = rounded_budget(overall_tokens, crops)
     if length > t2i.shape[0] or length // crops > patches:
@@ -78,7 +79,7 @@ def _lists(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> tuple[Ten
     fixed = length // 4
     text = top_k(t2i, length)
     by_crop = cls_attention.sort(dim=1, descending=True, stable=True)
-    number = torch.arange(crops, device=cls_attention.device).unsqueeze(1)
+    number = torch.arange(crops).unsqueeze(1)
     visual = (by_crop.indices[:, : length // crops] + number).flatten()
     weight = by_crop.values[:, : length // crops].flatten()
     rest = top_k(weight[fixed:], length) + fixed
@@ -87,4 +88,5 @@ def _lists(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> tuple[Ten
     visual_sums = functional.pad(weight[rest].double().cumsum(0), (1, 0))[: free + 1]
     k_text = int((text_sums * visual_sums.flip(0)).argmax())
     k_visual = free - k_text
-    return text[: fixed + k_text], torch.cat((visual[:fixed], visual[rest[:k_visual]]))
+    from_visual = torch.cat((visual[:fixed], visual[rest[:k_visual]]))
+    return text[: fixed + k_text].to(device), from_visual.to(device)

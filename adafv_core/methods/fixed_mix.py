@@ -37,7 +37,7 @@ class FixedMix(Method):
         text[top_k(rescored_t2i(scores, self.temperature, self.text_tokens), size)] = places
         visual[top_k(scores.saliency, size)] = places
         turn = torch.minimum(2 * text, 2 * visual + 1)
-        kept, mixed = best_of(1.0 / (turn + 1).double(), budget)
+        kept, mixed = best_of(1.0 / (turn + 1).float(), budget)
         turns = int(turn[kept].max()) + 1
         k_text, k_visual = (turns + 1) // 2, turns // 2
         why = (text < k_text) * int(Why.TEXT) + (visual < k_visual) * int(Why.VISION)
