@@ -60,8 +60,11 @@ def _training_attention(
         return (torch.softmax(query @ key.transpose(2, 3), -1) @ value).transpose(1, 2), None
     layout = _layouts[-1]
     shared = layout.shared
-    parts = [part.split([shared, part.shape[2] - shared], 2) for part in (query, key, value)]
-    (prefix_query, prefix_keys, prefix_values), (block_query, block_key, block_value) = zip(*parts, strict=True)
+    sizes = [shared, query.shape[2] - shared]
+    parts = [torch.split(part, sizes, 2) for part in (query, key, value)]
+    (prefix_query, prefix_keys, prefix_values), (block_query, block_key, block_value) = zip(
+        *parts, strict=True
+    )
     scores = prefix_query @ prefix_keys.transpose(2, 3)
     prefix = torch.softmax(scores + _causal(shared, scores), -1) @ prefix_values
     own_query, own_key, own_value = (
@@ -71,7 +74,7 @@ def _training_attention(
     own = own + _causal(own.shape[-1], own)
     across = (block_query @ prefix_keys.transpose(2, 3)).unflatten(2, (layout.blocks, -1))
     attention = torch.softmax(torch.cat([across, own], -1), -1)
-    on_prefix, on_own = attention.split([shared, attention.shape[-1] - shared], -1)
+    on_prefix, on_own = torch.split(attention, [shared, attention.shape[-1] - shared], -1)
     blocks = on_prefix.flatten(2, 3) @ prefix_values + (on_own @ own_value).flatten(2, 3)
     if module.layer_idx in layout.layers:
         layout.seen.append(_recorded(layout, own_query, own, prefix_keys))

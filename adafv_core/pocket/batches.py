@@ -48,7 +48,12 @@ class BatchMaker:
     """Makes batches from a pool; the same seed and step give the same batch."""
 
     def __init__(
-        self, pool: Pool, tokenizer: PreTrainedTokenizerBase, mean: list[float], std: list[float], seed: int = 0
+        self,
+        pool: Pool,
+        tokenizer: PreTrainedTokenizerBase,
+        mean: list[float],
+        std: list[float],
+        seed: int = 0,
     ) -> None:
         self.pool, self.tokenizer, self.seed = pool, tokenizer, seed
         self._mean, self._std = torch.tensor(mean), torch.tensor(std)
@@ -90,7 +95,8 @@ class BatchMaker:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tail, end = self._encode("assistant :"), self._encode(EOS)
         encoded = [
-            [self._encode(_retype(q.text, rng)) + tail + self._encode(q.answer) + end for q in row] for row in asked
+            [self._encode(_retype(q.text, rng)) + tail + self._encode(q.answer) + end for q in row]
+            for row in asked
         ]
         length = max((len(block) for row in encoded for block in row), default=0)
         size = len(asked[0])

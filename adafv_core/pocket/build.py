@@ -92,7 +92,10 @@ def build_model(width: int = 192, seed: int = 0) -> LlavaForConditionalGeneratio
         for parameter in vision.encoder.parameters():
             if parameter.dim() == 2:
                 torch.nn.init.normal_(parameter, std=1 / math.sqrt(parameter.shape[1]) * 0.6)
-        for linear in (model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2):
+        for linear in (
+            model.model.multi_modal_projector.linear_1,
+            model.model.multi_modal_projector.linear_2,
+        ):
             torch.nn.init.normal_(linear.weight, std=1 / math.sqrt(width))
         torch.nn.init.normal_(model.get_input_embeddings().weight, std=1 / math.sqrt(width))
         for layer in model.model.language_model.layers:

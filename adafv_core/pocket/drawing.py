@@ -101,7 +101,9 @@ def _ground(seed: int) -> Image.Image:
     base = rng.integers(70, 150) + rng.integers(-18, 19, 3)
     picture = np.empty((CANVAS_PX, CANVAS_PX, 3), np.int16)
     coarse = rng.integers(0, 256, (int(rng.integers(4, 12)),) * 2, dtype=np.uint8)
-    soft = np.asarray(Image.fromarray(coarse).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BICUBIC), np.int16)
+    soft = np.asarray(
+        Image.fromarray(coarse).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BICUBIC), np.int16
+    )
     grain = rng.integers(-14, 15, (CANVAS_PX // 4, CANVAS_PX // 4), dtype=np.int16).repeat(4, 0).repeat(4, 1)
     picture[:] = base
     picture += ((soft - 128) // 5 + grain)[:, :, None]

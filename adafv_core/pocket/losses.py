@@ -13,7 +13,7 @@ from .labels import CLASSES, IGNORE
 from .world import COLOR_NAMES, DIRECTIONS, SHAPES
 
 _WEIGHTS = {"kind": 1.0, "color": 1.0, "digit": 2.0, "place": 0.4, "size": 0.2, "count": 0.7}
-_WEIGHTS.update({direction: 0.4 for direction in DIRECTIONS})
+_WEIGHTS.update(dict.fromkeys(DIRECTIONS, 0.4))
 _GROUNDED_LAYERS = (1, 2)
 _GROUNDED_HEADS = 4
 
@@ -40,7 +40,9 @@ class PocketTrainer(nn.Module):
     def forward(self, batch: Batch, answers: bool) -> dict[str, Tensor]:
         """Losses of a batch; without `answers` the LLM is not run."""
         vision = self.model.model.vision_tower
-        hidden = vision(batch.pixels.to(vision.dtype), output_hidden_states=True).hidden_states[self.model.config.vision_feature_layer]
+        hidden = vision(batch.pixels.to(vision.dtype), output_hidden_states=True).hidden_states[
+            self.model.config.vision_feature_layer
+        ]
         visual = self.model.model.multi_modal_projector(hidden[:, 1:])
         losses = self._vision_losses(hidden, batch)
         losses.update(self._alignment_losses(visual.float(), batch))
@@ -60,7 +62,9 @@ class PocketTrainer(nn.Module):
         row, place = torch.nonzero(owners >= 0, as_tuple=True)
         owner = owners[row, place]
         shown = patches[row, place]
-        sizes = torch.zeros(owners.shape[0], int(owners.max()) + 1).index_put_((row, owner), torch.ones(len(row)), True)
+        sizes = torch.zeros(owners.shape[0], int(owners.max()) + 1).index_put_(
+            (row, owner), torch.ones(len(row)), True
+        )
         weight = sizes[row, owner].rsqrt()
         for name, head in self.heads.patch.items():
             label = batch.labels[name][row, owner]
@@ -105,7 +109,12 @@ class PocketTrainer(nn.Module):
         end = torch.full_like(batch.answers, self.model.config.text_config.eos_token_id)
         named = batch.looks.any(-1)
         ground = sum(
-            -(attention[:, :_GROUNDED_HEADS] * batch.looks[:, None]).sum(-1).clamp(min=1e-6).log().mean(1)[named].mean()
+            -(attention[:, :_GROUNDED_HEADS] * batch.looks[:, None])
+            .sum(-1)
+            .clamp(min=1e-6)
+            .log()
+            .mean(1)[named]
+            .mean()
             for attention in seen
         )
         correct = logits[:, :, 0].argmax(-1) == batch.answers
@@ -113,5 +122,5 @@ class PocketTrainer(nn.Module):
             "answer": 2 * F.cross_entropy(logits[:, :, 0].flatten(0, 1), batch.answers.flatten()),
             "end": 0.1 * F.cross_entropy(logits[:, :, 1].flatten(0, 1), end.flatten()),
             "ground": 0.3 * torch.as_tensor(ground),
-            "right": correct.float().mean().detach(),
+            "answered": correct.float().mean().detach(),
         }

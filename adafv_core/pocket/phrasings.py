@@ -17,7 +17,9 @@ TRAINED: dict[str, tuple[str, ...]] = {
         "what shape is the {c} thing?", "what is the {c} thing?", "which shape is {c}?", "name the {c} shape.",
         "the {c} thing is what shape?", "what shape does the {c} thing have?",
     ),
-    "size": ("is the {r} large or small?", "is the {r} small or large?", "what size is the {r}?", "the {r} is what size?"),
+    "size": (
+        "is the {r} large or small?", "is the {r} small or large?", "what size is the {r}?", "the {r} is what size?",
+    ),
     "existence": (
         "is there {a}?", "do you see {a}?", "can you see {a}?", "is there {a} in the picture?",
         "does the picture show {a}?", "do you find {a} in the picture?",
@@ -39,8 +41,9 @@ TRAINED: dict[str, tuple[str, ...]] = {
         "name the thing {d} the {r}.", "{d} the {r} is what?",
     ),
     "salient": (
-        "what is the main thing?", "what shape is the main thing?", "name the main thing.", "what is the biggest thing?",
-        "which shape is the largest thing?", "what do you see?", "what does the picture show?",
+        "what is the main thing?", "what shape is the main thing?", "name the main thing.",
+        "what is the biggest thing?", "which shape is the largest thing?",
+        "what do you see?", "what does the picture show?",
     ),
     "salient color": (
         "what color is the main thing?", "which color is the biggest thing?", "what color does the largest thing have?",

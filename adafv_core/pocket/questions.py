@@ -11,7 +11,15 @@ from .scenes import Scene, make_scene, place_of
 from .world import CARD, COLOR_NAMES, COUNTS, DIRECTIONS, KINDS, PLURALS, SHAPES, Thing, seed_in
 
 _FILLS = dict[str, str]
-_WEIGHTS = {"attribute": 4, "existence": 3, "location": 3, "reading": 3, "counting": 4, "relation": 5, "salient": 3}
+_WEIGHTS = {
+    "attribute": 4,
+    "existence": 3,
+    "location": 3,
+    "reading": 3,
+    "counting": 4,
+    "relation": 5,
+    "salient": 3,
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,9 @@ def ask_many(scene: Scene, count: int, rng: random.Random, held_out: bool = Fals
     return found
 
 
-def question_set(split: str, scenes: int, held_out: bool = False, start: int = 0) -> list[tuple[Scene, Question]]:
+def question_set(
+    split: str, scenes: int, held_out: bool = False, start: int = 0
+) -> list[tuple[Scene, Question]]:
     """A fixed set: up to one question of each family on each of `scenes` scenes of a split."""
     pairs = []
     for index in range(start, start + scenes):
@@ -70,7 +80,10 @@ _Made = tuple[str, _FILLS, str, tuple[int, ...]]
 
 
 def _word(phrasing: str, fills: _FILLS, rng: random.Random) -> str:
-    words = [rng.choice(SYNONYMS.get(word, (word,))) for word in phrasing.replace("?", " ?").replace(".", " .").split()]
+    words = [
+        rng.choice(SYNONYMS.get(word, (word,)))
+        for word in phrasing.replace("?", " ?").replace(".", " .").split()
+    ]
     text = " ".join(words).replace(" ?", "?").replace(" .", ".").format(**fills)
     return text[0].upper() + text[1:]
 
@@ -109,7 +122,8 @@ def _attribute(scene: Scene, rng: random.Random) -> _Made | None:
     unique = [
         i
         for i, t in enumerate(scene.things)
-        if t.kind != CARD and len(_named(scene, t.kind) if what == "color" else _named(scene, color=t.color)) == 1
+        if t.kind != CARD
+        and len(_named(scene, t.kind) if what == "color" else _named(scene, color=t.color)) == 1
     ]
     if not unique:
         return None

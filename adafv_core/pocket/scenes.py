@@ -23,7 +23,7 @@ class Scene:
     def main(self) -> Thing:
         return self.things[0]
 
-    def neighbour(self, thing: Thing, direction: str) -> Thing | None | str:
+    def neighbour(self, thing: Thing, direction: str) -> Thing | str | None:
         """What lies next to `thing` in one of left, right, above, below.
 
         Returns the nearest thing whose middle is level with it; None if nothing lies there; and
@@ -108,5 +108,3 @@ def _overlap(one: tuple[int, int, int, int], two: tuple[int, int, int, int]) -> 
         and one[1] < two[3] + _GAP_PX
         and two[1] < one[3] + _GAP_PX
     )
-
-

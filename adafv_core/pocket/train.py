@@ -1,19 +1,20 @@
-"""Trains the pocket model: `python -m adafv_core.pocket.train --minutes 90`. Interrupt it and run it again: it goes on."""
+"""Trains the pocket model: `python -m adafv_core.pocket.train --minutes 90`. Run it again after a stop: it goes on."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from transformers import LlavaForConditionalGeneration
 
 from .attention import TRAINING
@@ -30,12 +31,20 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.pocket.train", description=__doc__)
     parser.add_argument("--minutes", type=float, default=90.0, help="training time in all, over all restarts")
-    parser.add_argument("--work", type=Path, default=Path("runs/pocket"), help="pool, checkpoint and log go here")
-    parser.add_argument("--out", type=Path, default=Path("assets/pocket"), help="where the finished model goes")
-    parser.add_argument("--scenes", type=int, default=40_000, help="training scenes in the pool (19 ms to draw one)")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/pocket"), help="pool, checkpoint and log go here"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("assets/pocket"), help="where the finished model goes"
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=40_000, help="training scenes in the pool (19 ms to draw one)"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     parser.add_argument("--images", type=int, default=16, help="pictures a worker a step")
-    parser.add_argument("--questions", type=int, default=16, help="questions a picture once the LLM is trained")
+    parser.add_argument(
+        "--questions", type=int, default=16, help="questions a picture once the LLM is trained"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export-only", action="store_true", help="write the model from the last checkpoint")
     return parser
@@ -71,7 +80,9 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
     processor = build_processor()
     shape = processor.image_processor
     pool = Pool(options.work / "pool", "train", options.scenes, IMAGE_PX, GRID)
-    maker = BatchMaker(pool, processor.tokenizer, shape.image_mean, shape.image_std, seed=options.seed * 1000 + rank)
+    maker = BatchMaker(
+        pool, processor.tokenizer, shape.image_mean, shape.image_std, seed=options.seed * 1000 + rank
+    )
     begun, saved, logged = time.monotonic() - spent_s, time.monotonic(), time.monotonic()
     progress, answers = spent_s / (60 * options.minutes), False
     sums: dict[str, float] = {}
@@ -80,14 +91,16 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
         if not answers and progress >= VISION_SHARE:
             answers, batches = True, maker.batches(step, options.images, options.questions)
         losses = trainer(next(batches), answers)
-        torch.stack([loss for name, loss in losses.items() if name != "right"]).sum().backward()
+        torch.autograd.backward([loss for name, loss in losses.items() if name != "answered"])
         progress = stepper.step((time.monotonic() - begun) / (60 * options.minutes))
         step += 1
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss.detach())
         if rank == 0 and step % _LOG_EVERY == 0:
             rate = _LOG_EVERY * options.images * options.workers / (time.monotonic() - logged)
-            _log(options.work, step, progress, rate, {name: value / _LOG_EVERY for name, value in sums.items()})
+            _log(
+                options.work, step, progress, rate, {name: value / _LOG_EVERY for name, value in sums.items()}
+            )
             logged = time.monotonic()
         if step % _LOG_EVERY == 0:
             sums = {}
@@ -96,16 +109,38 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
             saved = time.monotonic()
 
 
+def _train(options: argparse.Namespace) -> None:
+    port = 20_000 + os.getpid() % 20_000
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=work, args=(rank, options, port)) for rank in range(options.workers)]
+    for worker in workers:
+        worker.start()
+    try:
+        wait([worker.sentinel for worker in workers])
+        while all(worker.exitcode in (None, 0) for worker in workers) and any(w.is_alive() for w in workers):
+            time.sleep(0.2)
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise RuntimeError("a worker process failed; its own message stands above")
+
+
 def export(options: argparse.Namespace) -> None:
     """Write model and processor as `from_pretrained` reads them: float32 safetensors, shards under 9 MB."""
     state = torch.load(options.work / "state.pt", weights_only=True)
     model: LlavaForConditionalGeneration = build_model(seed=options.seed)
     weights = {
-        name.removeprefix("model."): value for name, value in state["weights"].items() if name.startswith("model.")
+        name.removeprefix("model."): value
+        for name, value in state["weights"].items()
+        if name.startswith("model.")
     }
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or any("layers.4" not in name and "post_layernorm" not in name for name in missing):
-        raise RuntimeError(f"the checkpoint does not fit the model: missing {missing}, unexpected {unexpected}")
+        raise RuntimeError(
+            f"the checkpoint does not fit the model: missing {missing}, unexpected {unexpected}"
+        )
     model.save_pretrained(options.out, max_shard_size="8MB")
     build_processor().save_pretrained(options.out)
     print(f"wrote {options.out}: {state['step']} steps, {state['spent_s'] / 60:.0f} minutes")
@@ -131,11 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments().parse_args(argv)
     options.work.mkdir(parents=True, exist_ok=True)
     if not options.export_only:
-        port = 20_000 + os.getpid() % 20_000
-        if options.workers > 1:
-            mp.spawn(work, (options, port), nprocs=options.workers)
-        else:
-            work(0, options, port)
+        _train(options)
     export(options)
 
 
