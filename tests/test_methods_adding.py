@@ -42,6 +42,11 @@ assert select("toy", made_scores(), 4, stride=3).indices.tolist() == [0, 3, 6, 9
 """
 
 
+def copy_library(folder: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "adafv_core", folder / "adafv_core", ignore=ignored)
+
+
 def run(arguments: list[str], folder: Path) -> None:
     paths = os.pathsep.join((str(folder), str(ROOT / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -52,7 +57,7 @@ def run(arguments: list[str], folder: Path) -> None:
 
 
 def test_one_file_and_one_line_add_a_method(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "adafv_core", tmp_path / "adafv_core", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_library(tmp_path)
     methods = tmp_path / "adafv_core" / "methods"
     (methods / "toy.py").write_text(TOY, encoding="utf-8")
     registry = methods / "__init__.py"
@@ -66,7 +71,7 @@ def test_one_file_and_one_line_add_a_method(tmp_path: Path) -> None:
 
 
 def test_a_method_file_must_hold_the_method_it_is_named_for(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "adafv_core", tmp_path / "adafv_core", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_library(tmp_path)
     registry = tmp_path / "adafv_core" / "methods" / "__init__.py"
     text = registry.read_text(encoding="utf-8").replace('    "fastv",\n', '    "fastv",\n    "base",\n')
     registry.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The six deliberate deviations from the authors' code, each named, with the fault beside it where it shows."""
+"""The six deliberate deviations from the authors' code, each named, with the fault beside it."""
 
 from __future__ import annotations
 
