@@ -110,6 +110,9 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    if options.workers == 1:
+        work(0, options, 0)
+        return
     port = 20_000 + os.getpid() % 20_000
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=work, args=(rank, options, port)) for rank in range(options.workers)]
