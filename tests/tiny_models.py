@@ -4,6 +4,7 @@ files.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
     in_bytes = [f"<0x{value:02X}>" for value in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special + in_bytes)
     tokenizer.train_from_iterator(TEXTS, trainer)
-    plain = Tokenizer.from_str(tokenizer.to_str())
+    files = json.loads(tokenizer.to_str())
+    files["added_tokens"] = [token for token in files["added_tokens"] if token["content"] in special]
+    plain = Tokenizer.from_str(json.dumps(files))
     plain.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=plain,

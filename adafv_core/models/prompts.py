@@ -81,6 +81,8 @@ class Prompter:
         own = tuple(slots[place] for place in after)
         counted = tuple(slots[place] == last and not self.is_idle(ids[place]) for place in after)
         if not any(counted):
+            counted = tuple(slot == last for slot in own)
+        if not any(counted):
             raise PromptError(f"No token of the question {question.strip()[:40]!r} follows the image in the template.")
         words = tuple(self._word(ids[place], spans[place]) for place in after)
         return Prompt(tuple(ids), image_at, words, counted, own)
