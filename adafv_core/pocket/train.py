@@ -20,6 +20,7 @@ from transformers import LlavaForConditionalGeneration
 from .attention import TRAINING
 from .batches import BatchMaker
 from .build import GRID, IMAGE_PX, build_model, build_processor
+from .card import summarise_log
 from .losses import PocketTrainer
 from .optimizing import VISION_SHARE, Stepper
 from .pool import Pool
@@ -146,6 +147,11 @@ def export(options: argparse.Namespace) -> None:
         )
     model.save_pretrained(options.out, max_shard_size="8MB")
     build_processor().save_pretrained(options.out)
+    log = options.work / "log.jsonl"
+    if log.exists():
+        pictures = options.images * options.workers
+        training = summarise_log(log, pictures, options.questions, state["spent_s"] / 60)
+        (options.out / "training.json").write_text(json.dumps(training, indent=1) + "\n")
     print(f"wrote {options.out}: {state['step']} steps, {state['spent_s'] / 60:.0f} minutes")
 
 
