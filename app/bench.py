@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -87,7 +88,8 @@ class Bench:
             else:
                 events.put(("end", None))
 
-        threading.Thread(target=work, name="adafv-job", daemon=True).start()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(work,), name="adafv-job", daemon=True).start()
         try:
             while True:
                 kind, value = events.get()

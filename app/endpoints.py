@@ -9,28 +9,31 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from adafv_core.errors import AdaFVError
+from adafv_core.methods import METHODS
 from app.handlers import Question
 from app.inputs import Choice, More, read_count, read_method, read_path, read_prompt, read_ratio
-from app.parts import AnyNumber, CheckedImage
+from app.parts import any_number, checked_image
 from app.site import Site
+from app.sweeping import read_sweep, run_sweep, sweep_view
 
 T = TypeVar("T")
+_RATIOS = (0.25, 0.1, 0.05)
 _METHOD = "Name of a pruning method, for example adafv, saliency, t2i, random, full"
 
 
 def add_endpoints(site: Site) -> None:
-    """Add /ask, /scores and /new_scene to the page being built."""
-    image = CheckedImage(label="PNG, JPEG or WebP picture", visible=False)
+    """Add /ask, /scores, /sweep and /new_scene to the page being built."""
+    image = checked_image(label="PNG, JPEG or WebP picture", visible=False)
     prompt = gr.Textbox(label="The question, in the user's own words", visible=False)
-    keep_ratio = AnyNumber(0.1, label="Fraction of visual tokens kept, above 0 and at most 1", visible=False)
+    keep_ratio = any_number(0.1, label="Fraction of visual tokens kept, above 0 and at most 1", visible=False)
     method = gr.Textbox("adafv", label=_METHOD, visible=False)
-    max_new_tokens = AnyNumber(64, label="Longest answer, in tokens", visible=False)
+    max_new_tokens = any_number(64, label="Longest answer, in tokens", visible=False)
     with_full = gr.Checkbox(True, label="Answer with all visual tokens too, to compare", visible=False)
     result = gr.JSON(visible=False)
 
     def ask(
-        image: str, prompt: str, keep_ratio: Any = 0.1, method: str = "adafv", max_new_tokens: Any = 64,
-        with_full: bool = True, *, request: gr.Request,
+        request: gr.Request, image: str, prompt: str, keep_ratio: Any = 0.1, method: str = "adafv",
+        max_new_tokens: Any = 64, with_full: bool = True,
     ) -> dict[str, Any]:  # fmt: skip
         def work() -> dict[str, Any]:
             count = read_count(max_new_tokens, "max_new_tokens", site.settings.max_new_tokens)
@@ -40,7 +43,7 @@ def add_endpoints(site: Site) -> None:
         return plainly(work)
 
     def scores(
-        image: str, prompt: str, keep_ratio: Any = 0.1, method: str = "adafv", *, request: gr.Request
+        request: gr.Request, image: str, prompt: str, keep_ratio: Any = 0.1, method: str = "adafv"
     ) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             asked = _question(site, image, prompt, keep_ratio, method, More())
@@ -52,6 +55,17 @@ def add_endpoints(site: Site) -> None:
         scene = site.scenes.new_scene()
         pairs = [{"question": text, "answer": answer} for text, answer in scene.questions]
         return str(scene.path), {"seed": scene.seed, "questions": pairs}
+
+    def sweep(
+        request: gr.Request, image: str, prompt: str, methods: Any = None, keep_ratios: Any = None
+    ) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            cells = read_sweep(methods or list(METHODS), keep_ratios or list(_RATIOS))
+            asked = _question(site, image, prompt, 1.0, "adafv", More())
+            visit = site.desk.visits.of(request.session_hash)
+            return sweep_view(list(run_sweep(site.desk, visit, asked, cells))[-1])
+
+        return plainly(work)
 
     trigger = gr.Button(visible=False)
     model = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -65,6 +79,12 @@ def add_endpoints(site: Site) -> None:
         api_description="Scores of every visual token for a question, and which ones stay: equal-length lists.",
         **model,
     )  # fmt: skip
+    methods = gr.JSON(value=list(METHODS), label="Names of methods", visible=False)
+    ratios = gr.JSON(value=list(_RATIOS), label="Keep ratios", visible=False)
+    trigger.click(
+        sweep, [image, prompt, methods, ratios], result, api_name="sweep",
+        api_description="Answer one question with every method at every keep ratio, beside all tokens.", **model,
+    )  # fmt: skip
     picture = gr.Image(type="filepath", visible=False, label="The drawn scene, PNG")
     trigger.click(
         new_scene, None, [picture, result], api_name="new_scene",
@@ -77,7 +97,7 @@ def plainly(work: Callable[[], T]) -> T:
     try:
         return work()
     except AdaFVError as error:
-        raise gr.Error(html.escape(str(error)), print_exception=False) from None
+        raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
 
 
 def _question(site: Site, image: Any, prompt: Any, keep_ratio: Any, method: Any, more: More) -> Question:

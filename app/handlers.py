@@ -105,10 +105,16 @@ class Desk:
         except Stopped:
             return
         except AdaFVError as error:
-            yield None, answers_text(answer_view(None, "error", str(error)), None, question.method, {}), notice()
+            yield (
+                None,
+                answers_text(answer_view(None, "error", str(error)), None, question.method, {}),
+                notice(),
+            )
             return
         visit.run, visit.shown_key, visit.picture_key = run, key, question.picture_key
-        line = notice(FOREIGN) if visit.model == "pocket" and not self.known_pictures(question.picture_key) else notice()
+        line = (
+            notice(FOREIGN) if visit.model == "pocket" and not self.known_pictures(question.picture_key) else notice()
+        )
         full_key = (visit.model, question.picture_key, question.prompt, question.more.max_new_tokens)
         run.full = visit.full.get(full_key) if question.more.compare else None
         waiting = answer_view(None, "waiting")
@@ -116,7 +122,8 @@ class Desk:
         yield shown, answers_text(waiting, full, question.method, compare(None, None)), line
 
         pruned = waiting
-        for run.pruned, pruned in self._stream(run, question, stop, run.method, run.selection):
+        for answer, pruned in self._stream(run, question, stop, run.method, run.selection):
+            run.pruned = answer
             yield None, answers_text(pruned, full, run.method, compare(None, None)), line
         if question.more.compare and run.full is None and not stop.is_set():
             for answer, full in self._stream(run, question, stop, "full", None):
@@ -127,7 +134,11 @@ class Desk:
         elif full is waiting:
             full = answer_view(None, "stopped")
         complete = pruned["state"] == "done" and run.full is not None
-        yield None, answers_text(pruned, full, run.method, compare(run.pruned if complete else None, run.full)), line
+        yield (
+            None,
+            answers_text(pruned, full, run.method, compare(run.pruned if complete else None, run.full)),
+            line,
+        )
 
     def _stream(
         self, run: Run, question: Question, stop: threading.Event, method: str, selection: Selection | None
@@ -162,8 +173,8 @@ class Desk:
         stop = visit.begin()
         run = self.score(visit, question, stop)
         selection = self.select(run, question.choice)
-        pruned = self._whole(run, question, stop, run.method, selection)
-        full = self._whole(run, question, stop, "full", None) if with_full else None
+        pruned = self.whole(run, question, stop, run.method, selection)
+        full = self.whole(run, question, stop, "full", None) if with_full else None
         return {
             "answer": pruned.text,
             "full_answer": full.text if full else None,
@@ -177,9 +188,10 @@ class Desk:
             **compare(pruned, full),
         }
 
-    def _whole(
+    def whole(
         self, run: Run, question: Question, stop: threading.Event, method: str, selection: Selection | None
     ) -> Answer:
+        """The last snapshot of an answer. Raises ModelError where there is none."""
         last: Answer | None = None
         for answer, view in self._stream(run, question, stop, method, selection):
             last = answer
@@ -205,9 +217,7 @@ def engine_name(engine: Engine) -> str:
 
 def _without_marks(question: Question) -> Question:
     choice = Choice(question.choice.keep_ratio)
-    return Question(
-        question.picture, question.picture_key, question.prompt, question.method, choice, question.more
-    )
+    return Question(question.picture, question.picture_key, question.prompt, question.method, choice, question.more)
 
 
 def _content_key(model: str, question: Question) -> str:

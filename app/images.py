@@ -25,7 +25,9 @@ def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
     try:
         size_bytes = file.stat().st_size
     except OSError:
-        raise ImageError("The image is no longer on the server (uploads are deleted after a while): send it again.") from None
+        raise ImageError(
+            "The image is no longer on the server (uploads are deleted after a while): send it again."
+        ) from None
     if size_bytes > settings.max_image_bytes:
         raise ImageError(
             f"The file has {size_bytes / 1e6:.1f} MB; at most {settings.max_image_bytes / 1e6:.1f} MB are taken. "
@@ -80,5 +82,5 @@ def _decode(opened: Image.Image) -> Image.Image:
 
 
 def _deep(picture: Image.Image) -> bool:
-    lowest, highest = picture.getextrema()
+    _, highest = picture.getextrema()
     return bool(highest > 255)  # type: ignore[operator]

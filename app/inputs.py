@@ -125,7 +125,13 @@ def read_prompt(value: Any, settings: Settings) -> str:
 
 
 def read_more(
-    temperature: Any, floor: Any, text_tokens: Any, positions: Any, max_new_tokens: Any, compare: Any, settings: Settings
+    temperature: Any,
+    floor: Any,
+    text_tokens: Any,
+    positions: Any,
+    max_new_tokens: Any,
+    compare: Any,
+    settings: Settings,
 ) -> More:
     """The folded settings, each in its range."""
     if text_tokens not in ("question", "all"):

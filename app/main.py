@@ -19,6 +19,7 @@ import adafv_core
 from adafv_core.errors import AdaFVError
 from app.bench import Bench, Engine
 from app.endpoints import add_endpoints
+from app.files import Exports
 from app.garage import Garage
 from app.handlers import Desk
 from app.parts import page_css, page_head, part
@@ -26,7 +27,7 @@ from app.scenes import SceneFolder
 from app.settings import Settings, read_settings
 from app.site import Site
 from app.start import first_screen
-from app.tabs import explore
+from app.tabs import about, explore, sweep
 from app.theme import make_theme
 from app.views import masthead
 from app.visits import Visits
@@ -44,7 +45,8 @@ def open_site(settings: Settings) -> Site:
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
     garage = Garage(settings.model, load(settings.model), load)
     desk = Desk(garage, Bench(), Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
-    return Site(settings, desk, scenes, first_screen(desk, scenes))
+    exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
+    return Site(settings, desk, scenes, first_screen(desk, scenes), exports)
 
 
 def make_page(site: Site) -> gr.Blocks:
@@ -57,8 +59,13 @@ def make_page(site: Site) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
                 explore_tab = explore.build(site)
-        explore.bind(site, explore_tab)
+            with gr.Tab("Sweep", id="sweep"):
+                sweep_tab = sweep.build(site)
+            with gr.Tab("About", id="about"):
+                about.build(site)
         add_endpoints(site)
+        explore.bind(site, explore_tab)
+        sweep.bind(site, sweep_tab, explore_tab)
 
         def leave(request: gr.Request) -> None:
             site.desk.visits.leave(request.session_hash)

@@ -48,7 +48,12 @@ def overlay_sheet(
     sheet = Image.new("RGB", (2 * width + 12, 2 * (height + _CAPTION_PX) + 12), "white")
     write = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
-    titles = ("T2I similarity", "Visual saliency", "Mixed score", f"Kept: {int(maps.kept.sum())} of {grid.size}")
+    titles = (
+        "T2I similarity",
+        "Visual saliency",
+        "Mixed score",
+        f"Kept: {int(maps.kept.sum())} of {grid.size}",
+    )
     panels = (
         heat_overlay(picture, grid, maps.t2i, colour_map, opacity),
         heat_overlay(picture, grid, maps.saliency, colour_map, opacity),
@@ -78,9 +83,7 @@ def heat_overlay(
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
 
 
-def kept_overlay(
-    picture: Image.Image, grid: TokenGrid, kept: NDArray[np.bool_], why: NDArray[np.int8]
-) -> Image.Image:
+def kept_overlay(picture: Image.Image, grid: TokenGrid, kept: NDArray[np.bool_], why: NDArray[np.int8]) -> Image.Image:
     """The image with dropped patches dimmed and kept ones outlined; a corner tells which side chose each."""
     crop = _finest(grid)
     mask = _cells(grid, kept.astype(np.float64)) > 0
@@ -98,7 +101,11 @@ def kept_overlay(
                 _outline(draw, _pixels(_cell(crop, row, col)), _open_sides(mask, row, col), unit)
     for part in grid.crops:
         for index in range(part.size):
-            _corners(draw, _pixels(_cell(part, index // part.cols, index % part.cols)), Why(int(why[part.offset + index])))
+            _corners(
+                draw,
+                _pixels(_cell(part, index // part.cols, index % part.cols)),
+                Why(int(why[part.offset + index])),
+            )
     return Image.alpha_composite(picture.convert("RGBA"), dim).convert("RGB")
 
 

@@ -27,15 +27,17 @@ def page_css() -> str:
     return (_STATIC / "page.css").read_text(encoding="utf-8")
 
 
-def part(name: str, value: str = "", events: tuple[str, ...] = (), **options: Any) -> gr.HTML:
+def part(
+    name: str, value: str = "", events: tuple[str, ...] = (), template: str = "<div></div>", **options: Any
+) -> gr.HTML:
     """A component drawn by the page's script. Its template is a constant; `value` is JSON text, read as data.
 
-    events: names of custom events the script triggers.
+    events: names of custom events the script triggers. template: constant markup, never made from data.
     """
     comment = f"/* events: {', '.join(repr(event) for event in events)} */"
     return gr.HTML(
         value,
-        html_template="<div></div>",
+        html_template=template,
         js_on_load=_MOUNT.format(name=name, events=comment),
         apply_default_css=False,
         elem_id=f"part-{name}",
@@ -43,37 +45,33 @@ def part(name: str, value: str = "", events: tuple[str, ...] = (), **options: An
     )
 
 
-class CheckedImage(gr.Image):
+def checked_image(**options: Any) -> gr.Image:
     """An image input that hands the uploaded file over as it is, so that it can be checked before it is decoded.
 
     Web addresses are refused: the server fetches nothing.
     """
+    image = gr.Image(type="filepath", image_mode=None, **options)
+    take = image.async_move_resource_to_block_cache
 
-    is_template = True
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(type="filepath", image_mode=None, **options)
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the upload, unopened."""
+    def preprocess(payload: ImageData | None) -> str | None:
         if payload is None:
             return None
         if payload.url and payload.url.startswith("data:"):
             raise gr.Error("Send the picture as a file.", print_exception=False)
         return payload.path
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Take uploaded files only."""
-        if str(url_or_file_path).lower().startswith(("http://", "https://")):
+    async def move(path: str | Path | None) -> str | None:
+        if str(path).lower().startswith(("http://", "https://")):
             raise gr.Error("Send the picture itself, not its address.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return await take(path)
+
+    image.preprocess = preprocess  # type: ignore[method-assign]
+    image.async_move_resource_to_block_cache = move  # type: ignore[method-assign]
+    return image
 
 
-class AnyNumber(gr.Number):
+def any_number(value: float | None = None, **options: Any) -> gr.Number:
     """A number that is checked by the function that receives it, so that every caller gets the same sentence."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """Whatever came."""
-        return payload
+    number = gr.Number(value, **options)
+    number.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    return number

@@ -15,12 +15,14 @@ MEGABYTE = 1024**2
 class Settings:
     """Everything that can be set from outside. A flag wins over its environment variable.
 
+    model, fallback: on a Space (`SPACE_ID` is set) they start from auto and true.
     max_image_bytes, max_image_pixels: larger pictures are refused before they are decoded.
     max_new_tokens: the most tokens an answer may have. visit_bytes: memory for what all visitors' images were
     encoded to. uploads_kept_s: uploaded files are deleted after this many seconds.
     """
 
     model: str = "pocket"
+    fallback: bool = False
     device: str = "auto"
     dtype: str = "auto"
     host: str = "127.0.0.1"
@@ -37,7 +39,8 @@ class Settings:
 
 
 _FLAGS: tuple[tuple[str, str, str], ...] = (
-    ("model", "ADAFV_MODEL", "pocket, a model id, or a folder with a model"),
+    ("model", "ADAFV_MODEL", "pocket, a model id, a folder with a model, or auto: LLaVA-1.5-7B on a GPU, else pocket"),
+    ("fallback", "ADAFV_FALLBACK", "open with pocket and say so where that model cannot be loaded: 1 or 0"),
     ("device", "ADAFV_DEVICE", "auto, cpu, cuda, cuda:1, mps"),
     ("dtype", "ADAFV_DTYPE", "auto, float32, bfloat16, float16"),
     ("host", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network"),
@@ -52,6 +55,7 @@ _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("model_menu", "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0"),
     ("mcp", "ADAFV_MCP", "serve the endpoints as MCP tools too (needs gradio[mcp]): 1 or 0"),
 )
+_ON_A_SPACE = {"model": "auto", "fallback": "1"}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -63,6 +67,8 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     values: dict[str, object] = {}
     for name, variable, _ in _FLAGS:
         text = given[name] if given[name] is not None else environment.get(variable, "")
+        if text == "" and "SPACE_ID" in environment:
+            text = _ON_A_SPACE.get(name, "")
         if text == "":
             continue
         try:

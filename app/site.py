@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.files import Exports
 from app.handlers import Desk
 from app.scenes import SceneFolder
 from app.settings import Settings
@@ -12,9 +13,11 @@ from app.start import FirstScreen
 
 @dataclass(frozen=True)
 class Site:
-    """settings: as started. desk: what answers. scenes: what draws. first: the first screen."""
+    """settings: as started. desk: what answers. scenes: what draws. first: the first screen.
+    exports: files to download."""
 
     settings: Settings
     desk: Desk
     scenes: SceneFolder
     first: FirstScreen
+    exports: Exports

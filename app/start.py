@@ -13,8 +13,8 @@ from PIL import Image
 from app.handlers import Desk, Question
 from app.inputs import Choice, More
 from app.scenes import SceneFolder, ShownScene, picture_key
-from app.views import answers_text, compare, notice
 from app.views import answer_view as view
+from app.views import answers_text, compare, notice
 from app.visits import Run, Visit
 
 EXAMPLES = (7, 3, 11, 19, 23, 31)
@@ -42,14 +42,24 @@ def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
     first = shown[0]
     prompt = first.questions[0][0]
     question = Question(
-        first.picture, picture_key(first.picture), prompt, "adafv", Choice(KEEP_RATIO), More(max_new_tokens=64)
+        first.picture,
+        picture_key(first.picture),
+        prompt,
+        "adafv",
+        Choice(KEEP_RATIO),
+        More(max_new_tokens=64),
     )
     visit = Visit(desk.garage.first)
-    payload, answers, line = "", answers_text(view(None, "waiting"), None, "adafv", compare(None, None)), notice()
+    payload, answers, line = (
+        "",
+        answers_text(view(None, "waiting"), None, "adafv", compare(None, None)),
+        notice(),
+    )
     for _ in range(2):
         visit = Visit(desk.garage.first, encoded=visit.encoded)
-        for shown_payload, answers, line in desk.ask(visit, question):
-            payload = shown_payload or payload
+        stream = list(desk.ask(visit, question))
+        payload = stream[0][0] or ""
+        _, answers, line = stream[-1]
     desk.first_key = question.picture_key
     body = json.loads(payload) if payload else None
     if body is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gradio as gr
 from gradio.themes.utils import fonts
 
-SANS = (fonts.LocalFont("IBM Plex Sans", weights=(400, 600)), "system-ui", "sans-serif")
-MONO = (fonts.LocalFont("IBM Plex Mono", weights=(400, 600)), "ui-monospace", "monospace")
+SANS = (fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
+MONO = (fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace")
 
 
 def make_theme() -> gr.themes.Base:
@@ -46,6 +46,8 @@ def make_theme() -> gr.themes.Base:
         block_title_text_color="#565e67",
         block_title_text_color_dark="#a2abb4",
         block_title_text_weight="400",
+        button_large_text_weight="700",
+        button_medium_text_weight="700",
         input_background_fill="#ffffff",
         input_background_fill_dark="#15191d",
         input_border_color="#8d8f90",

@@ -85,7 +85,13 @@ def grid_view(scores: TokenScores) -> dict[str, Any]:
     return {
         "image_size": list(grid.image_size),
         "crops": [
-            {"name": crop.name, "rows": crop.rows, "cols": crop.cols, "box": list(crop.box), "offset": crop.offset}
+            {
+                "name": crop.name,
+                "rows": crop.rows,
+                "cols": crop.cols,
+                "box": list(crop.box),
+                "offset": crop.offset,
+            }
             for crop in grid.crops
         ],
     }

@@ -17,8 +17,11 @@
     const verdict = node("div", { class: "verdict" });
     const table = node("table", { class: "costs" });
     const note = node("p", { class: "convention" });
-    element.replaceChildren(node("section", { class: "answers", "aria-label": "Answers" }, [
-      node("div", { class: "answer-pair" }, [cards.pruned.root, cards.full.root, node("div", { class: "costs-box" }, [verdict, table])]), note]));
+    const slot = document.getElementById("answer-slot");
+    adafv.answersRoot = node("section", { class: "answers", "aria-label": "Answers" }, [
+      node("div", { class: "answer-pair" }, [cards.pruned.root, cards.full.root]), verdict, table, note]);
+    element.replaceChildren();
+    if (slot) slot.append(adafv.answersRoot);
 
     function card(title) {
       const name = node("span", { class: "answer-name", text: title }), state = node("span", { class: "answer-state" });
@@ -94,6 +97,11 @@
     const dark = asked ? asked === "dark" : stored ? stored === "1" : matchMedia("(prefers-color-scheme: dark)").matches;
     setDark(dark);
     return (value) => { model.textContent = value.model; model.title = value.detail || ""; };
+  });
+
+  adafv.part("about", function (element) {
+    return (value) => element.querySelector("[data-steps]").replaceChildren(...value.steps.map((step) => node("figure", {}, [
+      node("img", { src: step.picture, alt: step.title + ": " + step.text }), node("figcaption", {}, [node("b", { text: step.title }), step.text])])));
   });
 
   adafv.part("progress", function (element) {

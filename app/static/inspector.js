@@ -13,7 +13,8 @@
     const ends = node("div", { class: "gauge-ends" }, [node("span", { text: "all vision" }), node("span", { text: "all text" })]);
     const gaugeBox = node("div", {}, [gauge, ends]);
     const root = node("aside", { class: "inspector" }, [
-      section("Budget split", [tally, gaugeBox, split]), section("Pointed patch", [values]), section("Words", [words])]);
+      section("Budget split", [tally, gaugeBox, split]), section("Pointed patch", [values])]);
+    const wordRow = node("section", { class: "word-row" }, [node("h3", { text: "T2I map of" }), words]);
 
     function section(title, children) {
       return node("section", {}, [node("h3", { text: title }), ...children]);
@@ -109,19 +110,17 @@
     }
 
     function showWords() {
-      words.replaceChildren(...page.scores.words.map(function (word, i) {
+      const press = () => Array.from(words.children).forEach((button, j) => button.setAttribute("aria-pressed", String(j - 1 === page.word)));
+      const choose = (i) => { page.word = page.word === i ? -1 : i; press(); page.tell("word"); };
+      words.replaceChildren(node("button", { type: "button", class: "word", text: "all counted", "aria-pressed": "true", on: { click: () => choose(-1) } }), ...page.scores.words.map(function (word, i) {
         const shown = word.text.trim() === "" ? "␣" : word.text.trim();
         return node("button", { type: "button", class: "word" + (word.counted ? "" : " uncounted"), text: shown, "aria-pressed": "false",
           title: word.counted ? "Show this word's own map" : "Not counted in the maximum; show its map",
           "aria-label": shown + (word.counted ? "" : ", not counted"),
-          on: { click: () => {
-            page.word = page.word === i ? -1 : i;
-            Array.from(words.children).forEach((button, j) => button.setAttribute("aria-pressed", String(j === page.word)));
-            page.tell("word");
-          } } });
+          on: { click: () => choose(i) } });
       }));
     }
     page.on((what) => { if (what === "budget" || what === "forced") point(); });
-    return { root: root, budget: budget, point: point, words: showWords, sentence: sentence };
+    return { root: root, wordRow: wordRow, budget: budget, point: point, words: showWords, sentence: sentence };
   };
 })();

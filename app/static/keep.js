@@ -38,7 +38,7 @@
     function fill() {
       const stops = page.scores.stops;
       slider.max = stops.length - 1;
-      ticks.replaceChildren(...[0.02, 0.05, 0.1, 0.25, 0.5, 1].map(function (ratio) {
+      ticks.replaceChildren(...[0.01, 0.05, 0.1, 0.25, 0.5, 1].map(function (ratio) {
         const at = page.nearest(stops, ratio) / (stops.length - 1);
         return node("span", { text: Math.round(100 * ratio) + "", style: "left:calc(9px + " + at + " * (100% - 18px))" });
       }));

@@ -23,7 +23,9 @@
     const live = node("p", { class: "sr-only", role: "status", "aria-live": "polite", id: "live-summary" });
     const inspector = adafv.inspector();
     const bar = toolbar();
-    element.replaceChildren(node("div", { class: "stage" }, [bar.root, node("div", { class: "stage-body" }, [panels, inspector.root]), live]));
+    element.replaceChildren(node("div", { class: "stage" }, [bar.root, node("div", { class: "stage-body" }, [
+      node("div", { class: "maps" }, [panels, inspector.wordRow]),
+      node("div", { class: "side" }, [node("div", { id: "answer-slot" }), inspector.root])]), live]));
 
     function toolbar() {
       const choose = (label, entries, chosen, run) => {
@@ -53,6 +55,8 @@
         choose("Scale", [["root", "square root"], ["linear", "linear"], ["rank", "rank"]], page.scale, (v) => { page.scale = v; page.tell("look"); }),
       ]) };
     }
+
+    if (adafv.answersRoot) element.querySelector("#answer-slot").append(adafv.answersRoot);
 
     let scene = null;
     function makeScene() {

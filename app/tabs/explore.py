@@ -12,7 +12,7 @@ from adafv_core.errors import AdaFVError
 from adafv_core.methods import METHODS
 from app.handlers import Question
 from app.inputs import read_choice, read_method, read_more, read_path, read_prompt
-from app.parts import AnyNumber, CheckedImage, part
+from app.parts import any_number, checked_image, part
 from app.site import Site
 from app.views import notice
 
@@ -65,8 +65,9 @@ def build(site: Site) -> Explore:
     line = part("notice", first.notice)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):
-            image = CheckedImage(
-                value=str(first.picture_path), label="Image", sources=["upload", "clipboard", "webcam"],
+            image = checked_image(
+                value=str(first.picture_path), label="Image",
+                sources=["upload", "clipboard", "webcam"],
                 elem_id="question-image", buttons=[], height=206,
             )  # fmt: skip
             examples = part("examples", first.examples, events=("choose",))
@@ -78,13 +79,16 @@ def build(site: Site) -> Explore:
                 ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
                 stop = gr.Button("Stop", elem_id="stop-button", size="md")
                 new_scene = gr.Button("New scene", elem_id="new-scene", size="md")
-            questions = gr.Radio(
-                list(first.questions), value=first.prompt, label="Questions about this scene", elem_id="scene-questions"
-            )
             keep = part("keep", events=("settle",))
             method = gr.Dropdown(list(METHODS), value="adafv", label="Method", elem_id="method")
+            questions = gr.Radio(
+                list(first.questions),
+                value=first.prompt,
+                label="Questions about this scene",
+                elem_id="scene-questions",
+            )
             with gr.Accordion("More", open=False, elem_id="more"):
-                temperature = AnyNumber(100, label="Temperature γ", elem_id="temperature")
+                temperature = any_number(100, label="Temperature γ", elem_id="temperature")
                 floor = gr.Slider(0, 0.5, 0, step=0.05, label="Floor: share guaranteed to each side", elem_id="floor")
                 text_tokens = gr.Radio(
                     [("question", "question"), ("all, template too", "all")], value="question",
@@ -93,7 +97,7 @@ def build(site: Site) -> Explore:
                 positions = gr.Radio(
                     ["contiguous", "original"], value="contiguous", label="Position ids", elem_id="positions"
                 )
-                max_new_tokens = AnyNumber(64, label="New tokens at most", elem_id="max-new-tokens", precision=0)
+                max_new_tokens = any_number(64, label="New tokens at most", elem_id="max-new-tokens", precision=0)
                 compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
         with gr.Column(elem_id="explore-stage"):
             stage = part("stage", first.payload)
@@ -112,7 +116,7 @@ def bind(site: Site, tab: Explore) -> None:
     def signal_stop(request: gr.Request) -> None:
         desk.visits.of(request.session_hash).stop.set()
 
-    def ask(*values: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         visit = desk.visits.of(request.session_hash)
         try:
             question = read_question(site, *values)
@@ -127,7 +131,12 @@ def bind(site: Site, tab: Explore) -> None:
         if start is not None:
             function, inputs, outputs = start
             stopped = stopped.then(
-                function, inputs, outputs, api_visibility="private", show_progress="hidden", trigger_mode="multiple"
+                function,
+                inputs,
+                outputs,
+                api_visibility="private",
+                show_progress="hidden",
+                trigger_mode="multiple",
             )
         stopped.then(
             ask, tab.asked, shown, concurrency_id="model", concurrency_limit=1, api_visibility="private",
@@ -157,5 +166,9 @@ def bind(site: Site, tab: Explore) -> None:
     answered(tab.questions.input, (lambda text: text, tab.questions, tab.prompt))
     tab.stop.click(signal_stop, queue=False, api_visibility="private", show_progress="hidden")
     tab.image.upload(
-        lambda: gr.Radio([], value=None, visible=False), None, tab.questions, queue=False, api_visibility="private"
+        lambda: gr.Radio([], value=None, visible=False),
+        None,
+        tab.questions,
+        queue=False,
+        api_visibility="private",
     )

@@ -1,0 +1,90 @@
+"""About: the method in six pictures and four equations, its limits, and the published figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from app.overlay import Maps, heat_overlay, kept_overlay
+from app.parts import part
+from app.site import Site
+
+_PAGE = Path(__file__).resolve().parents[1] / "static" / "about.html"
+_RESULTS = Path(__file__).resolve().parents[2] / "assets" / "study" / "summary.json"
+
+
+def build(site: Site) -> gr.HTML:
+    """Lay the tab out; nothing in it needs wiring."""
+    return part("about", json.dumps({"steps": steps(site)}), template=_PAGE.read_text(encoding="utf-8"))
+
+
+def steps(site: Site) -> list[dict[str, str]]:
+    """The pipeline on the worked example: title, sentence and picture of each step."""
+    run = site.first.run
+    if run is None or run.selection is None:
+        return []
+    scores, selection, picture, grid = run.scores, run.selection, run.picture, run.scores.visual.grid
+    maps = Maps(
+        *(values.detach().cpu().float().numpy() for values in (scores.t2i, scores.saliency, selection.mixed)),
+        selection.kept.cpu().numpy(),
+        selection.why.cpu().numpy(),
+    )
+    everything = np.ones(scores.size, np.bool_)
+    n, kept = scores.size, selection.size
+    drawn = (
+        (
+            "1 Encode",
+            f"The image becomes {n} visual tokens, once.",
+            kept_overlay(picture, grid, everything, 0 * maps.why),
+        ),
+        ("2 Compare", "Each word against each token: T2I attention.", heat(picture, site, maps.t2i)),
+        ("3 Look", "What the encoder finds salient by itself.", heat(picture, site, maps.saliency)),
+        (
+            "4 Mix",
+            f"Text takes {selection.k_text}, vision {selection.k_visual}: the best split.",
+            heat(picture, site, maps.mixed),
+        ),
+        (
+            "5 Keep",
+            f"{kept} of {n} tokens stay, in their order.",
+            kept_overlay(picture, grid, maps.kept, maps.why),
+        ),
+        ("6 Answer", _said(site), _only_kept(picture, site, maps)),
+    )
+    return [{"title": title, "text": text, "picture": _url(image)} for title, text, image in drawn]
+
+
+def heat(picture: Image.Image, site: Site, values: np.ndarray) -> Image.Image:
+    """One map of the worked example."""
+    assert site.first.run is not None
+    return heat_overlay(picture, site.first.run.scores.visual.grid, values, "cividis", 0.85)
+
+
+def _only_kept(picture: Image.Image, site: Site, maps: Maps) -> Image.Image:
+    assert site.first.run is not None
+    crop = site.first.run.scores.visual.grid.crops[-1]
+    mask = Image.fromarray(
+        (maps.kept[crop.offset : crop.offset + crop.size].reshape(crop.rows, crop.cols) * 255).astype(np.uint8)
+    )
+    shown = Image.new("RGB", picture.size, (120, 124, 130))
+    shown.paste(picture, (0, 0), mask.resize(picture.size, Image.Resampling.NEAREST))
+    return shown
+
+
+def _said(site: Site) -> str:
+    run = site.first.run
+    answer = run.pruned.text if run is not None and run.pruned is not None else ""
+    return f"“{site.first.prompt}” “{answer}”" if answer else "The language model sees only these."
+
+
+def _url(image: Image.Image) -> str:
+    small = image.resize((336, round(336 * image.height / image.width)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=86)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
