@@ -2,8 +2,9 @@
 
 A file imports only from lower floors, and within its own folder in one direction. Files that share a floor do
 not import each other, save for the helpers of a floor (those in no row of FLOORS): they may be leaned on, in
-one direction. Floor 4 has two steps (the study may ask the pocket world), floor 5 three: settings, pictures, handlers; a helper of the
-app stands as high as what it leans on. Methods lean on nothing of their folder but base.py.
+one direction. Floor 4 has two steps (the study may ask the pocket world) and floor 5 three (settings, pictures,
+handlers); a helper of the app stands as high as what it leans on. Methods lean on nothing of their folder but
+base.py.
 """
 
 from __future__ import annotations

@@ -53,3 +53,15 @@ def large_phrases(scenes: list[Scene]) -> Tensor:
             if thing.large and thing.kind != CARD:
                 phrases[row, COLOR_NAMES.index(thing.color) * len(SHAPES) + SHAPES.index(thing.kind)] = 1
     return phrases
+
+
+def first_patches(owners: Tensor) -> Tensor:
+    """(B, N) bool: of each thing's patches, the first one in reading order. One mark a thing makes counting possible.
+
+    owners: (B, N) int64, see `patch_owners`.
+    """
+    first = torch.zeros_like(owners, dtype=torch.bool)
+    for thing in range(int(owners.max()) + 1):
+        shown = owners == thing
+        first |= shown & (shown.cumsum(1) == 1)
+    return first

@@ -9,7 +9,7 @@ from transformers import LlavaForConditionalGeneration
 
 from .attention import shared_prefix
 from .batches import Batch
-from .labels import CLASSES, IGNORE
+from .labels import CLASSES, IGNORE, first_patches
 from .world import COLOR_NAMES, DIRECTIONS, SHAPES
 
 _WEIGHTS = {"kind": 1.0, "color": 1.0, "digit": 2.0, "place": 0.4, "size": 0.2, "count": 0.7}
@@ -27,6 +27,7 @@ class VisionHeads(nn.Module):
         self.thing = nn.Linear(width, 1)
         self.patch = nn.ModuleDict({name: nn.Linear(width, count) for name, count in CLASSES.items()})
         self.large = nn.Linear(width, len(COLOR_NAMES) * len(SHAPES))
+        self.first = nn.Linear(width, 1)
 
 
 class PocketTrainer(nn.Module):
@@ -59,6 +60,9 @@ class PocketTrainer(nn.Module):
                 self.heads.thing(patches).squeeze(-1)[clear], (owners >= 0).float()[clear]
             )
         }
+        losses["first"] = 4 * F.binary_cross_entropy_with_logits(
+            self.heads.first(patches).squeeze(-1), first_patches(owners).float(), pos_weight=torch.tensor(4.0)
+        )
         row, place = torch.nonzero(owners >= 0, as_tuple=True)
         owner = owners[row, place]
         shown = patches[row, place]
