@@ -17,9 +17,8 @@ One engine runs one job at a time; a second caller waits. A running `stream` end
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,12 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
-from adafv_core.errors import InputError, ScoreError, UnknownNameError
+from adafv_core.errors import InputError, ModelError, UnknownNameError
 from adafv_core.methods import METHODS, Method, get_method
-from adafv_core.models.answering import Times, make_answer
+from adafv_core.models.answering import Times
 from adafv_core.models.clock import now_s
+from adafv_core.models.conversing import Conversation
 from adafv_core.models.generation import (
-    FirstLogits,
     Stop,
     StopWhen,
     TextBuilder,
@@ -41,15 +40,13 @@ from adafv_core.models.generation import (
     memory_guard,
     stop_signal,
 )
-from adafv_core.models.inputs import NEWLINES, POSITIONS, PlacedImage, Row
-from adafv_core.models.loading import LoadedModel, load_model
-from adafv_core.models.pictures import VisualCache, read_picture
-from adafv_core.models.prompts import Prompt, Prompter, Turn
+from adafv_core.models.host import CACHE_BYTES, ModelHost
+from adafv_core.models.inputs import NEWLINES, POSITIONS, Row
+from adafv_core.models.loading import load_model
+from adafv_core.models.prompts import Prompt, Turn
 from adafv_core.models.running import Plan, planned
-from adafv_core.models.scores import resolve_budget, score_tokens
+from adafv_core.models.scores import resolve_budget
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
-
-CACHE_BYTES = 1 << 30
 
 _Ask = tuple[VisualTokens, Prompt, str, Sequence[Turn], Selection | None]
 
@@ -86,48 +83,12 @@ class _Wish:
         return resolve_budget(visual.size, self.keep_ratio, self.budget)
 
 
-class Engine:
-    """A loaded model with everything needed to ask it about images.
+class Engine(ModelHost):
+    """A loaded model with everything needed to ask it about images: `encode` and `score`, and what follows.
 
     name, revision, device, dtype: what was loaded and where it runs. model, processor, tokenizer: the stock
     objects.
     """
-
-    def __init__(self, loaded: LoadedModel, cache_bytes: int = CACHE_BYTES) -> None:
-        self.adapter = loaded.adapter
-        self.model = loaded.adapter.model
-        self.processor = loaded.adapter.processor
-        self.tokenizer = self.processor.tokenizer
-        self.name = loaded.name
-        self.revision = loaded.revision
-        self.device = loaded.device
-        self.dtype = loaded.dtype
-        self.cache = VisualCache(cache_bytes)
-        self.prompter = Prompter(self.processor, self.adapter.image_token_id)
-        self._busy = threading.Lock()
-
-    def encode(self, image: object) -> VisualTokens:
-        """Run the vision encoder and projector once on one image, or return what an earlier call found.
-
-        image: a PIL image, an (height, width, 3) uint8 array, or VisualTokens, returned as they are. Raises
-        ImageError.
-        """
-        return self.encode_many([image])[0]
-
-    def encode_many(self, images: Sequence[object]) -> list[VisualTokens]:
-        """`encode` for several images; those not in the cache go through the encoder together."""
-        with self._job():
-            return self._encode(images)
-
-    def score(
-        self, visual: VisualTokens, prompt: str, history: Sequence[Turn] = (), temperature: float = 100.0
-    ) -> TokenScores:
-        """Score N visual tokens for a question, sections 1 and 2 of the method.
-
-        prompt: the user's own words, without any template. history: earlier (question, answer) turns about
-        the same image; their words are in `words` but do not count. Raises PromptError for an empty prompt.
-        """
-        return self._score(visual, self.prompter(prompt, history), prompt, history, temperature)
 
     def select(
         self,
@@ -149,9 +110,7 @@ class Engine:
         prompt = self.prompter(scores.prompt, scores.history)
         row = self._row(prompt, scores.visual, None)
         with self._job(), memory_guard(), torch.inference_mode(), self._planned([row], wish) as plan:
-            self.model.generate(
-                **plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=self._pad_id
-            )
+            self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=self._pad_id)
             return plan.selections(0)[0]
 
     def stream(
@@ -184,7 +143,9 @@ class Engine:
         _check_length(max_new_tokens)
         wish = self._wish(selection, method, options, keep_ratio, budget, newline, positions)
         tokenised = self.prompter(prompt, history)
-        with self._job(), memory_guard():
+        with self._job(asked) as started, memory_guard():
+            if not started:
+                return
             times = Times(start_s=now_s(self.device))
             visual = self._timed_encode([image], times)[0]
             row = self._chosen_rows([(visual, tokenised, prompt, history, selection)], wish, times)[0]
@@ -221,7 +182,11 @@ class Engine:
 
         Keeps a tenth by default. options: further arguments of `stream` and of the method.
         """
-        *_, last = self.stream(image, prompt, keep_ratio, budget, method, max_new_tokens, **options)
+        last: Answer | None = None
+        for snapshot in self.stream(image, prompt, keep_ratio, budget, method, max_new_tokens, **options):
+            last = snapshot
+        if last is None:
+            raise ModelError("The run was stopped before it began; ask again.")
         return last
 
     def answer_batch(
@@ -308,11 +273,6 @@ class Engine:
                     answers.append(self._answer(plan, number, times, first, ids, text, finished))
         return answers
 
-    @contextmanager
-    def _job(self) -> Iterator[None]:
-        with self._busy:
-            yield
-
     def _wish(
         self,
         selection: Selection | None,
@@ -331,55 +291,6 @@ class Engine:
             made_inside = selection.method in METHODS and METHODS[selection.method].inside_llm
             chooser = get_method(selection.method, **selection.options) if made_inside else get_method("full")
         return _Wish(chooser, keep_ratio, budget, newline, positions)
-
-    @torch.inference_mode()
-    def _encode(self, images: Sequence[object]) -> list[VisualTokens]:
-        found: dict[int, VisualTokens] = {}
-        missing: dict[str, tuple[Any, list[int]]] = {}
-        for place, image in enumerate(images):
-            if isinstance(image, VisualTokens):
-                found[place] = image
-                continue
-            picture = read_picture(image)
-            cached = self.cache.get(picture.key)
-            if cached is not None:
-                found[place] = cached
-            else:
-                missing.setdefault(picture.key, (picture.image, []))[1].append(place)
-        if missing:
-            pictures = [picture for picture, _ in missing.values()]
-            with memory_guard():
-                encoded = self.adapter.encode(
-                    self.adapter.pixels(pictures), [picture.size for picture in pictures], list(missing)
-                )
-            for visual, (_, places) in zip(encoded, missing.values(), strict=True):
-                self.cache.put(visual)
-                found |= dict.fromkeys(places, visual)
-        return [found[place] for place in range(len(images))]
-
-    def _timed_encode(self, images: Sequence[object], times: Times) -> list[VisualTokens]:
-        before = self.cache.misses
-        visuals = self._encode(images)
-        encoded_s = now_s(self.device)
-        times.encode_s = encoded_s - times.start_s if self.cache.misses > before else 0.0
-        times.encoded_s = encoded_s
-        return visuals
-
-    @torch.inference_mode()
-    def _score(
-        self,
-        visual: VisualTokens,
-        tokenised: Prompt,
-        prompt: str,
-        history: Sequence[Turn],
-        temperature: float,
-    ) -> TokenScores:
-        if not isinstance(visual, VisualTokens):
-            raise ScoreError(f"Expected VisualTokens from `encode`, got {type(visual).__name__}.")
-        text_tokens = self.adapter.embed(torch.tensor(tokenised.text_ids))
-        return score_tokens(
-            visual, text_tokens, tokenised.words, tokenised.counted, prompt, temperature, history
-        )
 
     @torch.inference_mode()
     def _select(self, scores: TokenScores, wish: _Wish) -> Selection:
@@ -402,15 +313,7 @@ class Engine:
         times.select_s = times.generate_s - times.encoded_s
         return rows
 
-    def _row(self, tokenised: Prompt, visual: VisualTokens, selection: Selection | None) -> Row:
-        before, after = tokenised.ids[: tokenised.image_at], tokenised.text_ids
-        placeholders = [self.adapter.image_token_id] * visual.stock_features.shape[0]
-        ids = torch.tensor([*before, *placeholders, *after], device=self.adapter.device)
-        return Row(ids, (PlacedImage(tokenised.image_at, visual, selection),))
-
-    def _planned(
-        self, rows: Sequence[Row], wish: _Wish, *selections: Selection | None
-    ) -> AbstractContextManager[Plan]:
+    def _planned(self, rows: Sequence[Row], wish: _Wish, *selections: Selection | None) -> AbstractContextManager[Plan]:
         return planned(
             self.adapter,
             rows,
@@ -421,81 +324,6 @@ class Engine:
             positions=wish.positions,
             given=selections,
         )
-
-    def _answer(
-        self,
-        plan: Plan,
-        row: int,
-        times: Times,
-        first: FirstLogits,
-        token_ids: Sequence[int],
-        text: str,
-        finished: bool,
-    ) -> Answer:
-        times.first_s = first.at_s
-        image = plan.rows[row].images[0]
-        return make_answer(
-            self.adapter,
-            image.visual,
-            plan.selections(row)[0],
-            times,
-            text=text,
-            token_ids=token_ids,
-            n_newline=plan.n_newline(row),
-            n_text=plan.rows[row].ids.numel() - image.visual.stock_features.shape[0],
-            finished=finished,
-            first_logprobs=first.logprobs[row] if first.logprobs is not None else None,
-            layer_tokens=plan.layer_tokens(row),
-        )
-
-    def _is_finished(self, ids: Sequence[int], max_new_tokens: int) -> bool:
-        return len(ids) >= max_new_tokens or (bool(ids) and ids[-1] in self._end_ids)
-
-    def _until_end(self, ids: list[int]) -> list[int]:
-        """New tokens of one row of a batch: up to its end token, which is kept; the padding after it is
-        not.
-        """
-        end = next((place for place, token in enumerate(ids) if token in self._end_ids), len(ids))
-        return ids[: end + 1]
-
-    @property
-    def _pad_id(self) -> int:
-        candidates = (self.tokenizer.pad_token_id, self.model.generation_config.pad_token_id, *self._end_ids)
-        return int(next((one for one in candidates if one is not None), 0))
-
-    @property
-    def _end_ids(self) -> tuple[int, ...]:
-        end = self.model.generation_config.eos_token_id
-        return tuple(end) if isinstance(end, list) else () if end is None else (end,)
-
-
-class Conversation:
-    """Questions about one image in turn. Tokens are selected anew for each question, from the full cached
-    set.
-
-    turns: the (question, answer) pairs so far; a stopped answer counts as far as it came.
-    """
-
-    def __init__(self, engine: Engine, image: object) -> None:
-        self.engine = engine
-        self.visual = engine.encode(image)
-        self.turns: list[Turn] = []
-
-    def ask(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Answer:
-        """The answer to the next question. options: as in `Engine.stream`."""
-        *_, last = self.stream(prompt, keep_ratio, **options)
-        return last
-
-    def stream(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Iterator[Answer]:
-        """Snapshots of the answer to the next question; the turn is recorded when the last one was taken."""
-        last: Answer | None = None
-        for snapshot in self.engine.stream(
-            self.visual, prompt, keep_ratio, history=tuple(self.turns), **options
-        ):
-            last = snapshot
-            yield snapshot
-        if last is not None:
-            self.turns.append((prompt, last.text))
 
 
 def _check_length(max_new_tokens: int) -> None:
