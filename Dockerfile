@@ -12,7 +12,8 @@ ENV HOME=/home/user \
     PYTHONDONTWRITEBYTECODE=1 \
     GRADIO_SERVER_NAME=0.0.0.0 \
     GRADIO_SERVER_PORT=7860 \
-    ADAFV_MODEL=auto
+    ADAFV_MODEL=auto \
+    ADAFV_FALLBACK=1
 WORKDIR /home/user/app
 
 # What changes seldom comes first: a change of the sources installs nothing anew.
