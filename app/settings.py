@@ -83,13 +83,18 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of `python -m app`; `--help` shows each flag's variable and default."""
     parser = argparse.ArgumentParser(prog="python -m app", description="Open the AdaFV page in a browser.")
     for name, variable, meaning in _FLAGS:
-        default = getattr(Settings, name)
-        shown = "first free from 7860" if default is None else int(default) if isinstance(default, bool) else default
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=name, default=None, metavar="VALUE",
-            help=f"{meaning} [{variable}; {shown}]",
+            help=f"{meaning} [{variable}; {_shown_default(name)}]",
         )  # fmt: skip
     return parser
+
+
+def _shown_default(name: str) -> str:
+    default = getattr(Settings, name)
+    if default is None:
+        return "first free from 7860"
+    return str(int(default) if isinstance(default, bool) else default)
 
 
 def _convert(name: str, text: str) -> object:
@@ -108,3 +113,12 @@ def _convert(name: str, text: str) -> object:
             raise ValueError(f"expected at least 1{f' and at most {highest}' if highest else ''}, but {number} came")
         return number
     return text
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table: flag, variable, default, meaning."""
+    rows = ["| flag | variable | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, variable, meaning in _FLAGS:
+        flag = name.replace("_", "-")
+        rows.append(f"| `--{flag}` | `{variable}` | {_shown_default(name)} | {meaning} |")
+    return "\n".join(rows)
