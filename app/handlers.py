@@ -12,9 +12,11 @@ from typing import Any
 
 from PIL import Image
 
+from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import AdaFVError, ModelError
+from adafv_core.methods import get_method
 from adafv_core.scoring import rescored_t2i
-from adafv_core.types import Answer, Selection
+from adafv_core.types import Answer, Selection, TokenScores
 from app.bench import Bench, Engine, Stopped
 from app.garage import Garage
 from app.images import open_image
@@ -76,6 +78,12 @@ class Desk:
         options = {**run.options, **(choice.masks(run.scores.size) if run.method == "adafv" else {})}
         engine = self.garage.engine(run.model)
         return engine.select(run.scores, keep_ratio=choice.keep_ratio, method=run.method, **options)
+
+    def select_scores(self, scores: TokenScores, choice: Choice, method: str, options: dict[str, Any]) -> Selection:
+        """The selection on scores that come from a file; no model is asked."""
+        masks = choice.masks(scores.size) if method == "adafv" else {}
+        chooser = get_method(method, **{**options, **masks})
+        return chooser.select(scores, budget_from_keep_ratio(choice.keep_ratio, scores.size))
 
     def payload(self, run: Run, question: Question, key: str, take_over: bool = False) -> str:
         """What the browser needs for this run."""

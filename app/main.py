@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from app.zero_gpu import for_this_machine  # before anything that starts CUDA
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -22,6 +25,7 @@ from app.endpoints import add_endpoints
 from app.files import Exports
 from app.garage import Garage
 from app.handlers import Desk
+from app.hosting import load_first
 from app.parts import page_css, page_head, part
 from app.scenes import SceneFolder
 from app.settings import Settings, read_settings
@@ -29,7 +33,7 @@ from app.site import Site
 from app.start import first_screen
 from app.tabs import about, explore, sweep
 from app.theme import make_theme
-from app.views import masthead
+from app.views import masthead, notice
 from app.visits import Visits
 
 TITLE = "AdaFV: which visual tokens does the question need?"
@@ -40,13 +44,18 @@ def open_site(settings: Settings) -> Site:
 
     def load(name: str) -> Engine:
         engine: Engine = adafv_core.load(name, device=settings.device, dtype=settings.dtype, cache_bytes=0)
-        return engine
+        return for_this_machine(engine)
 
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
-    garage = Garage(settings.model, load(settings.model), load)
+    started = load_first(settings.model, settings.fallback, load)
+    settings = replace(settings, model=started.name)
+    garage = Garage(started.name, started.engine, load)
     desk = Desk(garage, Bench(), Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
-    return Site(settings, desk, scenes, first_screen(desk, scenes), exports)
+    first = first_screen(desk, scenes)
+    if started.notice:
+        first = replace(first, notice=notice(started.notice, "warn"))
+    return Site(settings, desk, scenes, first, exports)
 
 
 def make_page(site: Site) -> gr.Blocks:
@@ -55,7 +64,7 @@ def make_page(site: Site) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(max(1, kept_s // 4), kept_s)
     ) as page:
-        part("masthead", masthead(site.desk.garage.engine(site.settings.model)))
+        top = part("masthead", masthead(site.desk.garage.engine(site.settings.model)))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
                 explore_tab = explore.build(site)
@@ -64,7 +73,7 @@ def make_page(site: Site) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about.build(site)
         add_endpoints(site)
-        explore.bind(site, explore_tab)
+        explore.bind(site, explore_tab, top)
         sweep.bind(site, sweep_tab, explore_tab)
 
         def leave(request: gr.Request) -> None:

@@ -28,11 +28,17 @@ def page_css() -> str:
 
 
 def part(
-    name: str, value: str = "", events: tuple[str, ...] = (), template: str = "<div></div>", **options: Any
+    name: str,
+    value: str = "",
+    events: tuple[str, ...] = (),
+    template: str = "<div></div>",
+    place: str = "",
+    **options: Any,
 ) -> gr.HTML:
     """A component drawn by the page's script. Its template is a constant; `value` is JSON text, read as data.
 
-    events: names of custom events the script triggers. template: constant markup, never made from data.
+    events: names of custom events the script triggers. template: constant markup, never made from data. place: its id,
+    where a part is used more than once.
     """
     comment = f"/* events: {', '.join(repr(event) for event in events)} */"
     return gr.HTML(
@@ -40,7 +46,7 @@ def part(
         html_template=template,
         js_on_load=_MOUNT.format(name=name, events=comment),
         apply_default_css=False,
-        elem_id=f"part-{name}",
+        elem_id=place or f"part-{name}",
         **options,
     )
 

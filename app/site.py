@@ -14,10 +14,11 @@ from app.start import FirstScreen
 @dataclass(frozen=True)
 class Site:
     """settings: as started. desk: what answers. scenes: what draws. first: the first screen.
-    exports: files to download."""
+    exports: files to download. gpu: whether there is one to run a large model."""
 
     settings: Settings
     desk: Desk
     scenes: SceneFolder
     first: FirstScreen
     exports: Exports
+    gpu: bool = False

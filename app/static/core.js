@@ -46,23 +46,25 @@
   /* Every admissible pair whose two heads together hold exactly `budget` tokens: for each kText the largest kVisual. */
   function admissible(orderText, orderVision, budget) {
     const n = orderText.length;
-    const inText = new Map(), inVision = new Set();
-    for (let i = 0; i < budget; i++) inVision.add(orderVision[i]);
+    let most = 0;
+    for (let i = 0; i < n; i++) if (orderText[i] >= most) most = orderText[i] + 1;
+    const inText = new Uint8Array(most), inVision = new Uint8Array(most);
+    for (let i = 0; i < budget; i++) inVision[orderVision[i]] = 1;
     let kVisual = budget;
     let union = budget;
     const pairs = [];
     for (let kText = 0; kText <= budget; kText++) {
       if (kText > 0) {
         const token = orderText[kText - 1];
-        inText.set(token, true);
-        if (!inVision.has(token)) union += 1;
+        inText[token] = 1;
+        if (!inVision[token]) union += 1;
         while (union > budget) {
           kVisual -= 1;
           const gone = orderVision[kVisual];
-          inVision.delete(gone);
-          if (!inText.has(gone)) union -= 1;
+          inVision[gone] = 0;
+          if (!inText[gone]) union -= 1;
         }
-        while (kVisual < n && inText.has(orderVision[kVisual])) inVision.add(orderVision[kVisual++]);
+        while (kVisual < n && inText[orderVision[kVisual]]) inVision[orderVision[kVisual++]] = 1;
       }
       pairs.push([kText, kVisual]);
     }
@@ -75,10 +77,17 @@
     return sums;
   }
 
+  /* Orders are made once and never changed, so their sums are remembered beside them. */
+  const remembered = new WeakMap();
+  function sums(values, order) {
+    if (!remembered.has(order)) remembered.set(order, runningSums(values, order));
+    return remembered.get(order);
+  }
+
   /* The geometric mean each admissible split gathers, and the best split (ties: the smaller kText). */
   function splits(scores, budget, orderText, orderVision) {
-    const sumText = runningSums(scores.t2i, orderText);
-    const sumVision = runningSums(scores.saliency, orderVision);
+    const sumText = sums(scores.t2i, orderText);
+    const sumVision = sums(scores.saliency, orderVision);
     const least = Math.floor((scores.floor || 0) * budget);
     let best = null;
     const curve = admissible(orderText, orderVision, budget).map(function (pair) {

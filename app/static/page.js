@@ -86,14 +86,15 @@
 
   adafv.format = {
     percent: (ratio) => (100 * ratio >= 10 || ratio === 0 ? Math.round(100 * ratio) : Math.round(1000 * ratio) / 10) + " %",
-    value: (x) => (x === 0 ? "0" : x >= 100 ? x.toFixed(0) : x >= 1 ? x.toFixed(2) : x >= 0.001 ? x.toPrecision(3) : x.toExponential(1)),
+    value: (x) => (x === 0 ? "0" : x >= 100000 ? x.toExponential(1) : x >= 100 ? x.toFixed(0) : x >= 1 ? x.toFixed(2) : x >= 0.001 ? x.toPrecision(3) : x.toExponential(1)),
     seconds: (s) => (s < 0.0995 ? (1000 * s).toPrecision(s < 0.00995 ? 2 : 3) + " ms" : s < 1 ? Math.round(1000 * s) + " ms" : s.toFixed(2) + " s"),
     flops: (x) => scaled(x, [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]]) + "FLOPs",
     bytes: (x) => scaled(x, [[2 ** 30, "Gi"], [2 ** 20, "Mi"], [2 ** 10, "Ki"], [1, ""]]) + "B",
   };
   function scaled(x, units) {
     const [size, name] = units.find((unit) => x >= unit[0]) || [1, ""];
-    return (x / size).toPrecision(3).replace(/\.?0+$/, (zeros) => (zeros.startsWith(".") ? "" : zeros)) + " " + name;
+    const value = x / size;
+    return (value >= 100 ? Math.round(value) : Number(value.toPrecision(3))) + " " + name;
   }
 
   const parts = {};

@@ -68,7 +68,7 @@
           keptFill: colour("--stage-kept"), hatch: colour("--stage-hatch"), pointer: colour("--stage-pointer"), text: colour("--why-text"),
           vision: colour("--why-vision"), floor: colour("--why-floor"), forced: colour("--why-forced"), method: colour("--why-method"),
           refused: colour("--why-refused") } };
-      for (const [name] of PANELS) painters[name].resize(view);
+      for (const [name] of PANELS) { painters[name].resize(view); painters[name].prepare(scene); }
     }
 
     /* Values of one map in 0..1 by token, and its highest value. */

@@ -46,6 +46,7 @@
     this.context = canvas.getContext("2d");
     this.cells = document.createElement("canvas");
     this.still = document.createElement("canvas");
+    this.ground = document.createElement("canvas");
   }
 
   Painter.prototype.resize = function (view) {
@@ -67,24 +68,32 @@
     return [(box[0] - origin[0]) * this.scale, (box[1] - origin[1]) * this.scale, box[2] * this.scale, box[3] * this.scale];
   };
 
-  Painter.prototype.picture = function (scene) {
-    const context = this.still.getContext("2d");
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, this.still.width, this.still.height);
+  /* The image at the canvas's size, drawn once; every redraw starts from it. */
+  Painter.prototype.prepare = function (scene) {
+    this.ground.width = this.still.width;
+    this.ground.height = this.still.height;
+    const context = this.ground.getContext("2d");
     context.fillStyle = scene.colours.ground;
-    context.fillRect(0, 0, this.still.width, this.still.height);
+    context.fillRect(0, 0, this.ground.width, this.ground.height);
     if (scene.showPicture && scene.picture) {
       context.imageSmoothingQuality = "high";
       context.drawImage(scene.picture, ...this.place([0, 0, scene.scores.size[0], scene.scores.size[1]]));
     }
+  };
+
+  Painter.prototype.fresh = function () {
+    const context = this.still.getContext("2d");
+    context.drawImage(this.ground, 0, 0);
     return context;
   };
 
   /* heat: value in 0..1 by token. */
   Painter.prototype.heat = function (scene, heat) {
-    const context = this.picture(scene), crop = this.view.finest, table = scene.table;
-    this.cells.width = crop.cols;
-    this.cells.height = crop.rows;
+    const context = this.fresh(), crop = this.view.finest, table = scene.table;
+    if (this.cells.width !== crop.cols || this.cells.height !== crop.rows) {
+      this.cells.width = crop.cols;
+      this.cells.height = crop.rows;
+    }
     const inner = this.cells.getContext("2d");
     const data = inner.createImageData(crop.cols, crop.rows);
     const alpha = Math.round(255 * (scene.showPicture ? scene.opacity : 1));
@@ -106,7 +115,7 @@
 
   /* Dropped patches are dimmed; kept ones stay clear, outlined, and carry a corner for each side that chose them. */
   Painter.prototype.mask = function (scene, result) {
-    const context = this.picture(scene), crop = this.view.finest, core = window.adafv.core;
+    const context = this.fresh(), crop = this.view.finest, core = window.adafv.core;
     const kept = new Uint8Array(crop.rows * crop.cols);
     for (let i = 0; i < kept.length; i++) {
       for (const layer of scene.layers) if (layer[i] >= 0 && result.kept[layer[i]]) kept[i] = 1;
@@ -123,12 +132,7 @@
     }
     this.contour(context, crop, kept, scene.colours.halo, 3.5);
     this.contour(context, crop, kept, scene.colours.line, 1.5);
-    for (const part of this.view.crops) {
-      for (let i = 0; i < part.rows * part.cols; i++) {
-        const why = result.why[part.offset + i];
-        if (why) this.corners(context, this.place(cellBox(part, Math.floor(i / part.cols), i % part.cols)), core.WHY[why], scene);
-      }
-    }
+    this.glyphs(context, result, scene);
     this.hatch(scene, context);
   };
 
@@ -157,26 +161,36 @@
     context.stroke();
   };
 
-  Painter.prototype.corners = function (context, at, why, scene) {
-    const size = Math.max(3, Math.min(at[2], at[3]) * 0.42);
-    const inset = Math.min(2.5 * this.density, at[2] * 0.12);
-    const left = at[0] + inset, top = at[1] + inset, right = at[0] + at[2] - inset, bottom = at[1] + at[3] - inset;
+  /* One path for each reason: a corner for text, the opposite one for vision, both for both, a mark for the others. */
+  Painter.prototype.glyphs = function (context, result, scene) {
+    const WHY = window.adafv.core.WHY, paths = {};
+    const shape = (colour, points) => {
+      const path = paths[colour] || (paths[colour] = new Path2D());
+      points.forEach((p, i) => (i ? path.lineTo(p[0], p[1]) : path.moveTo(p[0], p[1])));
+      path.closePath();
+    };
+    for (const part of this.view.crops) {
+      for (let i = 0; i < part.rows * part.cols; i++) {
+        const why = WHY[result.why[part.offset + i]];
+        if (why === "dropped") continue;
+        const at = this.place(cellBox(part, Math.floor(i / part.cols), i % part.cols));
+        const size = Math.max(3, Math.min(at[2], at[3]) * 0.4), inset = Math.min(2.5 * this.density, at[2] * 0.12);
+        const left = at[0] + inset, top = at[1] + inset, right = at[0] + at[2] - inset, bottom = at[1] + at[3] - inset;
+        if (why === "text" || why === "both") shape("text", [[left, top], [left + size, top], [left, top + size]]);
+        if (why === "vision" || why === "both") shape("vision", [[right, bottom], [right - size, bottom], [right, bottom - size]]);
+        const x = (left + right) / 2, y = (top + bottom) / 2, half = size * 0.55;
+        if (why === "forced") shape("forced", [[x, y - half], [x + half, y], [x, y + half], [x - half, y]]);
+        if (why === "floor") shape("floor", [[x - half, y - half / 3], [x + half, y - half / 3], [x + half, y + half / 3], [x - half, y + half / 3]]);
+        if (why === "method") shape("method", [[x - half / 2, y - half / 2], [x + half / 2, y - half / 2], [x + half / 2, y + half / 2], [x - half / 2, y + half / 2]]);
+      }
+    }
     context.lineWidth = 0.75 * this.density;
     context.strokeStyle = scene.colours.halo;
-    const fill = (colour, points) => {
-      context.fillStyle = colour;
-      context.beginPath();
-      points.forEach((p, i) => (i ? context.lineTo(p[0], p[1]) : context.moveTo(p[0], p[1])));
-      context.closePath();
-      context.fill();
-      context.stroke();
-    };
-    if (why === "text" || why === "both") fill(scene.colours.text, [[left, top], [left + size, top], [left, top + size]]);
-    if (why === "vision" || why === "both") fill(scene.colours.vision, [[right, bottom], [right - size, bottom], [right, bottom - size]]);
-    const x = (left + right) / 2, y = (top + bottom) / 2, half = size * 0.55;
-    if (why === "forced") fill(scene.colours.forced, [[x, y - half], [x + half, y], [x, y + half], [x - half, y]]);
-    if (why === "floor") fill(scene.colours.floor, [[x - half, y - half * 0.35], [x + half, y - half * 0.35], [x + half, y + half * 0.35], [x - half, y + half * 0.35]]);
-    if (why === "method") fill(scene.colours.method, [[x - half * 0.5, y - half * 0.5], [x + half * 0.5, y - half * 0.5], [x + half * 0.5, y + half * 0.5], [x - half * 0.5, y + half * 0.5]]);
+    for (const [name, path] of Object.entries(paths)) {
+      context.fillStyle = scene.colours[name];
+      context.fill(path);
+      context.stroke(path);
+    }
   };
 
   /* Whatever no crop covers, or what lies beyond the image, was never seen by the model (or was padding). */

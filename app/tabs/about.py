@@ -16,7 +16,6 @@ from app.parts import part
 from app.site import Site
 
 _PAGE = Path(__file__).resolve().parents[1] / "static" / "about.html"
-_RESULTS = Path(__file__).resolve().parents[2] / "assets" / "study" / "summary.json"
 
 
 def build(site: Site) -> gr.HTML:
@@ -80,6 +79,7 @@ def _only_kept(picture: Image.Image, site: Site, maps: Maps) -> Image.Image:
 def _said(site: Site) -> str:
     run = site.first.run
     answer = run.pruned.text if run is not None and run.pruned is not None else ""
+    answer = answer if len(answer) <= 40 else answer[:39] + "…"
     return f"“{site.first.prompt}” “{answer}”" if answer else "The language model sees only these."
 
 

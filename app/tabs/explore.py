@@ -14,6 +14,7 @@ from app.handlers import Question
 from app.inputs import read_choice, read_method, read_more, read_path, read_prompt
 from app.parts import any_number, checked_image, part
 from app.site import Site
+from app.tabs.keepsakes import Keepsakes, ModelMenu, bind_menu, bind_row, build_menu, build_offer, build_row
 from app.views import notice
 
 
@@ -39,6 +40,8 @@ class Explore:
     compare: gr.Checkbox
     stage: gr.HTML
     answers: gr.HTML
+    save: Keepsakes
+    menu: ModelMenu
 
     @property
     def asked(self) -> list[gr.components.Component]:
@@ -63,6 +66,7 @@ def build(site: Site) -> Explore:
     """Lay the tab out."""
     first = site.first
     line = part("notice", first.notice)
+    offer = build_offer(site)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):
             image = checked_image(
@@ -99,18 +103,26 @@ def build(site: Site) -> Explore:
                 )
                 max_new_tokens = any_number(64, label="New tokens at most", elem_id="max-new-tokens", precision=0)
                 compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
+                menu = build_menu(site, offer)
         with gr.Column(elem_id="explore-stage"):
             stage = part("stage", first.payload)
             answers = part("answers", first.answers)
+            save = build_row()
     return Explore(
         line, image, prompt, ask, stop, new_scene, questions, keep, method, examples, temperature, floor, text_tokens,
-        positions, max_new_tokens, compare, stage, answers,
+        positions, max_new_tokens, compare, stage, answers, save, menu,
     )  # fmt: skip
 
 
-def bind(site: Site, tab: Explore) -> None:
-    """Wire the tab."""
+def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
+    """Wire the tab. masthead: where the model's name stands."""
     desk = site.desk
+    parts = {
+        "stage": tab.stage, "answers": tab.answers, "image": tab.image, "prompt": tab.prompt, "method": tab.method,
+        "questions": tab.questions, "notice": tab.notice, "masthead": masthead,
+    }  # fmt: skip
+    bind_row(site, tab.save, tab.keep, parts)
+    bind_menu(site, tab.menu, parts)
     shown = [tab.stage, tab.answers, tab.notice]
 
     def signal_stop(request: gr.Request) -> None:
