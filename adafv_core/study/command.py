@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from adafv_core.engine import Engine, load
 from adafv_core.errors import AdaFVError, InputError
@@ -20,6 +18,7 @@ from adafv_core.study.records import pack, read_records
 from adafv_core.study.rows import check_keep_ratios, parse_rows
 from adafv_core.study.runner import Study
 from adafv_core.study.summary import summarise
+from adafv_core.study.summary_file import write_summary
 from adafv_core.study.tables import text_table
 from adafv_core.study.user_sets import SUFFIX, open_user_set
 
@@ -116,19 +115,6 @@ def _data(options: argparse.Namespace) -> tuple[DataSet, str, int]:
 
 def _is_small(engine: Engine) -> bool:
     return int(engine.model.num_parameters()) < 100_000_000
-
-
-def write_summary(summary: dict[str, Any], file: Path) -> None:
-    """Write a summary as JSON, one row a line, so that changes can be read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for name, value in summary.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            lines = ",\n".join("  " + json.dumps(one, ensure_ascii=False) for one in value)
-            parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
-        else:
-            parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
-    file.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
 def _plain_name(name: str) -> str:

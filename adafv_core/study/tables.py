@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-Summary = dict[str, Any]
+from adafv_core.study.summary_file import Summary
 
 
 def ratios_of(summary: Summary) -> list[float]:

@@ -1,0 +1,35 @@
+"""A study's summary as a JSON file, one row a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adafv_core.errors import InputError
+
+Summary = dict[str, Any]
+
+
+def write_summary(summary: Summary, file: Path) -> None:
+    """Write a summary so that changes can be read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for name, value in summary.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines = ",\n".join("  " + json.dumps(one, ensure_ascii=False) for one in value)
+            parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+        else:
+            parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    file.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
+def read_summary(file: Path) -> Summary:
+    """A summary that a study wrote. Raises InputError for another file."""
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file.name} cannot be read as a study's summary ({error}).") from None
+    if not isinstance(summary, dict) or not {"rows", "figures", "model"} <= set(summary):
+        raise InputError(f"{file.name} is not a study's summary; expected one written by python -m adafv_core.study.")
+    return summary
