@@ -17,6 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+import torch
 
 import adafv_core
 from adafv_core.errors import AdaFVError
@@ -55,7 +56,7 @@ def open_site(settings: Settings) -> Site:
     first = first_screen(desk, scenes)
     if started.notice:
         first = replace(first, notice=notice(started.notice, "warn"))
-    return Site(settings, desk, scenes, first, exports)
+    return Site(settings, desk, scenes, first, exports, gpu=torch.cuda.is_available())
 
 
 def make_page(site: Site) -> gr.Blocks:

@@ -14,7 +14,7 @@
     const ticks = node("div", { class: "keep-ticks", "aria-hidden": "true" });
     const chips = CHIPS.map(([ratio, label]) => node("button", { type: "button", class: "chip", text: label,
       "aria-label": "Keep " + Math.round(100 * ratio) + " percent", "aria-pressed": "false",
-      on: { click: (event) => move(page.nearest(page.scores.stops, ratio), event) } }));
+      on: { click: () => move(page.nearest(page.scores.stops, ratio)) } }));
     const live = node("input", { type: "checkbox", id: "answer-while-sliding", checked: true });
     element.replaceChildren(node("div", { class: "keep" }, [
       node("div", { class: "keep-head" }, [node("label", { for: "keep-slider", class: "field-name", text: "Keep ratio" }), count, cut]),
@@ -22,8 +22,8 @@
       node("div", { class: "keep-foot" }, [...chips, node("label", { class: "tick-box" }, [live, " answer while sliding"])]),
     ]));
 
-    function move(stop, event) {
-      page.moveTo(stop, event);
+    function move(stop) {
+      page.moveTo(stop);
       settle();
     }
     function settle() {
@@ -32,7 +32,7 @@
       if (live.checked) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
     }
     page.settleNow = () => { clearTimeout(timer); };
-    slider.addEventListener("input", (event) => move(Number(slider.value), event));
+    slider.addEventListener("input", () => move(Number(slider.value)));
     document.addEventListener("click", (event) => { if (event.target.closest("#ask-button, #stop-button")) clearTimeout(timer); }, true);
 
     function fill() {

@@ -41,16 +41,19 @@
   }
   page.nearest = nearest;
 
-  page.moveTo = function (stop, event) {
+  /* timings: per move, milliseconds from the input event's dispatch to the drawn canvas and to the painted frame. */
+  page.moveTo = function (stop) {
     if (!page.scores || stop === page.stop) return;
-    const from = event ? event.timeStamp : performance.now();
+    const from = performance.now();
     page.stop = Math.max(0, Math.min(page.scores.stops.length - 1, stop));
     page.choose();
     page.tell("budget");
+    const drawn = performance.now() - from;
     requestAnimationFrame(function () {
       const channel = new MessageChannel();
-      channel.port1.onmessage = () => page.timings.push(performance.now() - from);
+      channel.port1.onmessage = () => page.timings.push({ drawn: drawn, painted: performance.now() - from });
       channel.port2.postMessage(0);
+      if (page.timings.length > 2000) page.timings.splice(0, 1000);
     });
   };
 
