@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_text_grows_without_ever_showing_half_a_character() -> None:
     builder = TextBuilder(tokenizer)
     shown = [builder.add(one) for one in ids]
     assert all("\ufffd" not in one for one in shown)
-    assert all(later.startswith(earlier) for earlier, later in zip(shown, shown[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(shown))
     assert shown[-1] == builder.finish() == text
 
 
