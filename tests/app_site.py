@@ -1,0 +1,57 @@
+"""One running site for all tests of the app: the bundled model, in this process, on a free port of loopback."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from app.handlers import Question
+from app.inputs import Choice, More
+from app.main import launch, make_page, open_site
+from app.scenes import picture_key
+from app.settings import Settings
+from app.site import Site
+
+QUESTION = "What color is the largest object?"
+
+
+@cache
+def shared_site() -> Site:
+    """The site, its first screen prepared."""
+    return open_site(Settings(port=free_port()))
+
+
+@cache
+def shared_address() -> str:
+    """The address of the page, served until the tests end."""
+    os.environ.pop("GRADIO_VIBE_MODE", None)
+    page = make_page(shared_site())
+    address = launch(page, shared_site().settings, block=False)
+    atexit.register(page.close, verbose=False)
+    return address.rstrip("/")
+
+
+def scene_path(index: int = 3) -> Path:
+    """A drawn scene on disk."""
+    return shared_site().scenes.scene(index).path
+
+
+def question(
+    prompt: str = QUESTION, method: str = "adafv", choice: Choice | None = None, more: More | None = None, index: int = 3
+) -> Question:
+    """A checked question about a drawn scene."""
+    picture = Image.open(scene_path(index)).convert("RGB")
+    few = More(max_new_tokens=4)
+    return Question(picture, picture_key(picture), prompt, method, choice or Choice(0.1), more or few)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,89 @@
+"""A real browser on the running page. Any request that leaves loopback, and any script error, fails the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from app_site import shared_address
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", default=os.environ.get("ADAFV_SCREENSHOTS", ""), help="folder for screenshots")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in Path(str(item.path)).parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium: $CHROMIUM, else the one on the path."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert program, "No chromium was found: install Debian's package chromium, or set CHROMIUM to a program."
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def address() -> str:
+    return shared_address()
+
+
+@pytest.fixture
+def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Opens the page in a fresh context; at the end nothing may have left loopback or failed in a script."""
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def watch(page: Page) -> None:
+        page.on("request", lambda request: wrong.append(f"left: {request.url}") if outside(request.url) else None)
+        page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+
+    def make(width: int = 1440, height: int = 900, scheme: str = "light", **options: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        watch(page)
+        page.goto(address)
+        page.wait_for_function("window.adafv && adafv.page && adafv.page.scores && document.querySelector('.panels')")
+        page.wait_for_selector("#prompt textarea")
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not wrong, wrong
+
+
+def outside(url: str) -> bool:
+    """Whether a request goes anywhere but this machine."""
+    parts = urlparse(url)
+    return parts.scheme not in ("data", "blob", "about") and (parts.hostname or "") not in LOCAL
+
+
+def settled(page: Page, timeout: float = 60_000) -> None:
+    """Wait until both answers have come to an end."""
+    page.wait_for_function(
+        "Array.from(document.querySelectorAll('.answer')).every((a) => ['done','stopped','error'].includes(a.dataset.state))",
+        timeout=timeout,
+    )

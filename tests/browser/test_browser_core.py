@@ -1,0 +1,133 @@
+"""What the browser keeps equals what the library keeps, token for token."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from app_site import shared_site
+from PIL import Image
+from playwright.sync_api import Page
+
+from adafv_core.methods import get_method
+from adafv_core.types import Crop, TokenGrid, TokenScores, VisualTokens
+from app.payload import payload
+
+SELECT = """([text, forced]) => {
+  const scores = adafv.core.unpack(JSON.parse(text));
+  const marks = forced ? Int8Array.from(forced) : null;
+  return scores.stops.map((stop, i) => {
+    const r = adafv.core.select(scores, i, marks);
+    return { kept: Array.from(r.kept.keys()).filter((t) => r.kept[t]), why: Array.from(r.why), kText: r.kText,
+             kVisual: r.kVisual, mixed: Array.from(r.mixed), problem: r.problem };
+  });
+}"""
+
+
+def made_scores(seed: int, crops: tuple[tuple[int, int], ...], ties: bool) -> TokenScores:
+    """Random scores over one or several crops; with ties, values come from few levels, zero among them."""
+    generator = torch.Generator().manual_seed(seed)
+    n = sum(rows * cols for rows, cols in crops)
+    t2i, saliency = (torch.rand(n, generator=generator) ** 4 for _ in range(2))
+    if ties:
+        t2i, saliency = (t2i * 5).round() / 50, (saliency * 4).round() / 40
+    places, offset = [], 0
+    for index, (rows, cols) in enumerate(crops):
+        places.append(Crop(("base", "tiles")[index], rows, cols, (0.0, 0.0, 96.0, 64.0), offset))
+        offset += rows * cols
+    nothing = torch.zeros(n, 2)
+    visual = VisualTokens(nothing, saliency, TokenGrid((96, 64), tuple(places)), nothing, saliency[None])
+    words, counted = ("red", ":"), torch.tensor([True, False])
+    return TokenScores(
+        t2i, saliency, words, torch.stack((t2i, saliency)), counted, torch.zeros(2, 2), visual, "red"
+    )
+
+
+def sent(scores: TokenScores, method: str, options: dict[str, Any]) -> str:
+    return payload(
+        scores, Image.new("RGB", (96, 64)), lambda k: get_method(method, **options).select(scores, k), method, options,
+        0.1, "key",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, address: str) -> Any:
+    opened = browser.new_page()
+    opened.goto(address)
+    opened.wait_for_function("window.adafv && adafv.core")
+    yield opened
+    opened.close()
+
+
+def test_adafv_at_every_stop_on_random_scores_with_ties(page: Page) -> None:
+    for seed in range(24):
+        crops = ((7, 9),) if seed % 3 else ((4, 6), (8, 12))
+        scores = made_scores(seed, crops, ties=seed % 2 == 0)
+        floor = (0.0, 0.25, 0.5)[seed % 3]
+        text = sent(scores, "adafv", {"floor": floor})
+        chosen = page.evaluate(SELECT, [text, None])
+        for stop, got in zip(json.loads(text)["stops"], chosen, strict=True):
+            wanted = get_method("adafv", floor=floor).select(scores, stop["budget"])
+            assert got["kept"] == wanted.indices.tolist()
+            assert (got["kText"], got["kVisual"]) == (wanted.k_text, wanted.k_visual)
+            assert got["why"] == wanted.why.tolist()
+            assert torch.equal(torch.tensor(got["mixed"]), wanted.mixed)
+
+
+def test_adafv_with_forced_tokens(page: Page) -> None:
+    for seed in range(6):
+        scores = made_scores(seed, ((7, 9),), ties=seed % 2 == 0)
+        marks = random.Random(seed).choices((0, 0, 0, 0, 0, 0, 1, -1), k=scores.size)
+        keep, drop = (torch.tensor([mark == sign for mark in marks]) for sign in (1, -1))
+        text = sent(scores, "adafv", {})
+        for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, marks]), strict=True):
+            possible = int(keep.sum()) <= stop["budget"] <= int((~drop).sum())
+            assert bool(got["problem"]) is not possible
+            if possible:
+                wanted = get_method("adafv", force_keep=keep, force_drop=drop).select(scores, stop["budget"])
+                assert got["kept"] == wanted.indices.tolist()
+                assert got["why"] == wanted.why.tolist()
+                assert torch.equal(torch.tensor(got["mixed"]), wanted.mixed)
+
+
+@pytest.mark.parametrize("method", ["random", "saliency", "t2i", "fixed_mix", "full"])
+def test_other_methods_at_every_stop(page: Page, method: str) -> None:
+    for seed in range(3):
+        scores = made_scores(seed, ((5, 7),), ties=seed == 1)
+        text = sent(scores, method, {})
+        for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, None]), strict=True):
+            wanted = get_method(method).select(scores, stop["budget"])
+            assert got["kept"] == wanted.indices.tolist()
+            assert got["why"] == wanted.why.tolist()
+            assert (torch.tensor(got["mixed"]) >= 1).tolist() == wanted.kept.tolist()
+
+
+def test_the_gauge_shows_the_library_s_curve(page: Page) -> None:
+    from adafv_core.mixing import split_curve
+
+    scores = made_scores(5, ((7, 9),), ties=True)
+    text = sent(scores, "adafv", {})
+    curve = page.evaluate(
+        "(text) => { const s = adafv.core.unpack(JSON.parse(text));"
+        "return adafv.core.splits(s, 20, s.orderText, s.orderVision).curve.map((p) => [p.kText, p.kVisual, p.mean]); }",
+        text,
+    )
+    wanted = split_curve(scores.t2i, scores.saliency, 20)
+    assert [pair[:2] for pair in curve] == torch.stack((wanted.k_text, wanted.k_visual), 1).tolist()
+    assert [pair[2] for pair in curve] == pytest.approx(wanted.geometric_mean.tolist(), abs=1e-15)
+
+
+def test_the_open_page_keeps_what_the_engine_keeps(open_page: Callable[..., Page]) -> None:
+    site = shared_site()
+    assert site.first.run is not None
+    page = open_page()
+    stops = page.evaluate("adafv.page.scores.stops.map((stop) => stop.ratio)")
+    for index in (0, 3, 9, 30, len(stops) - 1):
+        kept = page.evaluate(f"(adafv.page.moveTo({index}), Array.from(adafv.page.result.kept))")
+        engine = site.desk.garage.engine("pocket")
+        wanted = engine.select(site.first.run.scores, keep_ratio=stops[index], method="adafv")
+        assert [bool(value) for value in kept] == wanted.kept.tolist()
