@@ -36,8 +36,8 @@ def section(main: Summary, ablation: Summary | None) -> str:
         parts.what(main),
         f"![Figure 1: accuracy against reduction](assets/results/{MAIN}-figure-1.png)",
         parts.main_table(main),
-        "`oracle` knows the true tokens and keeps them first; `blind` has a single token of the ground. They bound what "
-        "a method can be expected to do. At a reduction of 0 every method is `full`.",
+        "`oracle` knows the true tokens and keeps them first; `blind` has a single token of the ground. They "
+        "bound what a method can be expected to do. At a reduction of 0 every method is `full`.",
         "**Against the paper's averages.**\n\n" + parts.expectation(main),
         "**Where AdaFV does not win.**\n\n" + parts.not_won(main),
         f"**By question family, {reduction(middle)}**, accuracy in %:\n\n" + parts.family_table(main, middle, compared),
@@ -63,7 +63,7 @@ def section(main: Summary, ablation: Summary | None) -> str:
             "**Ablation**, one choice changed at a time, on scenes kept apart for choices "
             f"(“{ablation['data']['name']}”, {ablation['questions']:,} questions):",
             parts.main_table(ablation),
-            "The defaults (floor 0, temperature 100, the question's own words, contiguous positions) follow from the paper "
+            "The defaults (floor 0, temperature 100, the question's own words, contiguous positions) follow the paper "
             "where it states one; nothing was tuned on the questions reported above.",
         ]
     parts_of.append("To measure it again:\n\n```bash\n" + COMMANDS + "\n```")

@@ -8,7 +8,7 @@ from adafv_core.study.progress import duration
 from adafv_core.study.published import LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.rows import BOUNDS
 from adafv_core.study.summary_file import Summary
-from adafv_core.study.tables import labels_of, markdown, p_text, ratios_of, reduction, row_at, with_interval
+from adafv_core.study.tables import labels_of, markdown, p_text, ratios_of, reduction, row_at, value_text, with_interval
 
 EXPECTED = {0.25: 98.5, 0.1: 96.0, 0.05: 94.4}
 """Percent of full accuracy that AdaFV is expected to keep: the paper's averages on LLaVA-NeXT-7B."""
@@ -43,7 +43,7 @@ def main_table(summary: Summary) -> str:
     for label in labels_of(summary):
         found = [row_at(summary, label, ratio) for ratio in ratios]
         shown = [with_interval(row["accuracy"]) if row else "–" for row in found]
-        shown += [with_interval(row["percent_of_full"]) if row else "–" for row in found]
+        shown += [value_text(row["percent_of_full"]["value"]) if row else "–" for row in found]
         name = f"**`{label}`**" if label == "adafv" else f"`{label}`"
         lines.append([name, *shown])
     return markdown(header, lines)
@@ -67,7 +67,7 @@ def family_table(summary: Summary, ratio: float, labels: tuple[str, ...]) -> str
 
 
 def expectation(summary: Summary) -> str:
-    """Whether AdaFV keeps what the paper's averages lead one to expect, in one sentence a ratio."""
+    """Whether AdaFV keeps what the paper's averages lead one to expect, and is clear of the plain baselines."""
     lines = []
     for ratio, wanted in EXPECTED.items():
         row = row_at(summary, "adafv", ratio)
@@ -78,9 +78,23 @@ def expectation(summary: Summary) -> str:
         mean = row["mean_percent_of_full"]["value"]
         lines.append(
             f"- {reduction(ratio)}: AdaFV keeps {with_interval(found)} % of full accuracy (mean of the families: "
-            f"{mean or 0:.1f} %); the paper's average is {wanted} %: {verdict}."
+            f"{mean or 0:.1f} %); the paper's average is {wanted} %: {verdict}.{_clear_of(summary, ratio)}"
         )
     return "\n".join(lines)
+
+
+def _clear_of(summary: Summary, ratio: float) -> str:
+    """Where AdaFV's text side is, and whether its interval overlaps that of saliency or of random."""
+    own = row_at(summary, "adafv", ratio) or {}
+    said = (
+        f" On average k_text is {100 * own['text_share']:.0f} % and k_visual {100 * own['visual_share']:.0f} % of its "
+    )
+    said += f"{own['kept']:g} tokens (one that is in both heads is paid for once)."
+    for label in ("saliency", "random"):
+        row = row_at(summary, label, ratio)
+        if row is not None and (own["accuracy"]["low"] or 0) <= (row["accuracy"]["high"] or 0):
+            said += f" Its interval overlaps that of `{label}`."
+    return said
 
 
 def paired_table(summary: Summary) -> str:
@@ -139,8 +153,8 @@ def figures_said(summary: Summary) -> str:
     return (
         f"AUC for “is this token on the object that the question names”: {auc['t2i']['mean']:.3f} for T2I attention, "
         f"{auc['saliency']['mean']:.3f} for saliency (mean of {auc['t2i']['n']:,} questions that name one). Tokens to "
-        f"keep, of {hit['visual_tokens']:g}, so that one is on it, mean (95th percentile): T2I {_needed(hit['t2i'])}, saliency "
-        f"{_needed(hit['saliency'])}, AdaFV {_needed(hit['adafv'])}; by chance {hit['random']['mean']:.1f} on average."
+        f"keep, of {hit['visual_tokens']:g}, so that one is on it, mean (95th percentile): T2I {_needed(hit['t2i'])}, "
+        f"saliency {_needed(hit['saliency'])}, AdaFV {_needed(hit['adafv'])}; by chance {hit['random']['mean']:.1f}."
     )
 
 

@@ -29,12 +29,17 @@ def row_at(summary: Summary, label: str, keep: float | None) -> dict[str, Any] |
 
 def with_interval(found: dict[str, Any], digits: int = 1) -> str:
     """ "94.2 (93.1–95.2)"; only the value where there is no interval, "–" where there is no value."""
-    value, low, high = found["value"], found["low"], found["high"]
-    if value is None:
-        return "–"
+    low, high = found["low"], found["high"]
+    value = value_text(found["value"], digits)
     if low is None or high is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+        return value
+    between = " to " if low < 0 else "–"
+    return f"{value} ({value_text(low, digits)}{between}{value_text(high, digits)})"
+
+
+def value_text(value: float | None, digits: int = 1) -> str:
+    """ "−1.3"; "–" where there is no value."""
+    return "–" if value is None else f"{value + 0.0:.{digits}f}".replace("-", "−")
 
 
 def reduction(keep: float) -> str:
@@ -63,7 +68,7 @@ def text_table(summary: Summary) -> str:
         for ratio in ratios or [1.0]:
             row = row_at(summary, label, ratio)
             shown = "–" if row is None else with_interval(row["accuracy"])
-            of_full = "" if row is None else f" {row['percent_of_full']['value'] or 0:6.1f} %"
+            of_full = "" if row is None else f" {value_text(row['percent_of_full']['value']):>6} %"
             cells.append(f"{shown + of_full:>32}")
         lines.append(f"{label:<28}" + "".join(cells))
     return "\n".join(lines)
