@@ -1,0 +1,121 @@
+"""ZeroGPU's way of working, imitated: each call of a GPU function runs in a forked process with pickled values.
+
+Run as a program: it puts a `spaces` module of its own in place, asks the pocket model with and without it, and
+prints as JSON what the two did. What the real package does on ZeroGPU and this imitates: arguments and values are
+pickled; the process is forked when the function is called; what it changes stays there; closing the generator ends
+the work in the other process at its next value.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+CALLS: list[tuple[str, int]] = []
+
+
+def GPU(task: Callable[..., Iterator[Any]], *, duration: Callable[..., int]) -> Callable[..., Iterator[Any]]:
+    """The decorator, for generators."""
+
+    def call(*arguments: Any) -> Iterator[Any]:
+        CALLS.append((arguments[1], duration(*arguments)))
+        sent = pickle.dumps(arguments)
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe()
+        process = context.Process(target=work, args=(there, sent), daemon=True)
+        process.start()
+        there.close()
+        try:
+            while (received := here.recv()) is not None:
+                value = pickle.loads(received)
+                if isinstance(value, str) and value.startswith("worker error"):
+                    raise RuntimeError(value)
+                yield value
+        finally:
+            here.close()
+            process.join(30)
+
+    def work(there: Any, sent: bytes) -> None:
+        try:
+            for value in task(*pickle.loads(sent)):
+                there.send(pickle.dumps(value))
+            there.send(None)
+        except BrokenPipeError:
+            pass
+        except Exception as error:
+            there.send(pickle.dumps(f"worker error {type(error).__name__}"))
+            there.send(None)
+
+    return call
+
+
+def main() -> None:
+    """Ask with and without the imitation, and print what came."""
+    imitation = types.ModuleType("spaces")
+    imitation.GPU = GPU  # type: ignore[attr-defined]
+    sys.modules["spaces"] = imitation
+    os.environ["SPACES_ZERO_GPU"] = "true"
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+    import torch
+    from PIL import Image
+
+    import adafv_core
+    from adafv_core.errors import PromptError
+    from app.zero_gpu import ZeroGpuEngine, for_this_machine, on_zero_gpu
+
+    torch.set_num_threads(1)
+    picture = Image.open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "assets", "example.png"))
+    question = "What shape is the yellow thing?"
+    plain = adafv_core.load("pocket", device="cpu")
+    mark: list[str] = []
+    plain.model.register_forward_pre_hook(lambda *_: mark.append("forward"))
+    engine: Any = for_this_machine(plain)
+    assert on_zero_gpu() and isinstance(engine, ZeroGpuEngine)
+
+    visual = engine.encode(picture)
+    scores = engine.score(visual, question)
+    selection = engine.select(scores, keep_ratio=0.1)
+    calls_before = len(CALLS)
+    shown = [answer.text for answer in engine.stream(visual, question, selection=selection, max_new_tokens=6)]
+    inside = engine.select(scores, keep_ratio=0.1, method="fastv")
+    whole = engine.answer(picture, question, keep_ratio=0.1, max_new_tokens=6)
+    stopped = list(engine.stream(visual, question, keep_ratio=1.0, max_new_tokens=60, stop=lambda: True))
+    try:
+        engine.score(visual, "   ")
+        error = ""
+    except PromptError as caught:
+        error = str(caught)
+    forwards_here, cached_here = len(mark), plain.cache.bytes
+    devices = {str(value.device) for value in vars(visual).values() if isinstance(value, torch.Tensor)}
+
+    mine = plain.answer(picture, question, keep_ratio=0.1, max_new_tokens=6)
+    print(
+        json.dumps(
+            {
+                "calls": CALLS,
+                "select_asked_for_a_gpu": calls_before > 2,
+                "texts": shown,
+                "whole": whole.text,
+                "plain": mine.text,
+                "same_selection": selection.indices.tolist() == mine.selection.indices.tolist(),
+                "fastv_kept": inside.size,
+                "stopped_after": len(stopped),
+                "error": error,
+                "forwards_here": forwards_here,
+                "cached_here": cached_here,
+                "devices": sorted(devices),
+                "forwards_after_asking_here": len(mark),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The README: every command, path, example and table in it is run or resolved."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from running_app import running_app
+
+from adafv_core.methods import METHODS
+from adafv_core.models.registry import find_known
+from app.settings import settings_table
+from app.space import ZERO_GPU_PYTHON
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
+MADE_BY_A_COMMAND = {".venv", ".venv/bin/python"}
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+def example(mark: str) -> str:
+    """The one Python block that has this in it."""
+    (found,) = [text for kind, text in BLOCKS if kind == "python" and mark in text]
+    return found
+
+
+def run_python(code: str, cwd: Path = ROOT) -> str:
+    """What a program prints, started in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_front_matter_is_a_spaces() -> None:
+    matter = yaml.safe_load(README.split("\n---\n")[0].removeprefix("---\n"))
+    pins = dict(re.findall(r"^(\w+)==(\S+)$", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    assert matter["sdk"] == "gradio" and matter["sdk_version"] == pins["gradio"]
+    assert (ROOT / matter["app_file"]).is_file()
+    assert str(matter["python_version"]) in ZERO_GPU_PYTHON
+    assert len(matter["short_description"]) <= 60
+    assert {matter["colorFrom"], matter["colorTo"]} <= COLOURS
+    assert all(find_known(model) for model in matter["models"])
+    assert re.fullmatch(r"\d+[mh]", matter["startup_duration_timeout"])
+    assert matter["license"] == "apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands(line: str) -> None:
+    """Each part of a command line names programs, files, modules and flags that are there."""
+    for command in line.split(" && "):
+        words = shlex.split(command)
+        program, rest = words[0], words[1:]
+        if program in ("python3.11", ".venv/bin/python"):
+            check_python(rest)
+        elif words[:2] == ["docker", "build"]:
+            assert rest[-1] == "." and (ROOT / "Dockerfile").is_file()
+        elif words[:2] == ["docker", "run"]:
+            assert "EXPOSE 7860" in (ROOT / "Dockerfile").read_text(encoding="utf-8") and "7860:7860" in rest
+        else:
+            pytest.fail(f"the README names a command that no test knows: {command}")
+
+
+def check_python(words: list[str]) -> None:
+    """A file that is there, or a module that knows the flags it is given."""
+    if words[0] != "-m":
+        assert (ROOT / words[0]).is_file()
+    elif words[1] == "venv":
+        assert words[2] == ".venv"
+    elif words[1] == "pip":
+        assert words[-2] == "-r" and (ROOT / words[-1]).is_file()
+    else:
+        for flag in (word for word in words[2:] if word.startswith("-")):
+            assert flag in help_of(words[1]), f"python -m {words[1]} has no {flag}"
+
+
+@cache
+def help_of(module: str) -> str:
+    """What `python -m module --help` prints."""
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_ci_runs_the_test_command() -> None:
+    (command,) = [line for line in COMMANDS if "tests/run.py" in line]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    python, file = command.split()
+    assert f'"$python" {file}' in script and f"python={python}\n" in script
+    assert "timeout --kill-after=20 900 " in script
+
+
+def test_the_requirements_are_exact() -> None:
+    for name in ("requirements.txt", "requirements-test.txt"):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            assert re.fullmatch(r"#.*|-r requirements\.txt|[\w.-]+==[\w.]+", line), f"{name}: {line}"
+    assert "torch==2.13.0" in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_paths() -> None:
+    """What stands in backticks or links and looks like a path of this repository is there."""
+    text = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    names = re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:md|txt|py|toml))`", text) + re.findall(r"\]\(([^)#:]+)\)", text)
+    assert len(names) > 8
+    missing = [name for name in names if not (ROOT / name).exists() and name != "adafv_core/methods/first.py"]
+    missing = [name for name in missing if name not in MADE_BY_A_COMMAND]
+    assert not missing
+
+
+def test_the_methods_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?)\|$", README, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(METHODS)
+    for name, _, source in rows:
+        file = (ROOT / "adafv_core" / "methods" / f"{name}.py").read_text(encoding="utf-8")
+        for paper in re.findall(r"\d{4}\.\d{5}", source):
+            assert paper in file, f"methods/{name}.py does not name arXiv {paper}"
+
+
+def test_the_settings_table() -> None:
+    between = README.split("<!-- settings:begin -->\n")[1].split("\n<!-- settings:end -->")[0]
+    assert between == settings_table()
+
+
+def test_it_says_what_the_pocket_model_is_not() -> None:
+    assert "trained with the true masks" in README.replace("\n", " ")
+    assert "do not show LLaVA's accuracy" in README.replace("\n", " ")
+    assert README.count("<!-- results:begin -->") == README.count("<!-- results:end -->") == 1
+
+
+def test_the_library_example() -> None:
+    code = example("engine.answer")
+    lines = [line for line in code.splitlines() if line]
+    assert len(lines) == 5
+    from adafv_core import load
+
+    size = load("pocket").adapter.model.config.vision_config
+    n_visual = (size.image_size // size.patch_size) ** 2
+    assert f"({round(0.1 * n_visual)} of {n_visual} visual tokens" in run_python(code)
+
+
+def test_the_drop_in_example() -> None:
+    out = run_python(example("adafv_core.prune")).splitlines()
+    assert re.fullmatch(r"\d+ visual tokens kept", out[-1]) and len(out) >= 2
+
+
+def test_the_example_picture_is_the_drawn_scene() -> None:
+    from PIL import Image, ImageChops
+
+    from adafv_core.pocket.drawing import draw_scene
+    from adafv_core.pocket.scenes import make_scene
+
+    with Image.open(ROOT / "assets" / "example.png") as stored:
+        assert ImageChops.difference(stored.convert("RGB"), draw_scene(make_scene(400000007))).getbbox() is None
+
+
+def test_the_api_example(tmp_path: Path) -> None:
+    with running_app("-m", "app") as (address, printed):
+        assert any(address in line for line in printed)
+        out = run_python(example("gradio_client").replace("http://127.0.0.1:7860", address)).splitlines()
+    kept, visual, cache_bytes = (int(word) for word in out[-2].split()[-3:])
+    assert 0 < kept < visual and cache_bytes > 0
+    lengths = [int(word) for word in out[-1].split()]
+    assert lengths == [visual, visual, visual, kept]
+
+
+def test_the_method_example(tmp_path: Path) -> None:
+    """The new file and the one line, in a copy of the library."""
+    shutil.copytree(ROOT / "adafv_core", tmp_path / "adafv_core", ignore=shutil.ignore_patterns("__pycache__"))
+    methods = tmp_path / "adafv_core" / "methods"
+    (methods / "first.py").write_text(example("class First"), encoding="utf-8")
+    listed = methods / "__init__.py"
+    line = re.search(r'The line: `("first",)` in `_FILES`', README)
+    assert line is not None
+    text = listed.read_text(encoding="utf-8")
+    listed.write_text(text.replace("_FILES = (\n", f"_FILES = (\n    {line[1]}\n"), encoding="utf-8")
+    code = (
+        f"import sys; sys.path.append({str(ROOT / 'tests')!r})\n"
+        "from made_scores import made_scores, select\n"
+        "print(select('first', made_scores(), 3).indices.tolist())"
+    )
+    assert run_python(code, tmp_path).strip() == "[0, 1, 2]"

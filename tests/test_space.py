@@ -1,0 +1,135 @@
+"""A Space: what it starts with, the real `spaces` package off ZeroGPU, and ZeroGPU's fork semantics imitated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from running_app import running_app
+
+import adafv_core
+from adafv_core.errors import ModelError
+from app.hosting import ON_A_GPU, POCKET, load_first, starting_model
+from app.settings import read_settings
+from app.zero_gpu import duration_s
+
+ROOT = Path(__file__).resolve().parents[1]
+load = partial(adafv_core.load, device="cpu", cache_bytes=0)
+
+
+def run_python(code: str, variables: dict[str, str] | None = None) -> str:
+    """What a program prints, started in a fresh interpreter."""
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", **(variables or {})}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpu", "name"),
+    [("auto", True, ON_A_GPU), ("auto", False, POCKET), ("pocket", True, POCKET), ("a/b", False, "a/b")],
+)
+def test_the_model_it_starts_with(setting: str, gpu: bool, name: str) -> None:
+    assert starting_model(setting, gpu) == name
+
+
+def test_a_space_starts_from_auto_and_a_machine_from_pocket() -> None:
+    on_a_space = {"SPACE_ID": "owner/name"}
+    assert (read_settings([], on_a_space).model, read_settings([], on_a_space).fallback) == ("auto", True)
+    assert (read_settings([], {}).model, read_settings([], {}).fallback) == ("pocket", False)
+    assert read_settings([], {**on_a_space, "ADAFV_MODEL": "a/b"}).model == "a/b"
+    assert read_settings(["--model", "c/d"], {**on_a_space, "ADAFV_MODEL": "a/b"}).model == "c/d"
+
+
+def test_pocket_answers_where_the_real_model_cannot_be_loaded() -> None:
+    started = load_first("auto", False, load, gpu=True)
+    assert (started.name, started.engine.name) == (POCKET, POCKET)
+    assert ON_A_GPU in started.notice and "pocket model answers" in started.notice
+    assert load_first("pocket", True, load).notice == ""
+    with pytest.raises(ModelError, match="no/such"):
+        load_first("no/such", False, load)
+
+
+def test_as_a_space_from_another_folder(tmp_path: Path) -> None:
+    """`python app/main.py`, on a Space whose real model cannot be loaded: it opens, says so, and answers."""
+    variables = {"SPACE_ID": "owner/name", "ADAFV_MODEL": ON_A_GPU}
+    with running_app(str(ROOT / "app" / "main.py"), cwd=tmp_path, variables=variables) as (address, _):
+        code = (
+            "import sys, urllib.request\n"
+            "from gradio_client import Client, handle_file\n"
+            f"page = urllib.request.urlopen({address!r} + '/config').read().decode()\n"
+            f"assert {ON_A_GPU!r} in page and 'so the bundled pocket model answers' in page\n"
+            f"client = Client({address!r}, verbose=False)\n"
+            "picture = handle_file('assets/example.png')\n"
+            "answer = client.predict(picture, 'What shape is the yellow thing?', 0.1, 'adafv', api_name='/ask')\n"
+            "print(answer['model'], answer['n_kept'])"
+        )
+        model, kept = run_python(code).split()
+    assert model == POCKET and int(kept) > 0
+
+
+def test_the_real_spaces_package_changes_nothing_off_zero_gpu() -> None:
+    code = (
+        "import builtins, sys\n"
+        "order, stock = [], builtins.__import__\n"
+        "def watch(name, *rest, **more):\n"
+        "    top = name.split('.')[0]\n"
+        "    if top in ('spaces', 'torch', 'gradio', 'transformers') and top not in order:\n"
+        "        order.append(top)\n"
+        "    return stock(name, *rest, **more)\n"
+        "builtins.__import__ = watch\n"
+        "import app.main\n"
+        "builtins.__import__ = stock\n"
+        "import spaces, inspect\n"
+        "from app import zero_gpu\n"
+        "assert spaces.__file__ and order[0] == 'spaces', order\n"
+        "assert zero_gpu.on_gpu is zero_gpu._work and inspect.isgeneratorfunction(zero_gpu.on_gpu)\n"
+        "engine = object()\n"
+        "assert not zero_gpu.on_zero_gpu() and zero_gpu.for_this_machine(engine) is engine\n"
+        "print('same')"
+    )
+    assert run_python(code, {"SPACES_ZERO_GPU": ""}).strip() == "same"
+
+
+def test_without_the_spaces_package() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['spaces'] = None\n"
+        "from app import zero_gpu\n"
+        "assert zero_gpu.spaces is None and zero_gpu.on_gpu is zero_gpu._work\n"
+        "print(zero_gpu.on_zero_gpu())"
+    )
+    assert run_python(code, {"SPACES_ZERO_GPU": "true"}).strip() == "False"
+
+
+def test_in_a_forked_process_with_pickled_values() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "forked_gpu.py")], cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert [call for call, _ in seen["calls"]] == ["encode", "score", "stream", "select", "stream", "stream", "score"]
+    assert not seen["select_asked_for_a_gpu"] and seen["fastv_kept"] > 0
+    assert all(0 < seconds <= 120 for _, seconds in seen["calls"])
+    assert len(seen["texts"]) >= 2 and seen["texts"][-1] == seen["whole"] == seen["plain"]
+    assert seen["same_selection"] and seen["devices"] == ["cpu"]
+    assert seen["stopped_after"] == 1
+    assert "question" in seen["error"].lower() or "prompt" in seen["error"].lower()
+    assert seen["forwards_here"] == 0 and seen["cached_here"] == 0 and seen["forwards_after_asking_here"] > 0
+
+
+def test_the_duration_follows_the_request() -> None:
+    short, long = (duration_s("m", "stream", (), {"max_new_tokens": count}) for count in (16, 512))
+    assert short < long <= 120
+    assert duration_s("m", "score", (), {}) < short
+    assert duration_s("m", "answer_batch", ([("i", "q")] * 4,), {"max_new_tokens": 64}) > duration_s(
+        "m", "answer_batch", ([("i", "q")],), {"max_new_tokens": 64}
+    )
