@@ -293,9 +293,12 @@ def test_bad_options_are_refused_on_entry(options: dict[str, Any], error: type[E
 
 
 def test_an_unknown_model_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="LlavaForConditionalGeneration"):
-        with adafv_core.prune(engine_of("llava").adapter.language_model):
-            pass
+    language_model = engine_of("llava").adapter.language_model
+    with (
+        pytest.raises(UnsupportedModelError, match="LlavaForConditionalGeneration"),
+        adafv_core.prune(language_model),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class Prompter:
                 content.insert(0, {"type": "image"})
             conversation.append({"role": "assistant" if number % 2 else "user", "content": content})
         options: dict[str, Any] = {"add_generation_prompt": True}
-        if not (self.processor.chat_template or self.tokenizer.chat_template):
+        if not self.processor.chat_template:
             options["chat_template"] = _PLAIN_TEMPLATE.replace("<image>", self.image_token)
         rendered = self.processor.apply_chat_template(conversation, **options)
         pieces = re.split("|".join(marks), rendered)
