@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from httpx2 import HTTPError
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceHardware, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
@@ -36,8 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(f"{options.space} is no name for a Space: {error}")
     except HfHubHTTPError as error:
         return complain(f"The hub refused: {error.server_message or error}")
-    except OSError as error:
+    except (OSError, HTTPError) as error:
         return complain(f"The hub could not be reached: {error}")
+    except ValueError as error:
+        return complain(f"The hub does not take this README.md: {error}")
 
 
 def make_parser() -> argparse.ArgumentParser:
