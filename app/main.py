@@ -32,7 +32,7 @@ from app.scenes import SceneFolder
 from app.settings import Settings, read_settings
 from app.site import Site
 from app.start import first_screen
-from app.tabs import about, explore, sweep
+from app.tabs import about, explore, study, sweep
 from app.theme import make_theme
 from app.views import masthead, notice
 from app.visits import Visits
@@ -71,11 +71,14 @@ def make_page(site: Site) -> gr.Blocks:
                 explore_tab = explore.build(site)
             with gr.Tab("Sweep", id="sweep"):
                 sweep_tab = sweep.build(site)
+            with gr.Tab("Study", id="study"):
+                study_tab = study.build(site)
             with gr.Tab("About", id="about"):
                 about.build(site)
         add_endpoints(site)
         explore.bind(site, explore_tab, top)
         sweep.bind(site, sweep_tab, explore_tab)
+        study.bind(site, study_tab)
 
         def leave(request: gr.Request) -> None:
             site.desk.visits.leave(request.session_hash)

@@ -211,7 +211,7 @@ def test_own_pictures_on_another_model(tmp_path: Path, capsys: pytest.CaptureFix
     """A COCO-style folder of two pictures on a tiny any-resolution model, by the command line."""
     pictures = write_pictures(tmp_path / "pictures")
     (tmp_path / "notes.json").write_text(json.dumps(coco()))
-    arguments = ["--model", str(folder_of("llava_next")), "--images", str(pictures), "--annotations"]
+    arguments = ["--model", str(folder_of("llava_next_vicuna")), "--images", str(pictures), "--annotations"]
     arguments += [str(tmp_path / "notes.json"), "--methods", "adafv", "t2i", "oracle", "blind", "--keep", "0.25"]
     arguments += ["--device", "cpu", "--out", str(tmp_path / "own.jsonl"), "--max-new-tokens", "2"]
     arguments += ["--store", str(tmp_path / "stored"), "--name", "own"]

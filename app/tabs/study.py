@@ -1,0 +1,210 @@
+"""Study: the paper's figures from stored measurements, and measured again on request."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from adafv_core.errors import AdaFVError
+from adafv_core.methods import METHODS
+from adafv_core.study.records import pack
+from adafv_core.study.rows import BOUNDS
+from adafv_core.study.summary_file import Summary, write_summary
+from app.endpoints import plainly
+from app.parts import any_number, part
+from app.site import Site
+from app.study_charts import accuracy_figure, auc_figure, hit_figure, similarity_figure
+from app.study_views import beside_published, command, details, figures_line, headline, overview
+from app.studying import RESULTS, progress_text, read_wish, run_study, stored_results, summary_of
+
+_FIRST = ("random", "saliency", "t2i", "fixed_mix", "adafv", "oracle", "blind")
+_NOTHING = "No results are stored yet. Measure them below, or with `python -m adafv_core.study`."
+_FILES = [".json", ".png", ".jpg", ".jpeg", ".webp"]
+
+
+@dataclass
+class StudyTab:
+    """The tab's components. shown: what a summary fills, in the order of `_show`."""
+
+    stored: gr.Dropdown
+    shown: list[gr.components.Component]
+    methods: gr.CheckboxGroup
+    ratios: gr.CheckboxGroup
+    scenes: gr.Number
+    files: gr.File
+    run: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+    file: gr.State
+
+
+def build(site: Site) -> StudyTab:
+    """Lay the tab out, stored results shown at once."""
+    results = stored_results()
+    first = next(iter(results.values()), None)
+    values = _show(first, *_files(next(iter(results), "")))
+    choices = [(headline(summary), name) for name, summary in results.items()]
+    with gr.Row(elem_id="study-top"):
+        stored = gr.Dropdown(
+            choices, value=next(iter(results), None), label="Stored results", elem_id="study-stored", scale=3
+        )
+        data = gr.DownloadButton("Answers (JSON lines)", elem_id="study-answers", size="md", **values[8])
+        numbers = gr.DownloadButton("Summary (JSON)", elem_id="study-summary", size="md", **values[9])
+    table = gr.Markdown(values[0], elem_id="study-table")
+    accuracy = gr.Plot(values[1], show_label=False, elem_id="study-figure-1", visible=values[1] is not None)
+    words = gr.Markdown(values[5], elem_id="study-words")
+    auc = gr.Plot(values[2], show_label=False, elem_id="study-figure-2", visible=values[2] is not None)
+    with gr.Row(elem_id="study-figures"):
+        similarity = gr.Plot(values[3], show_label=False, elem_id="study-figure-3", visible=values[3] is not None)
+        hit = gr.Plot(values[4], show_label=False, elem_id="study-figure-4", visible=values[4] is not None)
+    with gr.Accordion("Families, paired tests, where AdaFV does not win", open=False, elem_id="study-more"):
+        more = gr.Markdown(values[6], elem_id="study-details")
+    with gr.Accordion("Beside the published LLaVA-NeXT-7B table", open=False, elem_id="study-beside"):
+        published = gr.Markdown(values[7], elem_id="study-published")
+    again = gr.Code(values[10], language="shell", label="The command", interactive=False, elem_id="study-command")
+    with gr.Accordion("Measure again", open=False, elem_id="study-again"):
+        methods = gr.CheckboxGroup(
+            [*(name for name in METHODS if name != "full"), *BOUNDS], value=list(_FIRST), label="Methods",
+            elem_id="study-methods",
+        )  # fmt: skip
+        with gr.Row():
+            ratios = gr.CheckboxGroup(
+                [(f"{100 * ratio:g} %", ratio) for ratio in (0.5, 0.25, 0.1, 0.05, 0.025)], value=[0.25, 0.1, 0.05],
+                label="Keep ratios", elem_id="study-ratios",
+            )  # fmt: skip
+            scenes = any_number(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
+        files = gr.File(
+            label="Or your own data: pictures with a COCO-style or VQA-style .json", file_count="multiple",
+            file_types=_FILES, type="filepath", elem_id="study-files", height=120,
+        )  # fmt: skip
+        with gr.Row(elem_id="study-buttons"):
+            run = gr.Button("Run study", variant="primary", elem_id="study-run", size="md")
+            stop = gr.Button("Stop", elem_id="study-stop", size="md")
+        progress = part("progress", place="study-progress")
+    shown = [table, accuracy, auc, similarity, hit, words, more, published, data, numbers, again]
+    return StudyTab(stored, shown, methods, ratios, scenes, files, run, stop, progress, gr.State({}))
+
+
+def bind(site: Site, tab: StudyTab) -> None:
+    """Wire the tab and add the endpoints /study_results and /study."""
+    desk = site.desk
+    stops: dict[str, threading.Event] = {}
+
+    def choose(name: Any) -> list[Any]:
+        results = stored_results()
+        known = name if name in results else next(iter(results), "")
+        return _updates(results.get(known), *_files(known))
+
+    def signal_stop(request: gr.Request) -> None:
+        event = stops.get(request.session_hash or "")
+        if event is not None:
+            event.set()
+
+    def measure(
+        request: gr.Request, methods: Any, ratios: Any, scenes: Any, files: Any, begun: dict[str, str]
+    ) -> Iterator[tuple[Any, ...]]:
+        nothing = [gr.skip()] * len(tab.shown)
+        session = request.session_hash or ""
+        stop = stops[session] = threading.Event()
+        state = None
+        try:
+            wish = read_wish(desk, desk.visits.of(session).model, methods, ratios, scenes, files)
+            begun = begun if begun.get("key") == wish.key else {
+                "key": wish.key, "file": str(site.exports.place("adafv-study.jsonl")),
+            }  # fmt: skip
+            file = Path(begun["file"])
+            for state in run_study(desk, wish, file, stop):
+                yield progress_text(state), begun, *nothing
+        except AdaFVError as error:
+            yield json.dumps({"share": None, "text": str(error), "level": "error"}), begun, *nothing
+            return
+        finally:
+            if stops.get(session) is stop:
+                del stops[session]
+        line = progress_text(state, stop.is_set() and state.done < state.total) if state else gr.skip()
+        summary = summary_of(file)
+        if summary is None:
+            yield line, begun, *nothing
+            return
+        yield line, begun, *_updates(summary, *_written(site, summary, file))
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    tab.stored.input(choose, tab.stored, tab.shown, **private)
+    tab.run.click(signal_stop, queue=False, **private).then(
+        measure, [tab.methods, tab.ratios, tab.scenes, tab.files, tab.file], [tab.progress, tab.file, *tab.shown],
+        concurrency_id="study", concurrency_limit=1, **private,
+    )  # fmt: skip
+    tab.stop.click(signal_stop, queue=False, **private)
+    _add_endpoints(site)
+
+
+def _add_endpoints(site: Site) -> None:
+    methods = gr.JSON(value=["saliency", "adafv"], label="Names of methods, oracle, blind", visible=False)
+    ratios = gr.JSON(value=[0.1], label="Keep ratios, above 0 and at most 1", visible=False)
+    scenes = any_number(20, label="Scenes of the bundled data set, about 6.6 questions each", visible=False)
+    result = gr.JSON(visible=False)
+    trigger = gr.Button(visible=False)
+
+    def study_results() -> dict[str, Summary]:
+        return plainly(stored_results)
+
+    def study(request: gr.Request, methods: Any, keep_ratios: Any, scenes: Any) -> Summary | None:
+        def work() -> Summary | None:
+            model = site.desk.visits.of(request.session_hash).model
+            wish = read_wish(site.desk, model, methods, keep_ratios, scenes, None)
+            file = site.exports.place("adafv-study.jsonl")
+            for _ in run_study(site.desk, wish, file, threading.Event()):
+                pass
+            return summary_of(file)
+
+        return plainly(work)
+
+    trigger.click(
+        study_results, None, result, api_name="study_results",
+        api_description="Stored studies by name: accuracy of every method and budget, paired tests, figures 1 to 4.",
+    )  # fmt: skip
+    trigger.click(
+        study, [methods, ratios, scenes], result, api_name="study", concurrency_id="study", concurrency_limit=1,
+        api_description="Measure methods at keep ratios on scenes of the bundled data set; returns the summary.",
+    )  # fmt: skip
+
+
+def _files(name: str) -> tuple[str | None, str | None]:
+    """Stored answers and summary of a name; None for what is not there."""
+    paths = (RESULTS / f"{name}.jsonl.gz", RESULTS / f"{name}.json")
+    first, second = (str(path) if name and path.exists() else None for path in paths)
+    return first, second
+
+
+def _written(site: Site, summary: Summary, file: Path) -> tuple[str, str]:
+    """A study from the page as two files to download."""
+    numbers, packed = site.exports.place("adafv-study.json"), site.exports.place("adafv-study.jsonl.gz")
+    write_summary(summary, numbers)
+    pack(file, packed)
+    return str(packed), str(numbers)
+
+
+def _show(summary: Summary | None, answers: str | None, numbers: str | None) -> list[Any]:
+    """Values of everything that shows a summary: Markdown and figures as they are, downloads as options."""
+    downloads = [{"value": path, "interactive": path is not None} for path in (answers, numbers)]
+    if summary is None:
+        return [_NOTHING, None, None, None, None, "", "", "", *downloads, "python -m adafv_core.study"]
+    drawn = [accuracy_figure(summary) if summary["rows"] else None]
+    makers = (auc_figure, similarity_figure, hit_figure)
+    drawn += [make(summary) if summary["figures"] else None for make in makers]
+    texts = [figures_line(summary), details(summary), beside_published(summary)]
+    return [overview(summary), *drawn, *texts, *downloads, command(summary)]
+
+
+def _updates(summary: Summary | None, answers: str | None, numbers: str | None) -> list[Any]:
+    """The same as changes to components that are already there."""
+    values = _show(summary, answers, numbers)
+    plots = [gr.Plot(figure, visible=figure is not None) for figure in values[1:5]]
+    downloads = [gr.DownloadButton(**options) for options in values[8:10]]
+    return [values[0], *plots, *values[5:8], *downloads, values[10]]
