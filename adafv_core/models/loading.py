@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText
+from transformers.utils.hub import cached_file
 
 from adafv_core.errors import InputError, ModelError, ModelNotFoundError, UnsupportedModelError
 from adafv_core.models import ADAPTERS, Adapter, adapter_for
@@ -59,6 +60,7 @@ def load_model(
     place = _device(device)
     with _said_plainly(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        revision = _commit(source, revision)
     if config.model_type not in _CLASS_OF_TYPE:
         known = ", ".join(ADAPTERS)
         raise UnsupportedModelError(
@@ -85,15 +87,13 @@ def load_model(
     return LoadedModel(
         adapter_for(loaded.eval(), processor),
         name,
-        getattr(config, "_commit_hash", None),
+        revision,
         place,
         loaded.dtype,
     )
 
 
-def load_processor(
-    source: str, model_type: str, revision: str | None = None, local_files_only: bool = False
-) -> Any:
+def load_processor(source: str, model_type: str, revision: str | None = None, local_files_only: bool = False) -> Any:
     """The processor of a model, its image side on Pillow, so that pictures do not depend on what is
     installed.
     """
@@ -116,8 +116,7 @@ def find_processor(model: Any) -> Any | None:
     if not source:
         return None
     try:
-        revision = getattr(model.config, "_commit_hash", None)
-        processor = load_processor(source, model.config.model_type, revision, local_files_only=True)
+        processor = load_processor(source, model.config.model_type, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     _complete(processor, model.config)
@@ -147,6 +146,15 @@ def _source(name: str, revision: str | None) -> tuple[str, str | None]:
         )
     known = find_known(name)
     return name, revision or (known.revision if known else None)
+
+
+def _commit(source: str, revision: str | None) -> str | None:
+    """The commit a hub id's files come from, so that all of them come from the same; None for a folder."""
+    if Path(source).is_dir():
+        return None
+    file = cached_file(source, "config.json", revision=revision)
+    snapshot = Path(str(file)).parent
+    return snapshot.name if snapshot.parent.name == "snapshots" else revision
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -195,12 +203,8 @@ class _said_plainly:
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         if any(name in chain for name in ("RevisionNotFoundError",)):
             message = f"{self.name} has no such revision; leave `revision` out to use its main branch."
-        elif any(
-            name in chain for name in ("RepositoryNotFoundError", "HFValidationError", "GatedRepoError")
-        ):
-            message = (
-                f"No model {self.name!r} can be read on the hub (wrong id, private or gated); {example}."
-            )
+        elif any(name in chain for name in ("RepositoryNotFoundError", "HFValidationError", "GatedRepoError")):
+            message = f"No model {self.name!r} can be read on the hub (wrong id, private or gated); {example}."
         elif any(name in chain for name in ("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled")) or (
             "LocalEntryNotFoundError" in chain or "couldn't connect" in text or "offline" in text.lower()
         ):
