@@ -139,17 +139,12 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
             yield gr.skip() if payload is None else payload, answers, line
 
     def answered(event: Any, start: Any) -> None:
-        stopped = event(signal_stop, queue=False, api_visibility="private", show_progress="hidden")
-        if start is not None:
+        quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+        if start is None:
+            stopped = event(signal_stop, **quick)
+        else:
             function, inputs, outputs = start
-            stopped = stopped.then(
-                function,
-                inputs,
-                outputs,
-                api_visibility="private",
-                show_progress="hidden",
-                trigger_mode="multiple",
-            )
+            stopped = event(function, inputs, outputs, **quick).then(signal_stop, **quick)
         stopped.then(
             ask, tab.asked, shown, concurrency_id="model", concurrency_limit=1, api_visibility="private",
             show_progress="hidden", trigger_mode="multiple",

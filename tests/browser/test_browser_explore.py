@@ -1,0 +1,237 @@
+"""Explore in a real browser: the first screen, the live slider, the linked maps, the answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import settled
+from playwright.sync_api import Page, expect
+
+FIRST_SCREEN_S = 3.0
+MOVE_P95_MS = 20.0
+
+
+def kept(page: Page) -> int:
+    return int(page.evaluate("adafv.page.result.size"))
+
+
+def pixels(page: Page, name: str) -> str:
+    return str(page.evaluate(f"document.querySelector('canvas[data-panel={name}]').toDataURL()"))
+
+
+def test_the_first_screen_is_answered_and_shows_four_maps(open_page: Callable[..., Page]) -> None:
+    started = time.monotonic()
+    page = open_page()
+    page.wait_for_function("document.querySelectorAll('.panels canvas').length === 4")
+    settled(page)
+    assert time.monotonic() - started < FIRST_SCREEN_S + page_overhead(page)
+    assert len({pixels(page, name) for name in ("t2i", "saliency", "mixed", "kept")}) == 4
+    for answer in page.locator(".answer-text").all():
+        assert answer.text_content()
+    assert "20 of 196 visual tokens" in page.inner_text(".keep-count")
+    assert page.locator(".costs tbody tr").count() == 6
+    same = page.get_attribute(".verdict", "data-same")
+    expect(page.locator(".verdict b")).to_have_text("= Same answer" if same == "true" else "≠ Different answer")
+
+
+def page_overhead(page: Page) -> float:
+    """Seconds that the browser itself needed before it asked for the page (a cold start on a busy machine)."""
+    timing = page.evaluate("(() => { const t = performance.timing; return (t.fetchStart - t.navigationStart) / 1000 })()")
+    return max(0.0, float(timing)) + 0.5
+
+
+def test_the_slider_redraws_without_the_network_and_within_a_frame(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.uncheck("#answer-while-sliding")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    before, picture = kept(page), pixels(page, "kept")
+    box = page.locator("#keep-slider").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 8, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for step in range(80):
+        page.mouse.move(box["x"] + 8 + step * (box["width"] - 16) / 80, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert kept(page) > before
+    assert pixels(page, "kept") != picture
+    page.focus("#keep-slider")
+    now = kept(page)
+    for _ in range(20):
+        page.keyboard.press("ArrowLeft")
+    assert kept(page) < now
+    page.wait_for_timeout(1_500)
+    assert asked == []
+    drawn = sorted(page.evaluate("adafv.page.timings.map((move) => move.drawn)"))
+    assert len(drawn) >= 60
+    assert drawn[int(0.95 * (len(drawn) - 1))] < MOVE_P95_MS
+
+
+def test_chips_and_screen_reader_text_follow(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.uncheck("#answer-while-sliding")
+    page.get_by_role("button", name="Keep 25 percent").click()
+    assert kept(page) == 49
+    slider = page.locator("#keep-slider")
+    expect(slider).to_have_attribute("aria-valuetext", "25 % kept, 49 of 196 visual tokens")
+    expect(page.locator("#live-summary")).to_contain_text("49 of 196 visual tokens")
+    for canvas in page.locator(".panels canvas").all():
+        assert canvas.get_attribute("role") == "img"
+        assert canvas.get_attribute("aria-label")
+
+
+def test_sliding_is_followed_by_an_answer(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    settled(page)
+    page.focus("#keep-slider")
+    page.keyboard.press("End")
+    expect(page.locator(".answer-name").first).to_contain_text("196 tokens", timeout=30_000)
+    settled(page)
+    expect(page.locator(".verdict b")).to_have_text("= Same answer")
+    expect(page.locator(".verdict span")).to_contain_text("KL 0")
+
+
+def test_asking_streams_maps_first_and_both_answers(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.evaluate(
+        "() => { window.seen = []; adafv.page.on((what) => { if (what === 'scores')"
+        " window.seen.push(document.querySelector('.answer').dataset.state); }); }"
+    )
+    page.fill("#prompt textarea", "what is left of the ring?")
+    page.press("#prompt textarea", "Enter")
+    page.wait_for_function("window.seen.length > 0", timeout=30_000)
+    page.wait_for_function("document.querySelector('.answer').dataset.state === 'done'", timeout=60_000)
+    settled(page)
+    words = page.locator(".word").all_inner_texts()
+    assert "ring" in words and "left" in words
+    assert page.locator(".answer-state").all_inner_texts() == ["", ""]
+
+
+def test_pointing_shows_values_in_all_four_and_words_show_their_own_map(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    before = {name: pixels(page, name) for name in ("t2i", "saliency", "mixed", "kept")}
+    page.hover("canvas[data-panel=saliency]", position={"x": 40, "y": 60})
+    expect(page.locator(".value-card dl")).to_contain_text("Mixed score")
+    assert page.locator(".value-why").inner_text().strip()
+    assert all(pixels(page, name) != image for name, image in before.items())
+    page.mouse.move(5, 5)
+    page.locator(".word", has_text="shape").or_(page.locator(".word").nth(2)).first.click()
+    expect(page.locator(".panel-t2i .panel-note")).to_contain_text("alone")
+    assert pixels(page, "t2i") != before["t2i"]
+    assert page.locator(".word.uncounted").count() >= 1
+
+
+def test_the_maps_work_with_the_keyboard_and_the_brush_forces_patches(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.uncheck("#answer-while-sliding")
+    page.locator(".panels").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#live-summary")).to_contain_text("row")
+    page.get_by_role("button", name="Force keep").click()
+    page.locator(".panels").focus()
+    page.keyboard.press(" ")
+    token = int(page.evaluate("adafv.page.pointed[0]"))
+    assert page.evaluate(f"adafv.core.WHY[adafv.page.result.why[{token}]]") == "forced"
+    assert kept(page) == 20
+    page.get_by_role("button", name="Force drop").click()
+    page.locator(".panels").focus()
+    page.keyboard.press(" ")
+    assert page.evaluate(f"adafv.page.result.kept[{token}]") == 0
+    page.get_by_role("button", name="Clear marks").click()
+    assert page.evaluate("adafv.page.forced") is None
+
+
+def test_forced_patches_reach_the_answer(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Force keep").click()
+    page.locator("canvas[data-panel=kept]").click(position={"x": 12, "y": 12})
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_timeout(300)
+    settled(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save run").click()
+    record = json.loads(Path(saved.value.path()).read_text(encoding="utf-8"))
+    assert record["force_keep"] == [0]
+    assert 0 in record["selection"]["kept"]
+
+
+def test_example_and_new_scene_bring_their_questions(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    first = page.input_value("#prompt textarea")
+    page.locator(".example").nth(2).click()
+    page.wait_for_function(f"document.querySelector('#prompt textarea').value !== {json.dumps(first)}")
+    settled(page)
+    key = page.evaluate("adafv.page.scores.key")
+    page.get_by_role("button", name="New scene").click()
+    page.wait_for_function(f"adafv.page.scores.key !== {json.dumps(key)}", timeout=30_000)
+    settled(page)
+    assert page.locator("#scene-questions label").count() >= 4
+    assert page.locator(".notice").is_hidden()
+    key = page.evaluate("adafv.page.scores.key")
+    page.locator("#scene-questions label").nth(3).click()
+    page.wait_for_function(f"adafv.page.scores.key !== {json.dumps(key)}", timeout=30_000)
+    settled(page)
+
+
+def test_a_picture_from_elsewhere_is_answered_with_a_notice(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    from PIL import Image
+
+    photo = tmp_path / "photo.png"
+    Image.linear_gradient("L").convert("RGB").save(photo)
+    page = open_page()
+    page.set_input_files("#question-image input[type=file]", photo)
+    page.wait_for_timeout(800)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.locator(".notice")).to_contain_text("drawn scenes only", timeout=30_000)
+    settled(page)
+    assert page.evaluate("adafv.page.scores.size") == [256, 256]
+
+
+def test_saved_files_open_again(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    from PIL import Image
+
+    page = open_page()
+    page.uncheck("#answer-while-sliding")
+    page.get_by_role("button", name="Keep 5 percent").click()
+    with page.expect_download() as picture:
+        page.get_by_role("button", name="Save PNG").click()
+    assert Image.open(picture.value.path()).width == 2 * 672 + 12
+    with page.expect_download() as run:
+        page.get_by_role("button", name="Save run").click()
+    saved = tmp_path / "run.json"
+    run.value.save_as(saved)
+    page.get_by_role("button", name="Keep 25 percent").click()
+    assert kept(page) == 49
+    page.set_input_files("#save-row input[type=file]", saved)
+    expect(page.locator(".notice")).to_contain_text("Opened a saved run", timeout=30_000)
+    assert kept(page) == 10
+    other = tmp_path / "other.json"
+    other.write_text("{}", encoding="utf-8")
+    page.set_input_files("#save-row input[type=file]", other)
+    expect(page.locator(".notice")).to_contain_text("not a saved run", timeout=30_000)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_old_one(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.locator("#more .label-wrap").click()
+    page.fill("#model input", "nobody/no-such-model")
+    page.press("#model input", "Enter")
+    page.get_by_role("button", name="Load model").click()
+    expect(page.locator(".notice")).to_contain_text("The page stays on pocket", timeout=60_000)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_timeout(300)
+    settled(page)
+    assert page.locator(".answer").first.get_attribute("data-state") == "done"
+
+
+@pytest.mark.parametrize("bad", ["", "   "])
+def test_an_empty_question_gets_a_sentence(open_page: Callable[..., Page], bad: str) -> None:
+    page = open_page()
+    page.fill("#prompt textarea", bad)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.locator(".notice")).to_contain_text("There is no question yet", timeout=30_000)
