@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .dropping import answerable, draw_budget, keep_some
 from .labels import large_phrases, thing_labels
 from .pool import Pool
 from .questions import Question, ask_many
@@ -27,7 +28,8 @@ class Batch:
     `labels.py`. words (W,) int64 token ids; word_targets (B, W, N) float32, rows sum to 1; word_grounded (B, W)
     bool. head (P,) int64: token ids before the picture. blocks (B, Q, L) int64: each question with its answer and
     end mark, padded on the right. rows (B, Q) int64: the position in the block that predicts the answer. answers
-    (B, Q) int64. looks (B, Q, N) bool: patches of what the question names.
+    (B, Q) int64. looks (B, Q, N) bool: patches of what the question names. kept (B, K) int64: the visual tokens the
+    LLM is given, ascending. counts (B, Q) bool: questions that these tokens can answer.
     """
 
     pixels: Tensor
@@ -42,6 +44,8 @@ class Batch:
     rows: Tensor
     answers: Tensor
     looks: Tensor
+    kept: Tensor
+    counts: Tensor
 
 
 class BatchMaker:
@@ -81,9 +85,14 @@ class BatchMaker:
         words = torch.tensor(self._grounded_ids + rng.sample(self._silent_ids, 16))
         targets, grounded = _word_targets(scenes, owners, len(words))
         asked = [ask_many(scene, questions, rng) if questions else [] for scene in scenes]
+        budget = draw_budget(rng, owners.shape[1]) if questions else owners.shape[1]
+        kept = torch.stack([keep_some(row, budget, rng) for row in owners])
+        counts = torch.tensor(
+            [[answerable(q, owners[row], kept[row]) for q in row_asked] for row, row_asked in enumerate(asked)]
+        )
         blocks = self._blocks(asked, owners, rng)
         labels, large = thing_labels(scenes), large_phrases(scenes)
-        return Batch(pixels, owners, labels, large, words, targets, grounded, self._head, *blocks)
+        return Batch(pixels, owners, labels, large, words, targets, grounded, self._head, *blocks, kept, counts)
 
     def _scene(self, index: int) -> Scene:
         if index not in self._scenes:

@@ -94,6 +94,8 @@ class PocketTrainer(nn.Module):
     def _answer_losses(self, visual: Tensor, batch: Batch) -> dict[str, Tensor]:
         embed = self.model.get_input_embeddings()
         count, asked, length = batch.blocks.shape
+        visual = visual.gather(1, batch.kept[..., None].expand(-1, -1, visual.shape[-1]))
+        looks = batch.looks.gather(2, batch.kept[:, None].expand(-1, asked, -1))
         head = embed(batch.head).expand(count, -1, -1)
         blocks = embed(batch.blocks).flatten(1, 2)
         embeds = torch.cat([head, visual.to(head.dtype), blocks], 1)
@@ -111,20 +113,14 @@ class PocketTrainer(nn.Module):
         pick = torch.stack([batch.rows, batch.rows + 1], 2)[..., None].expand(-1, -1, -1, hidden.shape[-1])
         logits = self.model.lm_head(hidden.gather(2, pick)).float()
         end = torch.full_like(batch.answers, self.model.config.text_config.eos_token_id)
-        named = batch.looks.any(-1)
-        ground = sum(
-            -(attention[:, :_GROUNDED_HEADS] * batch.looks[:, None])
-            .sum(-1)
-            .clamp(min=1e-6)
-            .log()
-            .mean(1)[named]
-            .mean()
-            for attention in seen
-        )
+        named = looks.any(-1) & batch.counts
+        found = [(attention[:, :_GROUNDED_HEADS] * looks[:, None]).sum(-1).clamp(min=1e-6).log() for attention in seen]
+        ground = -sum(one.mean(1)[named].sum() for one in found) / named.sum().clamp(min=1)
+        answer = F.cross_entropy(logits[:, :, 0][batch.counts], batch.answers[batch.counts], reduction="sum")
         correct = logits[:, :, 0].argmax(-1) == batch.answers
         return {
-            "answer": 2 * F.cross_entropy(logits[:, :, 0].flatten(0, 1), batch.answers.flatten()),
+            "answer": 2 * answer / batch.counts.sum().clamp(min=1),
             "end": 0.1 * F.cross_entropy(logits[:, :, 1].flatten(0, 1), end.flatten()),
-            "ground": 0.3 * torch.as_tensor(ground),
-            "answered": correct.float().mean().detach(),
+            "ground": 0.3 * ground,
+            "answered": correct[batch.counts].float().mean().detach(),
         }
