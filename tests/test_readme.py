@@ -59,7 +59,7 @@ def test_commands(line: str) -> None:
     for command in line.split(" && "):
         words = shlex.split(command)
         program, rest = words[0], words[1:]
-        if program in ("python3.11", ".venv/bin/python"):
+        if program in ("python3.11", ".venv/bin/python", "python"):
             check_python(rest)
         elif words[:2] == ["docker", "build"]:
             assert rest[-1] == "." and (ROOT / "Dockerfile").is_file()
@@ -118,7 +118,8 @@ def test_paths() -> None:
 
 
 def test_the_methods_table() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?)\|$", README, re.MULTILINE)
+    section = README.split("\n## Methods\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?)\|$", section, re.MULTILINE)
     assert [name for name, _, _ in rows] == list(METHODS)
     for name, _, source in rows:
         file = (ROOT / "adafv_core" / "methods" / f"{name}.py").read_text(encoding="utf-8")
