@@ -30,6 +30,15 @@ class VisionHeads(nn.Module):
         self.first = nn.Linear(width, 1)
 
 
+class TokenHeads(nn.Module):
+    """Linear heads over the projected visual tokens: what the LLM is given must tell what the patches show."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.token = nn.ModuleDict({name: nn.Linear(width, count) for name, count in CLASSES.items()})
+
+
 class PocketTrainer(nn.Module):
     """The model with its training heads; `forward` gives every loss by name."""
 
@@ -37,6 +46,7 @@ class PocketTrainer(nn.Module):
         super().__init__()
         self.model = model
         self.heads = VisionHeads(model.config.vision_config.hidden_size)
+        self.token_heads = TokenHeads(model.config.text_config.hidden_size)
 
     def forward(self, batch: Batch, answers: bool) -> dict[str, Tensor]:
         """Losses of a batch; without `answers` the LLM is not run."""
@@ -47,6 +57,8 @@ class PocketTrainer(nn.Module):
         visual = self.model.model.multi_modal_projector(hidden[:, 1:])
         losses = self._vision_losses(hidden, batch)
         losses.update(self._alignment_losses(visual.float(), batch))
+        told = _thing_losses(self.token_heads.token, self.token_heads.norm(visual.float()), batch)
+        losses["told"] = 0.5 * torch.stack(list(told.values())).sum()
         if answers:
             losses.update(self._answer_losses(visual, batch))
         return losses
@@ -63,18 +75,7 @@ class PocketTrainer(nn.Module):
         losses["first"] = 4 * F.binary_cross_entropy_with_logits(
             self.heads.first(patches).squeeze(-1), first_patches(owners).float(), pos_weight=torch.tensor(4.0)
         )
-        row, place = torch.nonzero(owners >= 0, as_tuple=True)
-        owner = owners[row, place]
-        shown = patches[row, place]
-        sizes = torch.zeros(owners.shape[0], int(owners.max()) + 1).index_put_(
-            (row, owner), torch.ones(len(row)), True
-        )
-        weight = sizes[row, owner].rsqrt()
-        for name, head in self.heads.patch.items():
-            label = batch.labels[name][row, owner]
-            use = label != IGNORE
-            each = F.cross_entropy(head(shown[use]), label[use], reduction="none")
-            losses[name] = _WEIGHTS[name] * (each * weight[use]).sum() / weight[use].sum().clamp(min=1e-6)
+        losses.update(_thing_losses(self.heads.patch, patches, batch))
         losses["large"] = 12 * F.binary_cross_entropy_with_logits(self.heads.large(hidden[:, 0]), batch.large)
         return losses
 
@@ -114,7 +115,10 @@ class PocketTrainer(nn.Module):
         logits = self.model.lm_head(hidden.gather(2, pick)).float()
         end = torch.full_like(batch.answers, self.model.config.text_config.eos_token_id)
         named = looks.any(-1) & batch.counts
-        found = [(attention[:, :_GROUNDED_HEADS] * looks[:, None]).sum(-1).clamp(min=1e-6).log() for attention in seen]
+        found = [
+            (attention[:, :_GROUNDED_HEADS] * looks[:, None]).sum(-1).clamp(min=1e-6).log()
+            for attention in seen
+        ]
         ground = -sum(one.mean(1)[named].sum() for one in found) / named.sum().clamp(min=1)
         answer = F.cross_entropy(logits[:, :, 0][batch.counts], batch.answers[batch.counts], reduction="sum")
         correct = logits[:, :, 0].argmax(-1) == batch.answers
@@ -124,3 +128,20 @@ class PocketTrainer(nn.Module):
             "ground": 0.3 * ground,
             "answered": correct[batch.counts].float().mean().detach(),
         }
+
+
+def _thing_losses(heads: nn.ModuleDict, patches: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy by label over patches (B, N, width) that show a thing; a large thing's patches weigh less each."""
+    row, place = torch.nonzero(batch.owners >= 0, as_tuple=True)
+    owner = batch.owners[row, place]
+    shown = patches[row, place]
+    sizes = torch.zeros(patches.shape[0], int(owner.max()) + 1)
+    sizes.index_put_((row, owner), torch.ones(len(row)), accumulate=True)
+    weight = sizes[row, owner].rsqrt()
+    losses = {}
+    for name, head in heads.items():
+        label = batch.labels[name][row, owner]
+        use = label != IGNORE
+        each = F.cross_entropy(head(shown[use]), label[use], reduction="none")
+        losses[name] = _WEIGHTS[name] * (each * weight[use]).sum() / weight[use].sum().clamp(min=1e-6)
+    return losses
