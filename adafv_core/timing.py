@@ -12,13 +12,24 @@ import resource
 import statistics
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from adafv_core.engine import Engine
 from adafv_core.errors import InputError
+from adafv_core.models.pictures import VisualCache
 from adafv_core.types import Answer
+
+
+class Answering(Protocol):
+    """What is timed: an engine, or anything that answers like one."""
+
+    device: torch.device
+    cache: VisualCache
+
+    def answer(self, image: object, prompt: str, **options: Any) -> Answer:
+        """As `Engine.answer`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Timing:
 
 
 def measure(
-    engine: Engine,
+    engine: Answering,
     image: object,
     prompt: str,
     *,
@@ -80,7 +91,7 @@ def measure(
     )
 
 
-def _fresh(engine: Engine, image: object, prompt: str, max_new_tokens: int, options: dict[str, Any]) -> Answer:
+def _fresh(engine: Answering, image: object, prompt: str, max_new_tokens: int, options: dict[str, Any]) -> Answer:
     engine.cache.clear()
     return engine.answer(image, prompt, max_new_tokens=max_new_tokens, **options)
 
