@@ -29,7 +29,7 @@ from app.handlers import Desk
 from app.hosting import load_first
 from app.parts import page_css, page_head, part
 from app.scenes import SceneFolder
-from app.settings import Settings, read_settings
+from app.settings import Settings, read_settings, refuse_vibe_mode
 from app.site import Site
 from app.start import first_screen
 from app.tabs import about, explore, study, sweep
@@ -117,8 +117,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Start the page."""
     settings = read_settings(sys.argv[1:] if arguments is None else arguments)
-    if os.environ.get("GRADIO_VIBE_MODE"):
-        sys.exit("GRADIO_VIBE_MODE is set: in that mode visitors could change this program. Unset it and start again.")
+    refuse_vibe_mode()
     try:
         site = open_site(settings)
     except AdaFVError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,3 +123,9 @@ def settings_table() -> str:
         flag = name.replace("_", "-")
         rows.append(f"| `--{flag}` | `{variable}` | {_shown_default(name)} | {meaning} |")
     return "\n".join(rows)
+
+
+def refuse_vibe_mode(environment: Mapping[str, str] = os.environ) -> None:
+    """End the program where Gradio would let visitors change it."""
+    if environment.get("GRADIO_VIBE_MODE"):
+        sys.exit("GRADIO_VIBE_MODE is set: in that mode visitors could change this program. Unset it and start again.")

@@ -50,43 +50,48 @@ def build(site: Site) -> StudyTab:
     first = next(iter(results.values()), None)
     values = _show(first, *_files(next(iter(results), "")))
     choices = [(headline(summary), name) for name, summary in results.items()]
-    with gr.Row(elem_id="study-top"):
-        stored = gr.Dropdown(
-            choices, value=next(iter(results), None), label="Stored results", elem_id="study-stored", scale=3
-        )
-        data = gr.DownloadButton("Answers (JSON lines)", elem_id="study-answers", size="md", **values[8])
-        numbers = gr.DownloadButton("Summary (JSON)", elem_id="study-summary", size="md", **values[9])
-    table = gr.Markdown(values[0], elem_id="study-table")
-    accuracy = gr.Plot(values[1], show_label=False, elem_id="study-figure-1", visible=values[1] is not None)
-    words = gr.Markdown(values[5], elem_id="study-words")
-    auc = gr.Plot(values[2], show_label=False, elem_id="study-figure-2", visible=values[2] is not None)
-    with gr.Row(elem_id="study-figures"):
-        similarity = gr.Plot(values[3], show_label=False, elem_id="study-figure-3", visible=values[3] is not None)
-        hit = gr.Plot(values[4], show_label=False, elem_id="study-figure-4", visible=values[4] is not None)
-    with gr.Accordion("Families, paired tests, where AdaFV does not win", open=False, elem_id="study-more"):
-        more = gr.Markdown(values[6], elem_id="study-details")
-    with gr.Accordion("Beside the published LLaVA-NeXT-7B table", open=False, elem_id="study-beside"):
-        published = gr.Markdown(values[7], elem_id="study-published")
-    again = gr.Code(values[10], language="shell", label="The command", interactive=False, elem_id="study-command")
-    with gr.Accordion("Measure again", open=False, elem_id="study-again"):
-        methods = gr.CheckboxGroup(
-            [*(name for name in METHODS if name != "full"), *BOUNDS], value=list(_FIRST), label="Methods",
-            elem_id="study-methods",
-        )  # fmt: skip
-        with gr.Row():
-            ratios = gr.CheckboxGroup(
-                [(f"{100 * ratio:g} %", ratio) for ratio in (0.5, 0.25, 0.1, 0.05, 0.025)], value=[0.25, 0.1, 0.05],
-                label="Keep ratios", elem_id="study-ratios",
+    with gr.Column(elem_id="study"):
+        with gr.Row(elem_id="study-top"):
+            stored = gr.Dropdown(
+                choices, value=next(iter(results), None), label="Stored results", elem_id="study-stored", scale=3
+            )
+            data = gr.DownloadButton("Answers (JSON lines)", elem_id="study-answers", size="md", **values[8])
+            numbers = gr.DownloadButton("Summary (JSON)", elem_id="study-summary", size="md", **values[9])
+        table = gr.Markdown(values[0], elem_id="study-table")
+        accuracy = gr.Plot(values[1], show_label=False, elem_id="study-figure-1", visible=values[1] is not None)
+        words = gr.Markdown(values[5], elem_id="study-words")
+        auc = gr.Plot(values[2], show_label=False, elem_id="study-figure-2", visible=values[2] is not None)
+        with gr.Row(elem_id="study-figures"):
+            with gr.Column(min_width=320):
+                similarity = gr.Plot(
+                    values[3], show_label=False, elem_id="study-figure-3", visible=values[3] is not None
+                )
+            with gr.Column(min_width=320):
+                hit = gr.Plot(values[4], show_label=False, elem_id="study-figure-4", visible=values[4] is not None)
+        with gr.Accordion("Families, paired tests, where AdaFV does not win", open=False, elem_id="study-more"):
+            more = gr.Markdown(values[6], elem_id="study-details")
+        with gr.Accordion("Beside the published LLaVA-NeXT-7B table", open=False, elem_id="study-beside"):
+            published = gr.Markdown(values[7], elem_id="study-published")
+        again = gr.Code(values[10], language="shell", label="The command", interactive=False, elem_id="study-command")
+        with gr.Accordion("Measure again", open=False, elem_id="study-again"):
+            methods = gr.CheckboxGroup(
+                [*(name for name in METHODS if name != "full"), *BOUNDS], value=list(_FIRST), label="Methods",
+                elem_id="study-methods",
             )  # fmt: skip
-            scenes = any_number(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
-        files = gr.File(
-            label="Or your own data: pictures with a COCO-style or VQA-style .json", file_count="multiple",
-            file_types=_FILES, type="filepath", elem_id="study-files", height=120,
-        )  # fmt: skip
-        with gr.Row(elem_id="study-buttons"):
-            run = gr.Button("Run study", variant="primary", elem_id="study-run", size="md")
-            stop = gr.Button("Stop", elem_id="study-stop", size="md")
-        progress = part("progress", place="study-progress")
+            with gr.Row():
+                ratios = gr.CheckboxGroup(
+                    [(f"{100 * ratio:g} %", ratio) for ratio in (0.5, 0.25, 0.1, 0.05, 0.025)], value=[0.25, 0.1, 0.05],
+                    label="Keep ratios", elem_id="study-ratios",
+                )  # fmt: skip
+                scenes = any_number(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
+            files = gr.File(
+                label="Or your own data: pictures with a COCO-style or VQA-style .json", file_count="multiple",
+                file_types=_FILES, type="filepath", elem_id="study-files", height=120,
+            )  # fmt: skip
+            with gr.Row(elem_id="study-buttons"):
+                run = gr.Button("Run study", variant="primary", elem_id="study-run", size="md")
+                stop = gr.Button("Stop", elem_id="study-stop", size="md")
+            progress = part("progress", place="study-progress")
     shown = [table, accuracy, auc, similarity, hit, words, more, published, data, numbers, again]
     return StudyTab(stored, shown, methods, ratios, scenes, files, run, stop, progress, gr.State({}))
 
@@ -109,7 +114,7 @@ def bind(site: Site, tab: StudyTab) -> None:
     def measure(
         request: gr.Request, methods: Any, ratios: Any, scenes: Any, files: Any, begun: dict[str, str]
     ) -> Iterator[tuple[Any, ...]]:
-        nothing = [gr.skip()] * len(tab.shown)
+        nothing = [gr.skip()] * (1 + len(tab.shown))
         session = request.session_hash or ""
         stop = stops[session] = threading.Event()
         state = None
@@ -132,12 +137,12 @@ def bind(site: Site, tab: StudyTab) -> None:
         if summary is None:
             yield line, begun, *nothing
             return
-        yield line, begun, *_updates(summary, *_written(site, summary, file))
+        yield line, begun, gr.Dropdown(value=None), *_updates(summary, *_written(site, summary, file))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.stored.input(choose, tab.stored, tab.shown, **private)
     tab.run.click(signal_stop, queue=False, **private).then(
-        measure, [tab.methods, tab.ratios, tab.scenes, tab.files, tab.file], [tab.progress, tab.file, *tab.shown],
+        measure, [tab.methods, tab.ratios, tab.scenes, tab.files, tab.file], [tab.progress, tab.file, tab.stored, *tab.shown],
         concurrency_id="study", concurrency_limit=1, **private,
     )  # fmt: skip
     tab.stop.click(signal_stop, queue=False, **private)

@@ -1,0 +1,160 @@
+"""The endpoints through a real client, on the running page; and what the server tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_site import QUESTION, scene_path, shared_address, shared_site
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def client() -> Client:
+    return Client(shared_address(), verbose=False)
+
+
+def test_ask_answers_with_numbers() -> None:
+    result = client().predict(handle_file(scene_path()), QUESTION, 0.1, "adafv", 8, True, api_name="/ask")
+    wanted = {
+        "answer", "full_answer", "n_visual", "n_kept", "k_text", "k_visual", "ttft_s", "prefill_flops",
+        "kv_cache_bytes", "tokens_per_s", "same", "kl_nats", "full",
+    }  # fmt: skip
+    assert wanted <= set(result)
+    assert (result["n_visual"], result["n_kept"]) == (196, 20) and result["k_text"] + result["k_visual"] >= 20
+    assert result["ttft_s"] > 0 and result["full"]["n_kept"] == 196
+
+
+def test_ask_has_defaults() -> None:
+    result = client().predict(image=handle_file(scene_path()), prompt=QUESTION, api_name="/ask")
+    assert result["method"] == "adafv" and result["n_kept"] == 20
+
+
+def test_scores_are_lists_of_one_length() -> None:
+    result = client().predict(handle_file(scene_path()), QUESTION, 0.25, "t2i", api_name="/scores")
+    assert {len(result[name]) for name in ("t2i", "saliency", "mixed", "kept")} == {result["n_visual"]} == {196}
+    assert sum(result["kept"]) == 49
+    assert result["grid"]["image_size"] == [672, 672]
+
+
+def test_sweep_and_new_scene() -> None:
+    path, about = client().predict(api_name="/new_scene")
+    text = about["questions"][0]["question"]
+    result = client().predict(handle_file(path), text, ["adafv", "random"], [0.1], api_name="/sweep")
+    assert [row["method"] for row in result["rows"]] == ["full", "adafv", "random"] and result["complete"]
+
+
+def test_every_action_is_documented_and_nothing_else_is_public() -> None:
+    with urllib.request.urlopen(f"{shared_address()}/gradio_api/info", timeout=30) as answer:
+        named = json.load(answer)["named_endpoints"]
+    assert {"/ask", "/scores", "/sweep", "/new_scene"} <= set(named)
+    for name in ("/ask", "/scores", "/sweep"):
+        arguments = named[name]["parameters"]
+        assert [one["parameter_name"] for one in arguments][:2] == ["image", "prompt"]
+        assert all(one["label"] and one["python_type"]["type"] for one in arguments)
+        assert named[name]["description"]
+
+
+BAD = [
+    ({"keep_ratio": 7}, "at most 1"),
+    ({"keep_ratio": -1}, "at most 1"),
+    ({"keep_ratio": "abc"}, "must be a number"),
+    ({"keep_ratio": "NaN"}, "must be a number"),
+    ({"keep_ratio": None}, "must be a number"),
+    ({"method": "nope"}, "the methods are"),
+    ({"method": "<img src=x onerror=1>"}, "&lt;img"),
+    ({"prompt": "   "}, "no question yet"),
+    ({"image": None}, "no image yet"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BAD)
+def test_wrong_values_get_a_sentence_and_no_traceback(change: dict[str, Any], said: str) -> None:
+    values = {"image": handle_file(scene_path()), "prompt": QUESTION, "keep_ratio": 0.1, "method": "adafv", **change}
+    for name in ("/scores", "/ask"):
+        with pytest.raises(AppError) as raised:
+            client().predict(**values, api_name=name)
+        assert said in str(raised.value)
+        assert "Traceback" not in str(raised.value) and ".py" not in str(raised.value)
+
+
+def call(name: str, data: list[Any]) -> str:
+    """What the server answers to a raw call, all of it."""
+    request = urllib.request.Request(
+        f"{shared_address()}/gradio_api/call/{name}", json.dumps({"data": data}).encode(),
+        {"Content-Type": "application/json"},
+    )  # fmt: skip
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{shared_address()}/gradio_api/call/{name}/{event}", timeout=60) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+        {"path": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}},
+        {"path": "x.png", "url": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}},
+        {"path": "/etc/passwd"},
+        "/etc/passwd",
+        {"url": "data:image/svg+xml;base64,PHN2Zy8+", "path": "x.svg", "meta": {"_type": "gradio.FileData"}},
+    ],
+)
+def test_only_uploaded_files_are_read(image: Any) -> None:
+    answer = call("scores", [image, "what is this?", 0.1, "adafv"])
+    assert "event: error" in answer or "detail" in answer
+    assert "root:" not in answer and "Traceback" not in answer and "t2i" not in answer
+
+
+def test_two_clients_are_two_visitors() -> None:
+    other = Client(shared_address(), verbose=False)
+    one = client().predict(handle_file(scene_path(3)), QUESTION, 0.1, "adafv", api_name="/scores")
+    two = other.predict(handle_file(scene_path(11)), QUESTION, 0.1, "adafv", api_name="/scores")
+    again = client().predict(handle_file(scene_path(3)), QUESTION, 0.1, "adafv", api_name="/scores")
+    assert one == again and one["t2i"] != two["t2i"]
+
+
+def test_nothing_is_monitored_recorded_or_shared() -> None:
+    with urllib.request.urlopen(f"{shared_address()}/config", timeout=30) as answer:
+        config = json.load(answer)
+    assert config["analytics_enabled"] is False and config["vibe_mode"] is False
+    assert not config.get("run_history")
+    for path in ("/monitoring", "/monitoring/summary", "/gradio_api/file=/etc/passwd", "/gradio_api/file=README.md"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{shared_address()}{path}", timeout=30)
+        assert refused.value.code in (401, 403, 404)
+
+
+def test_large_uploads_are_refused() -> None:
+    limit = shared_site().settings.max_image_bytes
+    boundary = b"--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.png\"\r\n\r\n"
+    body = boundary + b"0" * (limit + 1) + b"\r\n--b--\r\n"
+    request = urllib.request.Request(
+        f"{shared_address()}/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=b"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)
+    assert refused.value.code in (413, 400, 500)
+
+
+def test_it_refuses_to_start_in_vibe_mode() -> None:
+    started = subprocess.run(
+        [sys.executable, "-m", "app"], cwd=ROOT, env={**os.environ, "GRADIO_VIBE_MODE": "1"}, capture_output=True,
+        text=True, timeout=240,
+    )  # fmt: skip
+    assert started.returncode != 0 and "GRADIO_VIBE_MODE" in started.stderr

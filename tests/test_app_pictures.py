@@ -1,0 +1,120 @@
+"""Payload, overlays and charts: made from plain values, checked against them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from app_site import question, shared_site
+from PIL import Image
+
+from adafv_core.types import Crop, TokenGrid, Why
+from app.charts import sweep_figure
+from app.overlay import COLOUR_MAPS, Maps, heat_overlay, kept_overlay, overlay_sheet
+from app.payload import PICTURE_SIDE_PX, payload, slider_stops
+from app.sweep_rows import SweepRow
+from app.visits import Visit
+
+GRID = TokenGrid((90, 60), (Crop("base", 2, 3, (0.0, 0.0, 90.0, 60.0), 0),))
+TWO_CROPS = TokenGrid(
+    (90, 60), (Crop("base", 1, 1, (0.0, 0.0, 90.0, 60.0), 0), Crop("tiles", 2, 3, (0.0, 0.0, 90.0, 60.0), 1))
+)
+
+
+def unpacked(text: str, kind: str) -> np.ndarray[Any, Any]:
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_the_payload_holds_the_scores_exactly_and_the_path_of_every_budget() -> None:
+    from adafv_core.mixing import budget_path
+
+    run = shared_site().first.run
+    assert run is not None
+    body = json.loads(shared_site().first.payload)
+    assert body["n"] == 196 and body["rule"] == "split" and body["set_choice"] is True
+    assert unpacked(body["t2i"], "<f4").tolist() == run.scores.t2i.tolist()
+    assert unpacked(body["saliency"], "<f4").tolist() == run.scores.saliency.tolist()
+    path = budget_path(run.scores.t2i, run.scores.saliency)
+    assert unpacked(body["path_text"], "<u4").tolist() == path.k_text.tolist()
+    assert unpacked(body["path_vision"], "<u4").tolist() == path.k_visual.tolist()
+    for word, row in zip(body["words"], run.scores.word_t2i, strict=True):
+        steps = unpacked(word["map"], "<u2").astype(float) / 65_535 * word["peak"]
+        assert steps == pytest.approx(row.numpy(), abs=word["peak"] / 60_000)
+    assert len(shared_site().first.payload) < 600_000
+
+
+def test_stops_ascend_and_hold_the_paper_s_ratios() -> None:
+    stops = slider_stops()
+    assert list(stops) == sorted(set(stops)) and stops[-1] == 1.0
+    assert {0.05, 0.1, 0.25} <= set(stops)
+
+
+def test_another_temperature_is_ranked_and_drawn() -> None:
+    from adafv_core.scoring import rescored_t2i
+
+    site = shared_site()
+    run = site.desk.score(Visit("pocket"), question())
+    body = json.loads(payload(run.scores, run.picture, lambda k: None, "adafv", {"temperature": 10.0}, 0.1, "k"))  # type: ignore[arg-type, return-value]
+    assert unpacked(body["t2i"], "<f4").tolist() == rescored_t2i(run.scores, 10.0).tolist()
+    counted = [word for word in body["words"] if word["counted"]]
+    highest = np.max([unpacked(word["map"], "<u2") / 65_535 * word["peak"] for word in counted], axis=0)
+    assert highest == pytest.approx(rescored_t2i(run.scores, 10.0).numpy(), abs=1e-4)
+
+
+def test_large_pictures_are_sent_small_and_exported_large() -> None:
+    from app.payload import data_url
+
+    sent = base64.b64decode(data_url(Image.new("RGB", (3000, 1500), "navy")).split(",")[1])
+    import io
+
+    assert Image.open(io.BytesIO(sent)).size == (PICTURE_SIDE_PX, PICTURE_SIDE_PX // 2)
+    none = np.zeros(6, np.float32)
+    sheet = overlay_sheet(
+        Image.new("RGB", (90, 60)), GRID, Maps(none, none, none, none.astype(bool), none.astype(np.int8))
+    )
+    assert sheet.width == 2 * 90 + 12
+
+
+def test_colour_maps_rise_in_lightness() -> None:
+    for table in COLOUR_MAPS.values():
+        light = table.astype(float) @ (0.2126, 0.7152, 0.0722)
+        assert table.shape == (256, 3) and (np.diff(light) > -0.5).all() and light[-1] - light[0] > 150
+
+
+def test_the_highest_token_has_the_highest_colour() -> None:
+    values = np.array([0, 0, 0, 0, 4, 0], np.float32)
+    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), GRID, values, "cividis", 1.0))
+    assert tuple(drawn[45, 45]) == tuple(COLOUR_MAPS["cividis"][255])
+    assert tuple(drawn[15, 15]) == tuple(COLOUR_MAPS["cividis"][0])
+
+
+def test_kept_patches_stay_clear_and_dropped_ones_are_dimmed() -> None:
+    kept = np.array([True, False, False, False, False, False])
+    why = np.where(kept, int(Why.VISION), 0).astype(np.int8)
+    picture = Image.new("RGB", (90, 60), (10, 60, 20))
+    drawn = np.asarray(kept_overlay(picture, GRID, kept, why)).astype(int)
+    assert tuple(drawn[12, 12]) == (10, 60, 20)
+    assert (drawn[45, 75] - (10, 60, 20)).min() > 100
+    assert abs(drawn[1, 15] - drawn[12, 12]).sum() > 30, "an outline, not colour alone"
+
+
+def test_stitched_crops_show_the_larger_value() -> None:
+    values = np.array([1, 0, 0, 0, 0, 0, 4], np.float32)
+    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), TWO_CROPS, values, "viridis", 1.0))
+    assert tuple(drawn[45, 75]) == tuple(COLOUR_MAPS["viridis"][255])
+    assert tuple(drawn[15, 15]) == tuple(COLOUR_MAPS["viridis"][128])
+
+
+def test_the_sweep_figure_has_one_line_a_method_in_both_charts() -> None:
+    rows = [SweepRow("full", 1.0, 9, 9, "red", True, 0.0, 0.1, 1, 1)]
+    for method in ("adafv", "random"):
+        rows += [SweepRow(method, ratio, 9, 1, "red", ratio > 0.1, 0.5 * ratio, 0.1, 1, 1) for ratio in (0.25, 0.1)]
+    figure = sweep_figure(rows)
+    assert [trace.name for trace in figure.data] == ["adafv", "adafv", "random", "random"]
+    assert list(figure.data[0].x) == [10.0, 25.0] and list(figure.data[0].y) == [0.05, 0.125]
+    assert torch.tensor(figure.data[1].y, dtype=torch.float64).round().tolist() == [0.0, 1.0]
+    assert len({(trace.marker.symbol, trace.line.dash) for trace in figure.data[::2]}) == 2

@@ -1,0 +1,73 @@
+"""A sweep row by row: complete, stopped half-way, with a failing cell, and as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from app_site import question, shared_site
+
+from adafv_core.errors import InputError
+from app.sweep_rows import SweepRow
+from app.sweeping import Sweep, progress_text, read_sweep, run_sweep, sweep_csv, sweep_json
+from app.visits import Visit
+
+
+def test_every_method_at_every_ratio_beside_full() -> None:
+    cells = read_sweep(["adafv", "saliency", "adafv", "full"], [0.1, 1.0, 0.1])
+    assert cells == [("adafv", 1.0), ("adafv", 0.1), ("saliency", 1.0), ("saliency", 0.1)]
+    states = list(run_sweep(shared_site().desk, Visit("pocket"), question(), cells))
+    rows = states[-1].rows
+    assert [(row.method, row.n_kept) for row in rows] == [
+        ("full", 196), ("adafv", 196), ("adafv", 20), ("saliency", 196), ("saliency", 20)
+    ]  # fmt: skip
+    assert rows[1].same is True and abs(rows[1].kl_nats or 0.0) < 1e-5
+    assert [len(state.rows) for state in states[:-1]] == [0, 1, 2, 3, 4, 5]
+    assert states[0].left_s is None and all(state.left_s is not None for state in states[1:])
+    assert json.loads(progress_text(states[-1])) == {"share": 1.0, "text": "All 5 answers are in."}
+
+
+def test_stop_keeps_what_is_done() -> None:
+    visit, cells = Visit("pocket"), read_sweep(["random", "t2i"], [0.5, 0.25, 0.1])
+    states = []
+    for state in run_sweep(shared_site().desk, visit, question(), cells):
+        states.append(state)
+        if len(state.rows) == 3:
+            visit.stop.set()
+    assert len(states[-1].rows) == 3 and states[-1].stopped
+    assert "Stopped after 3 of 7" in progress_text(states[-1])
+
+
+def test_a_failing_cell_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = shared_site().desk
+    real = type(desk).select
+
+    def select(self: Any, run: Any, choice: Any) -> Any:
+        if choice.keep_ratio == 0.5:
+            raise InputError("This cell cannot be answered.")
+        return real(self, run, choice)
+
+    monkeypatch.setattr(type(desk), "select", select)
+    rows = list(run_sweep(desk, Visit("pocket"), question(), [("t2i", 0.5), ("t2i", 0.1)]))[-1].rows
+    assert [row.error for row in rows] == ["", "This cell cannot be answered.", ""]
+
+
+def test_wrong_grids() -> None:
+    for methods, ratios in (([], [0.1]), ("adafv", [0.1]), (["nope"], [0.1]), (["adafv"], [7]), (["adafv"], None)):
+        with pytest.raises(InputError):
+            read_sweep(methods, ratios)
+    with pytest.raises(InputError, match="at most 200"):
+        read_sweep(["adafv", "t2i", "random"], [index / 100 for index in range(1, 100)])
+
+
+def test_files_hold_the_rows_and_no_formula_runs() -> None:
+    row = SweepRow("adafv", 0.1, 196, 20, "=HYPERLINK(1)", None, None, 0.1, 5, 6)
+    sweep = Sweep("prompt", "pocket", (row, replace(row, answer="red", kl_nats=0.25, same=True)), 2, 0.0)
+    lines = list(csv.DictReader(io.StringIO(sweep_csv(sweep))))
+    assert lines[0]["answer"] == "'=HYPERLINK(1)" and lines[0]["kl_nats"] == ""
+    assert lines[1]["answer"] == "red" and float(lines[1]["kl_nats"]) == 0.25
+    assert json.loads(sweep_json(sweep))["rows"][1]["same"] is True
