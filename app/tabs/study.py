@@ -142,8 +142,8 @@ def bind(site: Site, tab: StudyTab) -> None:
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.stored.input(choose, tab.stored, tab.shown, **private)
     tab.run.click(signal_stop, queue=False, **private).then(
-        measure, [tab.methods, tab.ratios, tab.scenes, tab.files, tab.file], [tab.progress, tab.file, tab.stored, *tab.shown],
-        concurrency_id="study", concurrency_limit=1, **private,
+        measure, [tab.methods, tab.ratios, tab.scenes, tab.files, tab.file],
+        [tab.progress, tab.file, tab.stored, *tab.shown], concurrency_id="study", concurrency_limit=1, **private,
     )  # fmt: skip
     tab.stop.click(signal_stop, queue=False, **private)
     _add_endpoints(site)
