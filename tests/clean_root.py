@@ -49,11 +49,12 @@ class CleanRoot:
     def __init__(self, folder: Path, given: dict[str, str], binds: list[str]) -> None:
         self.folder = folder
         self.given = given
+        self.declared: dict[str, str] = {}
         self.binds = binds
         self.mounts: list[Path] = []
         self.user = "0:0"
         self.place = "/"
-        self.environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+        self.environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
     def command(self, *words: str, more: dict[str, str] | None = None) -> list[str]:
         """A command line that runs these words inside, as the user and in the place set so far."""
@@ -66,19 +67,19 @@ class CleanRoot:
         health: list[str] = []
         for one in read_dockerfile(ROOT / "Dockerfile"):
             say(f"{one.name} {one.text}")
-            values = {**self.given, **self.environment}
+            values = {**self.declared, **self.environment}
             if one.name == "FROM":
                 self.start_from(one.text)
             elif one.name == "ARG":
                 name, _, default = one.text.partition("=")
-                self.given.setdefault(name, default)
+                self.declared[name] = self.given.get(name, default)
             elif one.name == "ENV":
                 for word in one.words:
                     name, value = word.split("=", 1)
                     self.environment[name] = filled_in(value, values)
             elif one.name == "RUN":
                 pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-                subprocess.run(self.command("/bin/sh", "-c", one.text, more={**self.given, **pip}), check=True)
+                subprocess.run(self.command("/bin/sh", "-c", one.text, more={**self.declared, **pip}), check=True)
             elif one.name == "USER":
                 uid = subprocess.check_output(["chroot", str(self.folder), "id", "-u", one.text], text=True).strip()
                 self.user = f"{uid}:{uid}"
@@ -97,11 +98,12 @@ class CleanRoot:
         """Debian of the image's release with Python 3.11 and pip under the names that the image has them."""
         release = image.rsplit("-", 1)[-1]
         packages = "python3,python3-pip,ca-certificates"
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={packages}", release, str(self.folder), MIRROR],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        (self.folder / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+        command = ["debootstrap", "--variant=minbase", f"--include={packages}", release, str(self.folder), MIRROR]
+        if not (self.folder / "etc" / "debian_version").exists():
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        python = self.folder / "usr/local/bin/python"
+        if not python.is_symlink():
+            python.symlink_to("/usr/bin/python3")
         for mark in self.folder.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
             mark.unlink()
         self.mount("proc")
@@ -173,7 +175,7 @@ def say(text: str) -> None:
 def main() -> int:
     """The exit status of the question."""
     parser = argparse.ArgumentParser(description="Carry the Dockerfile out in a clean root, and ask the running app.")
-    parser.add_argument("folder", type=Path, help="an empty or new folder for the root")
+    parser.add_argument("folder", type=Path, help="a new folder for the root, or one where FROM was done")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--bind", action="append", default=[], help="folder of this machine to show inside (packages)")
     options = parser.parse_args()

@@ -140,13 +140,18 @@ def test_it_says_what_the_pocket_model_is_not() -> None:
 
 def test_the_library_example() -> None:
     code = example("engine.answer")
-    lines = [line for line in code.splitlines() if line]
-    assert len(lines) == 5
+    assert len([line for line in code.splitlines() if line]) == 5
     from adafv_core import load
 
     size = load("pocket").adapter.model.config.vision_config
     n_visual = (size.image_size // size.patch_size) ** 2
     assert f"({round(0.1 * n_visual)} of {n_visual} visual tokens" in run_python(code)
+
+
+def test_the_timing_example() -> None:
+    lines = run_python(example("import measure")).splitlines()
+    assert [line.split()[0] for line in lines] == ["1.0", "0.1"]
+    assert all(re.search(r"prefill \d+\.\d ms, to the first token \d+\.\d ms$", line) for line in lines)
 
 
 def test_the_drop_in_example() -> None:
