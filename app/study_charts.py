@@ -75,7 +75,7 @@ def similarity_figure(summary: dict[str, Any]) -> go.Figure:
     figure = go.Figure()
     for side, color, name in (("off", _GREY, "off the object"), ("on", COLOURS[0], "on the object")):
         _outline(figure, found["edges"][first : last + 1], found[side][first:last], name, color, side)
-    figure.update_xaxes(title_text="largest cosine between the token and a word of the question")
+    figure.update_xaxes(title_text="cosine of the token and the word nearest to it")
     figure.update_yaxes(title_text="share of tokens, %")
     return _titled(figure, "Figure 3 · T2I similarity")
 

@@ -91,9 +91,9 @@ def figure_3(summary: Summary) -> Image.Image:
     first, last = filled[0], filled[-1] + 1
     edges, top = found["edges"], max(max(one) for one in shares.values())
     chart = Chart(
-        "Figure 3 · T2I similarity", "largest cosine between the token and a word of the question",
+        "Figure 3 · T2I similarity", "cosine of the token and the word nearest to it",
         "share of tokens, %", (edges[first], edges[last]), (0, 1.05 * top),
-        [(edge, f"{edge:.1f}") for edge in edges[first : last + 1] if abs(10 * edge - round(10 * edge)) < 1e-6],
+        _edge_ticks(edges[first : last + 1]),
         _round_ticks(top), width=640, height=360,
     )  # fmt: skip
     for side, color, name in (("off", "#8a8f94", "off the object"), ("on", COLORS["t2i"], "on the object")):
@@ -126,6 +126,14 @@ def _figures(summary: Summary) -> dict[str, Any]:
 def _shares(counts: Sequence[int]) -> list[float]:
     total = sum(counts) or 1
     return [100 * count / total for count in counts]
+
+
+def _edge_ticks(edges: Sequence[float]) -> list[tuple[float, str]]:
+    """At most seven round values within the edges."""
+    wide = edges[-1] - edges[0]
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if wide / step <= 6)
+    first, last = round(edges[0] / step + 0.499), round(edges[-1] / step - 0.499)
+    return [(place * step, f"{place * step + 0.0:.2f}") for place in range(first, last + 1)]
 
 
 def _round_ticks(top: float) -> list[tuple[float, str]]:
