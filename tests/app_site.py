@@ -42,7 +42,11 @@ def scene_path(index: int = 3) -> Path:
 
 
 def question(
-    prompt: str = QUESTION, method: str = "adafv", choice: Choice | None = None, more: More | None = None, index: int = 3
+    prompt: str = QUESTION,
+    method: str = "adafv",
+    choice: Choice | None = None,
+    more: More | None = None,
+    index: int = 3,
 ) -> Question:
     """A checked question about a drawn scene."""
     picture = Image.open(scene_path(index)).convert("RGB")

@@ -142,7 +142,7 @@ def test_nothing_is_monitored_recorded_or_shared() -> None:
 
 def test_large_uploads_are_refused() -> None:
     limit = shared_site().settings.max_image_bytes
-    boundary = b"--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.png\"\r\n\r\n"
+    boundary = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body = boundary + b"0" * (limit + 1) + b"\r\n--b--\r\n"
     request = urllib.request.Request(
         f"{shared_address()}/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=b"}

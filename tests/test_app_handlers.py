@@ -140,7 +140,14 @@ def test_many_visitors_never_overlap_on_the_model() -> None:
     assert all(texts[index] == texts[index + 3] for index in range(3))
 
 
-SPECIAL = ("<image>", "<image><image>", "</s> <s> <pad> <unk>", "USER: x ASSISTANT: y", "\x00\x1b[31m\u202e ring", "[INST]")
+SPECIAL = (
+    "<image>",
+    "<image><image>",
+    "</s> <s> <pad> <unk>",
+    "USER: x ASSISTANT: y",
+    "\x00\x1b[31m\u202e ring",
+    "[INST]",
+)
 
 
 @pytest.mark.parametrize("text", SPECIAL)

@@ -89,7 +89,12 @@ def broken_files(folder: Path) -> list[tuple[Path, str]]:
     save(Image.new("RGB", (1, 1)), folder / "dot.png")
     save(Image.new("RGB", (2, 10_000)), folder / "thread.png")
     save(Image.new("RGB", (8, 8)), folder / "picture.bmp")
-    more = [("dot.png", "at least 2"), ("thread.png", "factor"), ("picture.bmp", "not a picture"), ("none.png", "send it again")]
+    more = [
+        ("dot.png", "at least 2"),
+        ("thread.png", "factor"),
+        ("picture.bmp", "not a picture"),
+        ("none.png", "send it again"),
+    ]
     return made_files + [(folder / name, said) for name, said in more]
 
 

@@ -22,7 +22,9 @@ from app.visits import Visit
 def saved(choice: Choice, method: str = "adafv") -> tuple[Visit, Path]:
     visit = Visit("pocket")
     list(shared_site().desk.ask(visit, question(method=method, choice=choice)))
-    text = json.dumps({"keep_ratio": choice.keep_ratio, "force_keep": choice.force_keep, "force_drop": choice.force_drop})
+    text = json.dumps(
+        {"keep_ratio": choice.keep_ratio, "force_keep": choice.force_keep, "force_drop": choice.force_drop}
+    )
     return visit, Path(save_json(shared_site(), visit, text))
 
 
@@ -41,7 +43,9 @@ def test_a_run_reads_back_equal_and_the_library_keeps_the_same() -> None:
     assert record["answers"]["pruned"]["text"] and record["versions"]["torch"] and record["model"] == "pocket"
 
 
-@pytest.mark.parametrize(("method", "choice"), [("adafv", Choice(0.1, (0, 3), (9,))), ("t2i", Choice(0.05)), ("random", Choice(0.25))])
+@pytest.mark.parametrize(
+    ("method", "choice"), [("adafv", Choice(0.1, (0, 3), (9,))), ("t2i", Choice(0.05)), ("random", Choice(0.25))]
+)
 def test_opening_shows_what_was_saved(method: str, choice: Choice) -> None:
     site = shared_site()
     _, path = saved(choice, method)

@@ -70,4 +70,4 @@ def test_two_visitors_see_only_their_own_run() -> None:
     assert one.run.prompt == "What color is the ring?" and two.run.prompt == "Is there a star?"
     assert one.run.picture.tobytes() != two.run.picture.tobytes()
     assert one.run.scores.visual is not two.run.scores.visual
-    assert set(one.full) .isdisjoint(two.full)
+    assert set(one.full).isdisjoint(two.full)

@@ -24,8 +24,15 @@
     const inspector = adafv.inspector();
     const bar = toolbar();
     element.replaceChildren(node("div", { class: "stage" }, [bar.root, node("div", { class: "stage-body" }, [
-      node("div", { class: "maps" }, [panels, inspector.wordRow]),
+      node("div", { class: "maps" }, [panels, inspector.wordRow, saveTools()]),
       node("div", { class: "side" }, [node("div", { id: "answer-slot" }), inspector.root])]), live]));
+
+    /* The files themselves come from the server; these buttons stand in for Gradio's own, out of sight. */
+    function saveTools() {
+      const stand = (text, target) => node("button", { type: "button", text: text, on: { click: () => document.querySelector(target).click() } });
+      return node("div", { class: "save-tools", role: "group", "aria-label": "Save and open" }, [
+        stand("Save PNG", "#save-png"), stand("Save run", "#save-json"), stand("Open run", "#save-row input[type=file]")]);
+    }
 
     function toolbar() {
       const choose = (label, entries, chosen, run) => {

@@ -42,9 +42,7 @@ def made_scores(seed: int, crops: tuple[tuple[int, int], ...], ties: bool) -> To
     nothing = torch.zeros(n, 2)
     visual = VisualTokens(nothing, saliency, TokenGrid((96, 64), tuple(places)), nothing, saliency[None])
     words, counted = ("red", ":"), torch.tensor([True, False])
-    return TokenScores(
-        t2i, saliency, words, torch.stack((t2i, saliency)), counted, torch.zeros(2, 2), visual, "red"
-    )
+    return TokenScores(t2i, saliency, words, torch.stack((t2i, saliency)), counted, torch.zeros(2, 2), visual, "red")
 
 
 def sent(scores: TokenScores, method: str, options: dict[str, Any]) -> str:

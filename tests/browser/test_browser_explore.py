@@ -40,7 +40,9 @@ def test_the_first_screen_is_answered_and_shows_four_maps(open_page: Callable[..
 
 def page_overhead(page: Page) -> float:
     """Seconds that the browser itself needed before it asked for the page (a cold start on a busy machine)."""
-    timing = page.evaluate("(() => { const t = performance.timing; return (t.fetchStart - t.navigationStart) / 1000 })()")
+    timing = page.evaluate(
+        "(() => { const t = performance.timing; return (t.fetchStart - t.navigationStart) / 1000 })()"
+    )
     return max(0.0, float(timing)) + 0.5
 
 

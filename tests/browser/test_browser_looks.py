@@ -64,11 +64,19 @@ def test_every_width_fits_and_reads(
     keep_picture(page, f"explore-{size[0]}-{scheme}")
 
 
+def short_answers(page: Page) -> None:
+    """Ask for few tokens, so that a sweep is quick."""
+    page.locator("#more .label-wrap").click()
+    page.fill("#max-new-tokens input", "4")
+    page.press("#max-new-tokens input", "Tab")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_other_tabs_read_too(
     open_page: Callable[..., Page], keep_picture: Callable[[Page, str], None], scheme: str
 ) -> None:
     page = open_page(scheme=scheme)
+    short_answers(page)
     page.get_by_role("tab", name="About").click()
     expect(page.locator(".steps figure")).to_have_count(6)
     assert page.locator("#about math").count() == 4
@@ -94,6 +102,7 @@ def test_the_other_tabs_read_too(
 
 def test_stopping_a_sweep_keeps_what_is_done(open_page: Callable[..., Page]) -> None:
     page = open_page()
+    short_answers(page)
     page.get_by_role("tab", name="Sweep").click()
     page.get_by_role("button", name="Run sweep").click()
     page.wait_for_selector(".sweep-table td[data-same]", timeout=60_000)
@@ -111,7 +120,17 @@ def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page]) -
         reached.add(str(page.evaluate(
             "(() => { const e = document.activeElement; return e.id || e.className || e.closest('[id]')?.id || e.tagName })()"
         )))  # fmt: skip
-    wanted = ("keep-slider", "ask-button", "stop-button", "new-scene", "panels", "word", "chip", "example", "theme-toggle")
+    wanted = (
+        "keep-slider",
+        "ask-button",
+        "stop-button",
+        "new-scene",
+        "panels",
+        "word",
+        "chip",
+        "example",
+        "theme-toggle",
+    )
     assert [name for name in wanted if not any(name in one for one in reached)] == []
     outline = page.evaluate(
         "(() => { document.querySelector('.panels').focus({ focusVisible: true });"

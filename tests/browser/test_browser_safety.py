@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 ATTACKS = (
     "${Object.assign(window, {taken: 1})}",
-    "<img src=x onerror=\"window.taken=1\">",
+    '<img src=x onerror="window.taken=1">',
     "{{#each this}}{{constructor}}{{/each}} `${window.taken = 1}`",
     "</script><script>window.taken=1</script>",
 )
