@@ -60,7 +60,7 @@ def make_theme() -> gr.themes.Base:
         button_primary_background_fill="#1f5fbf",
         button_primary_background_fill_hover="#184d9c",
         button_primary_background_fill_dark="#3b7ddd",
-        button_primary_background_fill_hover_dark="#2f6bc4",
+        button_primary_background_fill_hover_dark="#5c97ec",
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#0c1116",
         button_secondary_background_fill="#ecebe6",

@@ -104,7 +104,7 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         (row.png, row.png_file, save_png, "png-file"),
         (row.json, row.json_file, save_json, "json-file"),
     ):
-        click = f"() => {{ const link = document.querySelector('#{name} a, a#{name}'); (link || document.querySelector('#{name}')).click(); }}"
+        click = f"() => (document.querySelector('#{name} a, a#{name}') || document.querySelector('#{name}')).click()"
         button.click(as_file(save), [keep], [file, shown["notice"]], **private).then(None, None, None, js=click)
 
     def opened(request: gr.Request, path: str) -> tuple[Any, ...]:
