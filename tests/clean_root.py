@@ -39,7 +39,7 @@ print("asked as uid:", os.getuid())
 print("question:", question)
 print("model:", answer["model"])
 print("visual tokens kept:", answer["n_kept"], "of", answer["n_visual"])
-print("answer:", answer["answer"], "| with all tokens:", answer["full_answer"])
+print("answer:", answer["answer"][:40], "| with all tokens:", answer["full_answer"][:40])
 """
 
 
@@ -79,7 +79,8 @@ class CleanRoot:
                     self.environment[name] = filled_in(value, values)
             elif one.name == "RUN":
                 pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-                subprocess.run(self.command("/bin/sh", "-c", one.text, more={**self.declared, **pip}), check=True)
+                command = self.command("/bin/sh", "-c", one.text, more={**self.declared, **pip})
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             elif one.name == "USER":
                 uid = subprocess.check_output(["chroot", str(self.folder), "id", "-u", one.text], text=True).strip()
                 self.user = f"{uid}:{uid}"
@@ -111,6 +112,7 @@ class CleanRoot:
             self.mount(source)
         for name in ("etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt"):
             shutil.copyfile(Path("/") / name, self.folder / name)
+        (self.folder / "etc/hosts").write_text("127.0.0.1\tlocalhost\n::1\tlocalhost\n")
 
     def mount(self, source: str) -> None:
         """/proc, or a folder of this machine, read-only, under its own name."""
@@ -148,12 +150,12 @@ def ask(root: CleanRoot, health: list[str], command: list[str]) -> int:
     loopback_up()
     program = subprocess.Popen(root.command(*command))
     try:
-        end = time.monotonic() + 300
+        end = time.monotonic() + 1200
         while (unhealthy := subprocess.run(root.command(*health), capture_output=True).returncode) != 0:
             if time.monotonic() > end or program.poll() is not None:
                 say("it did not open")
                 return 1
-            time.sleep(1)
+            time.sleep(5)
         say(f"health check: exit status {unhealthy}")
         return subprocess.run(root.command("python", "-c", QUESTION)).returncode
     finally:
