@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from .dropping import answerable, draw_budget, keep_some
 from .labels import large_phrases, thing_labels
 from .pool import Pool
-from .questions import Question, ask_many
+from .questions import Question, ask_for_training
 from .scenes import Scene, make_scene
 from .vocabulary import BOS, EOS, GROUNDED
 from .world import seed_in
@@ -84,7 +84,7 @@ class BatchMaker:
         owners = torch.from_numpy(np.stack([owner for _, owner in drawn])).long().flatten(1)
         words = torch.tensor(self._grounded_ids + rng.sample(self._silent_ids, 16))
         targets, grounded = _word_targets(scenes, owners, len(words))
-        asked = [ask_many(scene, questions, rng) if questions else [] for scene in scenes]
+        asked = [ask_for_training(scene, questions, rng) if questions else [] for scene in scenes]
         budget = draw_budget(rng, owners.shape[1]) if questions else owners.shape[1]
         kept = torch.stack([keep_some(row, budget, rng) for row in owners])
         counts = torch.tensor(

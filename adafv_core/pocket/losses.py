@@ -125,7 +125,7 @@ class PocketTrainer(nn.Module):
         return {
             "answer": 2 * answer / batch.counts.sum().clamp(min=1),
             "end": 0.1 * F.cross_entropy(logits[:, :, 1].flatten(0, 1), end.flatten()),
-            "ground": 0.3 * ground,
+            "ground": 0.6 * ground,
             "answered": correct[batch.counts].float().mean().detach(),
         }
 

@@ -61,6 +61,24 @@ def ask_many(scene: Scene, count: int, rng: random.Random, held_out: bool = Fals
     return found
 
 
+def ask_for_training(scene: Scene, count: int, rng: random.Random) -> list[Question]:
+    """`count` questions, up to 60 % of them such that the colour named decides: these are rare and hard to learn."""
+    asked = ask_many(scene, 3 * count, rng)
+    hard = [question for question in asked if color_decides(scene, question)][: (3 * count) // 5]
+    easy = [question for question in asked if question not in hard]
+    return [*hard, *easy, *asked][:count]
+
+
+def color_decides(scene: Scene, question: Question) -> bool:
+    """Whether the shape alone does not say which thing is meant."""
+    if "{c}" in question.phrasing:
+        return True
+    words = question.text.lower().rstrip("?.").split()
+    kinds = [word for word in words if word in KINDS]
+    colored = any(word in COLOR_NAMES for word in words)
+    return colored and any(len(_named(scene, kind)) > (1 if question.targets else 0) for kind in kinds)
+
+
 def question_set(
     split: str, scenes: int, held_out: bool = False, start: int = 0
 ) -> list[tuple[Scene, Question]]:
