@@ -12,28 +12,26 @@ from typing import Any
 import torch
 
 from .build import GRID, IMAGE_PX
+from .dropping import SHARE
 from .optimizing import VISION_SHARE
 from .phrasings import FAMILIES
 
 
-def summarise_log(log: Path, pictures_a_step: int, questions: int, minutes: float) -> dict[str, Any]:
+def summarise_log(log: Path, minutes: float) -> dict[str, Any]:
     """What a training log says in all: steps, pictures, questions, minutes, the last losses, the machine."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     last = lines[-1]
-    answering = sum("answer" in line for line in lines) / len(lines)
-    losses = {
-        name: value
-        for name, value in last.items()
-        if name not in ("step", "progress", "images_per_s", "machine", "answered")
-    }
+    steps = [line["step"] - before for line, before in zip(lines, [0, *(one["step"] for one in lines)], strict=False)]
+    aside = ("step", "progress", "images_per_s", "pictures_a_step", "questions_a_step", "machine", "answered")
     return {
         "steps": last["step"],
         "minutes": round(minutes),
-        "pictures": last["step"] * pictures_a_step,
-        "questions": round(last["step"] * answering) * pictures_a_step * questions,
+        "pictures": sum(count * line["pictures_a_step"] for count, line in zip(steps, lines, strict=True)),
+        "questions": sum(count * line["questions_a_step"] for count, line in zip(steps, lines, strict=True)),
         "machine": f"{processor_name()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "answered_in_training_percent": round(100 * last.get("answered", 0.0), 1),
-        "last_losses": losses,
+        "last_losses": {name: value for name, value in last.items() if name not in aside},
+        "notes": "",
     }
 
 
@@ -110,8 +108,11 @@ everything together. Last losses: {losses}.
 - In two LLM layers, some heads are pulled to look at what the question names.
 - Linear heads over the patches (kind, colour, digit, place, size, count of the same shape, neighbours) helped the
   vision tower and were thrown away.
-- **No visual token was ever dropped in training.** Pruned prompts are new to this model, as they are to LLaVA.
-
+- **It saw dropped tokens in training**: {100 * SHARE:.0f} % of the batches with questions kept only a part of the
+  visual tokens (log-uniform from 8 to all), things at random and ground at random, by no method's rule. LLaVA was never
+  trained so. Without it this model leaned on the ground it saw and fell apart when pruned: at a keep ratio of 10 %
+  it answered 11 % of 320 validation questions right, where it answered 54 % with all tokens (AdaFV, after 38 minutes).
+{training["notes"]}
 ## Limits
 It knows only the words above; any other word becomes `<unk>`. Pictures from elsewhere are out of its world and it
 answers regardless. One question at a time: it was not trained on conversations. "The main object" means the largest.

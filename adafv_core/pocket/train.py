@@ -99,9 +99,8 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
             sums[name] = sums.get(name, 0.0) + float(loss.detach())
         if rank == 0 and step % _LOG_EVERY == 0:
             rate = _LOG_EVERY * options.images * options.workers / (time.monotonic() - logged)
-            _log(
-                options.work, step, progress, rate, {name: value / _LOG_EVERY for name, value in sums.items()}
-            )
+            mean = {name: value / _LOG_EVERY for name, value in sums.items()}
+            _log(options, step, progress, rate, mean)
             logged = time.monotonic()
         if step % _LOG_EVERY == 0:
             sums = {}
@@ -149,8 +148,7 @@ def export(options: argparse.Namespace) -> None:
     build_processor().save_pretrained(options.out)
     log = options.work / "log.jsonl"
     if log.exists():
-        pictures = options.images * options.workers
-        training = summarise_log(log, pictures, options.questions, state["spent_s"] / 60)
+        training = summarise_log(log, state["spent_s"] / 60)
         (options.out / "training.json").write_text(json.dumps(training, indent=1) + "\n")
     print(f"wrote {options.out}: {state['step']} steps, {state['spent_s'] / 60:.0f} minutes")
 
@@ -161,10 +159,19 @@ def _save(file: Path, state: dict[str, Any]) -> None:
     partial.replace(file)
 
 
-def _log(folder: Path, step: int, progress: float, images_per_s: float, losses: dict[str, float]) -> None:
-    line = {"step": step, "progress": round(progress, 4), "images_per_s": round(images_per_s, 1)}
+def _log(
+    options: argparse.Namespace, step: int, progress: float, images_per_s: float, losses: dict[str, float]
+) -> None:
+    pictures = options.images * options.workers
+    line = {
+        "step": step,
+        "progress": round(progress, 4),
+        "images_per_s": round(images_per_s, 1),
+        "pictures_a_step": pictures,
+        "questions_a_step": pictures * options.questions if "answer" in losses else 0,
+    }
     line.update({name: round(value, 4) for name, value in losses.items()})
-    with (folder / "log.jsonl").open("a") as log:
+    with (options.work / "log.jsonl").open("a") as log:
         log.write(json.dumps({**line, "machine": platform.processor() or platform.machine()}) + "\n")
     shown = " ".join(f"{name} {value:.2f}" for name, value in losses.items())
     print(f"{progress:6.1%} step {step} {images_per_s:.0f} images/s {shown}", flush=True)
