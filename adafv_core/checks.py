@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -60,24 +61,24 @@ def budget_from_keep_ratio(keep_ratio: float, size: int) -> int:
 
     keep_ratio: the fraction kept. size: N ≥ 1. Raises BudgetError unless 0 < keep_ratio ≤ 1.
     """
-    number = isinstance(keep_ratio, int | float) and not isinstance(keep_ratio, bool)
+    number = isinstance(keep_ratio, Real) and not isinstance(keep_ratio, bool)
     if not number or not 0 < keep_ratio <= 1:
         raise BudgetError(
             f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {keep_ratio!r}."
         )
-    return max(1, round(keep_ratio * size))
+    return max(1, round(float(keep_ratio) * size))
 
 
 def check_floor(floor: float) -> float:
     """The floor as a float; InputError unless 0 ≤ floor ≤ 0.5."""
-    if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor <= 0.5:
+    if isinstance(floor, bool) or not isinstance(floor, Real) or not 0 <= floor <= 0.5:
         raise InputError(f"floor is each side's guaranteed share, from 0 to 0.5; got {floor!r}.")
     return float(floor)
 
 
 def check_temperature(temperature: float) -> float:
     """The temperature γ as a float; InputError unless it is finite and above 0."""
-    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    number = isinstance(temperature, Real) and not isinstance(temperature, bool)
     if not number or not math.isfinite(temperature) or temperature <= 0:
         raise InputError(f"temperature must be finite and above 0 (100 is the default); got {temperature!r}.")
     return float(temperature)

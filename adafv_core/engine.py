@@ -28,6 +28,7 @@ from transformers import StoppingCriteriaList
 
 from adafv_core.errors import InputError, ModelError, UnknownNameError
 from adafv_core.methods import METHODS, Method, get_method
+from adafv_core.methods.base import check_scored
 from adafv_core.models.answering import Times
 from adafv_core.models.clock import now_s
 from adafv_core.models.conversing import Conversation
@@ -94,8 +95,8 @@ class Engine(ModelHost):
         self,
         scores: TokenScores,
         keep_ratio: float | None = None,
-        budget: int | None = None,
         method: str = "adafv",
+        budget: int | None = None,
         **options: Any,
     ) -> Selection:
         """Choose which visual tokens stay.
@@ -105,6 +106,7 @@ class Engine(ModelHost):
         decide. Raises BudgetError, UnknownNameError, ScoreError.
         """
         wish = _Wish(get_method(method, **options), keep_ratio, budget, "drop", None)
+        check_scored(scores)
         if not wish.method.inside_llm:
             return self._select(scores, wish)
         prompt = self.prompter(scores.prompt, scores.history)
@@ -118,9 +120,9 @@ class Engine(ModelHost):
         image: object,
         prompt: str,
         keep_ratio: float | None = None,
-        budget: int | None = None,
         method: str = "adafv",
         max_new_tokens: int = 64,
+        budget: int | None = None,
         stop: Stop = None,
         history: Sequence[Turn] = (),
         selection: Selection | None = None,
@@ -173,9 +175,9 @@ class Engine(ModelHost):
         image: object,
         prompt: str,
         keep_ratio: float | None = None,
-        budget: int | None = None,
         method: str = "adafv",
         max_new_tokens: int = 64,
+        budget: int | None = None,
         **options: Any,
     ) -> Answer:
         """The last snapshot of `stream`: the greedy answer, what was kept, and what it cost.
@@ -183,7 +185,7 @@ class Engine(ModelHost):
         Keeps a tenth by default. options: further arguments of `stream` and of the method.
         """
         last: Answer | None = None
-        for snapshot in self.stream(image, prompt, keep_ratio, budget, method, max_new_tokens, **options):
+        for snapshot in self.stream(image, prompt, keep_ratio, method, max_new_tokens, budget, **options):
             last = snapshot
         if last is None:
             raise ModelError("The run was stopped before it began; ask again.")
@@ -193,9 +195,9 @@ class Engine(ModelHost):
         self,
         questions: Sequence[tuple[object, str]],
         keep_ratio: float | None = None,
-        budget: int | None = None,
         method: str = "adafv",
         max_new_tokens: int = 64,
+        budget: int | None = None,
         batch_size: int = 16,
         stop: Stop = None,
         selections: Sequence[Selection | None] | None = None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -98,8 +99,11 @@ def prune(
     ):
         if value not in choices:
             raise UnknownNameError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
-    if budget is not None and (keep_ratio is not None or isinstance(budget, bool) or budget < 1):
-        raise BudgetError(f"Give keep_ratio, or a budget of at least 1; got {keep_ratio!r} and {budget!r}.")
+    whole = isinstance(budget, Integral) and not isinstance(budget, bool)
+    if budget is not None and (keep_ratio is not None or not whole or budget < 1):
+        raise BudgetError(
+            f"Give keep_ratio, or a budget, a whole number of at least 1; got {keep_ratio!r} and {budget!r}."
+        )
     if keep_ratio is not None:
         budget_from_keep_ratio(keep_ratio, 1)
     chooser = get_method(method, **options)

@@ -48,11 +48,11 @@ def most_attended(word_t2i: Tensor, text_mask: Tensor | None = None) -> Tensor:
     """The maximum over counted words of (T, N) or (B, T, N) attention: (N,) or (B, N)."""
     if text_mask is None:
         return word_t2i.amax(dim=-2)
-    if text_mask.dtype != torch.bool or text_mask.shape != word_t2i.shape[:-1]:
-        raise ScoreError(
-            f"The text mask must be bool of shape {tuple(word_t2i.shape[:-1])}; "
-            f"got {text_mask.dtype} {tuple(text_mask.shape)}."
-        )
+    shape = word_t2i.shape[:-1]
+    if not isinstance(text_mask, Tensor) or text_mask.dtype != torch.bool or text_mask.shape != shape:
+        tensor = isinstance(text_mask, Tensor)
+        came = f"{text_mask.dtype} {tuple(text_mask.shape)}" if tensor else type(text_mask).__name__
+        raise ScoreError(f"The text mask must be a bool tensor of shape {tuple(shape)}; got {came}.")
     if not bool(text_mask.any(dim=-1).all()):
         raise ScoreError("No text token counts: the mask needs at least one True for each prompt.")
     return word_t2i.masked_fill(~text_mask.to(word_t2i.device).unsqueeze(-1), 0.0).amax(dim=-2)

@@ -94,6 +94,11 @@ class VisualTokens:
     encoder_crop: Tensor | None = None
 
     @property
+    def tokens(self) -> Tensor:
+        """(N, D), the projected visual tokens themselves: `features` by another name."""
+        return self.features
+
+    @property
     def size(self) -> int:
         """N, the number of scored visual tokens."""
         return self.features.shape[0]

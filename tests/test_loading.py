@@ -67,13 +67,22 @@ def test_attention_backends(attention: str) -> None:
     assert engine.answer(picture(80, 60), QUESTIONS[0], max_new_tokens=3).token_ids
 
 
-@pytest.mark.parametrize("options", [{"device": "tpu"}, {"device": "cuda:99x"}, {"dtype": "float8"}])
+@pytest.mark.parametrize(
+    "options", [{"device": "tpu"}, {"device": "cuda:99x"}, {"dtype": "float8"}, {"dtype": torch.int8}, {"dtype": 16}]
+)
 def test_what_this_machine_has_not(options: dict[str, str]) -> None:
     with pytest.raises(InputError, match="auto"):
         load(folder_of("llava"), **{"device": "cpu", **options})
 
 
-@pytest.mark.parametrize("name", ["./no/such/folder", "nothing", "a/b/c", "~/no-such-model-folder"])
+@pytest.mark.parametrize("attention", ["quick", "flash_attention_2"])
+def test_an_attention_that_is_not_here(attention: str) -> None:
+    """One no transformers has, and one whose package is not installed."""
+    with pytest.raises(InputError, match="attn_implementation"):
+        load(folder_of("llava"), device="cpu", attn_implementation=attention)
+
+
+@pytest.mark.parametrize("name", ["", " ", "./no/such/folder", "nothing", "a/b/c", "~/no-such-model-folder"])
 def test_a_folder_that_is_not_there(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="pocket"):
         load(name)
@@ -208,6 +217,34 @@ def test_a_processor_is_found_without_the_network_or_not_at_all(tmp_path: Path) 
     assert find_processor(model) is not None
     shutil.rmtree(tmp_path / "model")
     assert find_processor(model) is None
+
+
+ASKED = {
+    "llava-hf/llava-1.5-7b-hf": "USER: <image>\nQ1 ASSISTANT: A1 USER: Q2 ASSISTANT:",
+    "llava-hf/llava-v1.6-vicuna-13b-hf": "USER: <image>\nQ1 ASSISTANT: A1 USER: Q2 ASSISTANT:",
+    "llava-hf/llava-v1.6-mistral-7b-hf": "[INST] <image>\nQ1 [/INST] A1</s>[INST] Q2 [/INST]",
+    "llava-hf/llava-v1.6-34b-hf": "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n<image>\nQ1"
+    "<|im_end|><|im_start|>assistant\nA1<|im_end|><|im_start|>user\nQ2<|im_end|><|im_start|>assistant\n",
+    "llava-hf/llava-onevision-qwen2-7b-ov-hf": "<|im_start|>user <image>\nQ1<|im_end|><|im_start|>assistant \nA1"
+    "<|im_end|><|im_start|>user \nQ2<|im_end|><|im_start|>assistant\n",
+}
+
+
+@pytest.mark.parametrize("model_id", ASKED)
+def test_a_known_model_without_a_chat_template_gets_the_registrys(
+    model_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From the hub's cache, by its id; files of another model, whose own template was taken away."""
+    folder = tmp_path / f"models--{model_id.replace('/', '--')}"
+    copied("llava", folder / "snapshots" / "0123")
+    (folder / "snapshots" / "0123" / "chat_template.jinja").unlink()
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0123")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert load_model(model_id, device="cpu").adapter.processor.chat_template == find_known(model_id).chat_template
+    engine = load(model_id, device="cpu")
+    assert engine.prompter.render("Q2", [("Q1", "A1")]) == ASKED[model_id]
 
 
 def test_the_registry_names_real_families() -> None:

@@ -170,6 +170,8 @@ def test_adav_authors_refuses_what_it_cannot_use() -> None:
     with pytest.raises(ScoreError, match="crops, patches"):
         pick(torch.rand(9), torch.rand(9), 4)
     with pytest.raises(ScoreError, match="cannot be taken"):
+        pick(torch.rand(20), torch.rand(1, 9), 20)
+    with pytest.raises(BudgetError, match="the 9 visual tokens; got 20"):
         pick(torch.rand(9), torch.rand(1, 9), 20)
 
 

@@ -49,7 +49,7 @@ def get_method(name: str, **options: Any) -> Method:
     Raises UnknownNameError for a name that is not in METHODS, or an option the method does not have; both
     messages list the valid ones. Raises InputError for an option out of range.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise UnknownNameError(f"There is no method {name!r}; the methods are {', '.join(METHODS)}.")
     method = METHODS[name]
     known = [field.name for field in fields(method)]

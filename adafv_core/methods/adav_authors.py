@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from adafv_core.checks import check_budget
 from adafv_core.errors import BudgetError, ScoreError
 from adafv_core.methods.base import Choice, Method, keep
 from adafv_core.ranking import top_k
@@ -24,7 +25,7 @@ def pick(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> Tensor:
     crop in turn its B/C largest, descending, each at index (patch within the crop) + (number of the
     crop). The first f of both lists as they stand; then, V sorted descending, the heads k₁ + k₂ = B − 2f
     of the two rests with the largest product of sums (float64; ties: the smaller k₁). Raises ScoreError
-    on wrong shapes.
+    on wrong shapes and values that are not finite, BudgetError unless 1 ≤ K ≤ N.
     """
     text, visual = _lists(t2i, cls_attention, overall_tokens)
     return torch.cat((text, visual)).sort().values
@@ -66,16 +67,21 @@ class AdaVAuthors(Method):
 
 def _lists(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> tuple[Tensor, Tensor]:
     """The indices taken from list T and from list V, found on the CPU, where float64 sums have one order."""
-    if t2i.dim() != 1 or cls_attention.dim() != 2:
+    tensors = isinstance(t2i, Tensor) and isinstance(cls_attention, Tensor)
+    if not tensors or t2i.dim() != 1 or cls_attention.dim() != 2:
+        came = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in (t2i, cls_attention)]
         raise ScoreError(
             "adav_authors needs t2i of shape (crops · patches,) and cls_attention of shape (crops, patches); "
-            f"got {tuple(t2i.shape)} and {tuple(cls_attention.shape)}."
+            f"got {came[0]} and {came[1]}."
         )
+    if not bool(torch.isfinite(t2i).all() and torch.isfinite(cls_attention).all()):
+        raise ScoreError("t2i and cls_attention must be finite; some of their values are NaN or infinite.")
+    overall_tokens = check_budget(overall_tokens, t2i.shape[0])
     device, t2i, cls_attention = t2i.device, t2i.detach().cpu(), cls_attention.detach().cpu()
     crops, patches = cls_attention.shape
     length = rounded_budget(overall_tokens, crops)
-    if length > t2i.shape[0] or length // crops > patches:
-        raise ScoreError(f"{length} tokens cannot be taken from {t2i.shape[0]}, {patches} patches a crop.")
+    if length // crops > patches:
+        raise ScoreError(f"{length} tokens cannot be taken from {crops} crops of {patches} patches.")
     fixed = length // 4
     text = top_k(t2i, length)
     by_crop = cls_attention.sort(dim=1, descending=True, stable=True)

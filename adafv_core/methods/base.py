@@ -52,15 +52,8 @@ class Method:
 
     def select(self, scores: TokenScores, budget: int) -> Selection:
         """Keep `budget` of the N visual tokens. Raises BudgetError or ScoreError."""
+        check_scored(scores)
         budget = check_budget(budget, scores.size)
-        for kind, values in (("t2i", scores.t2i), ("saliency", scores.saliency)):
-            if values.shape != (scores.visual.size,):
-                raise ScoreError(
-                    f"{kind} must have shape ({scores.visual.size},), one score a visual token; "
-                    f"got {tuple(values.shape)}."
-                )
-            if not bool(torch.isfinite(values).all()):
-                raise ScoreError(f"{kind} must be finite; some of its values are NaN or infinite.")
         return self.selection(self.choose(scores, budget), budget)
 
     def options(self) -> dict[str, Any]:
@@ -84,6 +77,20 @@ class Method:
             features=choice.features,
             report=choice.report or {},
         )
+
+
+def check_scored(scores: TokenScores) -> None:
+    """ScoreError unless these are TokenScores with one finite t2i and saliency for each visual token."""
+    if not isinstance(scores, TokenScores):
+        raise ScoreError(f"Expected TokenScores from `Engine.score`, got {type(scores).__name__}.")
+    for kind, values in (("t2i", scores.t2i), ("saliency", scores.saliency)):
+        if values.shape != (scores.visual.size,):
+            raise ScoreError(
+                f"{kind} must have shape ({scores.visual.size},), one score a visual token; "
+                f"got {tuple(values.shape)}."
+            )
+        if not bool(torch.isfinite(values).all()):
+            raise ScoreError(f"{kind} must be finite; some of its values are NaN or infinite.")
 
 
 def keep(indices: Tensor, size: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from adafv_core.errors import InputError
 from adafv_core.methods.base import Choice, Method, best_of
 from adafv_core.types import TokenScores
 
@@ -21,6 +22,10 @@ class Random(Method):
 
     name: ClassVar[str] = "random"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise InputError(f"seed must be a whole number; got {self.seed!r}.")
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         draws = torch.rand(scores.size, generator=torch.Generator().manual_seed(self.seed))

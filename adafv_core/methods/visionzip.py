@@ -32,10 +32,11 @@ class VisionZip(Method):
     contextual: int = 10
 
     def __post_init__(self) -> None:
-        if self.dominant < 1 or self.contextual < 0:
+        whole = isinstance(self.dominant, int) and isinstance(self.contextual, int)
+        if not whole or self.dominant < 1 or self.contextual < 0:
             raise InputError(
-                "dominant must be at least 1 and contextual at least 0; "
-                f"got {self.dominant} and {self.contextual}."
+                "dominant and contextual must be whole numbers of at least 1 and 0; "
+                f"got {self.dominant!r} and {self.contextual!r}."
             )
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:

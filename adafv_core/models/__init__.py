@@ -1,18 +1,35 @@
-"""Adapters for the model families: `ADAPTERS` lists them, `adapter_for` finds the one for a loaded model."""
+"""Adapters for the model families. A new family is one new file here and its name in `_FILES`."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from adafv_core.errors import UnsupportedModelError
 from adafv_core.models.base import Adapter
-from adafv_core.models.llava import LlavaAdapter
-from adafv_core.models.llava_next import LlavaNextAdapter
-from adafv_core.models.llava_onevision import LlavaOnevisionAdapter
 
-ADAPTERS: dict[str, type[Adapter]] = {
-    adapter.model_class: adapter for adapter in (LlavaAdapter, LlavaNextAdapter, LlavaOnevisionAdapter)
-}
+_FILES = (
+    "llava",
+    "llava_next",
+    "llava_onevision",
+)
+
+
+def _adapter_in(file: str) -> type[Adapter]:
+    """The Adapter subclass that a file of this folder defines."""
+    module = import_module(f"{__name__}.{file}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Adapter) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise ImportError(f"models/{file}.py must define one Adapter subclass; it defines {len(found)}.")
+    return found[0]
+
+
+ADAPTERS: dict[str, type[Adapter]] = {adapter.model_class: adapter for adapter in map(_adapter_in, _FILES)}
+"""Every adapter by the name of the transformers class it serves."""
 
 
 def adapter_for(model: Any, processor: Any = None) -> Adapter:

@@ -4,8 +4,8 @@ An adapter knows how its family lays out crops, tiles and newline tokens. It run
 `get_image_features` of transformers once, watches it, and sends scores through the same stock packing as
 the features, so that the two never lose step. It never changes the model.
 
-A new family is one file: subclass `Adapter`, override `crop_counts`, `pack` and `grid`, and add the class
-to the list in `models/__init__.py`.
+A new family is one file: subclass `Adapter`, override `crop_counts`, `pack` and `grid`, and add the file's
+name to `_FILES` in `models/__init__.py`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ class Adapter(ABC):
 
     model_class: ClassVar[str]
     """Name of the transformers class this adapter serves."""
+
+    model_type: ClassVar[str]
+    """`model_type` in the config of such models."""
 
     processor_class: ClassVar[Any] = AutoProcessor
     """What loads this family's processor."""

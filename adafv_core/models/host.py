@@ -58,14 +58,15 @@ class ModelHost:
             return self._encode(images)
 
     def score(
-        self, visual: VisualTokens, prompt: str, history: Sequence[Turn] = (), temperature: float = 100.0
+        self, visual_tokens: VisualTokens, prompt: str, history: Sequence[Turn] = (), temperature: float = 100.0
     ) -> TokenScores:
         """Score N visual tokens for a question, sections 1 and 2 of the method.
 
-        prompt: the user's own words, without any template. history: earlier (question, answer) turns about
-        the same image; their words are in `words` but do not count. Raises PromptError for an empty prompt.
+        visual_tokens: from `encode`. prompt: the user's own words, without any template. history: earlier
+        (question, answer) turns about the same image; their words are in `words` but do not count. Raises
+        PromptError for an empty prompt, ScoreError for anything but VisualTokens.
         """
-        return self._score(visual, self.prompter(prompt, history), prompt, history, temperature)
+        return self._score(visual_tokens, self.prompter(prompt, history), prompt, history, temperature)
 
     @contextmanager
     def _job(self, asked: Callable[[], bool] | None = None) -> Iterator[bool]:

@@ -15,6 +15,7 @@ class LlavaAdapter(Adapter):
     """Every image is resized and centre-cropped (or padded) to one square."""
 
     model_class = "LlavaForConditionalGeneration"
+    model_type = "llava"
 
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         return [1] * int(pixels["pixel_values"].shape[0])

@@ -25,6 +25,7 @@ class LlavaNextAdapter(Adapter):
     """
 
     model_class = "LlavaNextForConditionalGeneration"
+    model_type = "llava_next"
 
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         return [self._crops(pixels, image) for image in range(len(pixels["image_sizes"]))]

@@ -28,6 +28,7 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     """
 
     model_class = "LlavaOnevisionForConditionalGeneration"
+    model_type = "llava_onevision"
     processor_class = StillsProcessor
 
     def crop_counts(self, pixels: PixelInputs) -> list[int]:

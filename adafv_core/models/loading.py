@@ -19,11 +19,7 @@ from adafv_core.models.registry import KNOWN_MODELS, find_known
 
 POCKET = Path(__file__).resolve().parents[2] / "assets" / "pocket"
 
-_CLASS_OF_TYPE = {
-    "llava": "LlavaForConditionalGeneration",
-    "llava_next": "LlavaNextForConditionalGeneration",
-    "llava_onevision": "LlavaOnevisionForConditionalGeneration",
-}
+_FAMILIES = {adapter.model_type: adapter for adapter in ADAPTERS.values()}
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -53,7 +49,7 @@ def load_model(
     "flash_attention_2", …).
 
     Raises ModelNotFoundError when there is nothing to load, UnsupportedModelError when no adapter knows its
-    class, InputError for a device or dtype that does not exist here.
+    class, InputError for a device, dtype or attention that does not exist here.
     """
     name = str(model)
     source, revision = _source(name, revision)
@@ -61,7 +57,7 @@ def load_model(
     with _said_plainly(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         revision = _commit(source, revision)
-    if config.model_type not in _CLASS_OF_TYPE:
+    if config.model_type not in _FAMILIES:
         known = ", ".join(ADAPTERS)
         raise UnsupportedModelError(
             f"{name} is a {config.model_type} model; supported are models of the classes {known}, "
@@ -83,7 +79,7 @@ def load_model(
         processor = load_processor(source, config.model_type, revision)
     if not several:
         loaded = loaded.to(place)
-    _complete(processor, config)
+    _complete(processor, config, name)
     return LoadedModel(
         adapter_for(loaded.eval(), processor),
         name,
@@ -102,8 +98,7 @@ def load_processor(source: str, model_type: str, revision: str | None = None, lo
         "trust_remote_code": False,
         "local_files_only": local_files_only,
     }
-    family = ADAPTERS[_CLASS_OF_TYPE[model_type]]
-    processor = family.processor_class.from_pretrained(source, **options)
+    processor = _FAMILIES[model_type].processor_class.from_pretrained(source, **options)
     processor.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
     return processor
 
@@ -117,14 +112,17 @@ def find_processor(model: Any) -> Any | None:
         return None
     try:
         processor = load_processor(source, model.config.model_type, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ImportError):
         return None
-    _complete(processor, model.config)
+    _complete(processor, model.config, source)
     return processor
 
 
-def _complete(processor: Any, config: Any) -> None:
+def _complete(processor: Any, config: Any, name: str) -> None:
     """Fill in what old checkpoints leave out of their processor files."""
+    known = find_known(name)
+    if known is not None and not processor.chat_template:
+        processor.chat_template = known.chat_template
     if getattr(processor, "patch_size", 0) is None:
         processor.patch_size = config.vision_config.patch_size
     if getattr(processor, "vision_feature_select_strategy", 0) is None:
@@ -136,7 +134,7 @@ def _source(name: str, revision: str | None) -> tuple[str, str | None]:
     if name == "pocket":
         name = str(POCKET)
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name.strip() and path.is_dir():
         return str(path), None
     looks_like_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
     if looks_like_path:
@@ -174,11 +172,11 @@ def _device(device: str | torch.device) -> torch.device:
 
 
 def _dtype(dtype: str | torch.dtype, device: torch.device) -> str | torch.dtype:
-    if isinstance(dtype, torch.dtype):
+    if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
         return dtype
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise InputError(f"Expected dtype 'auto' or one of {', '.join(_DTYPES)}; got {dtype!r}.")
     return _DTYPES[dtype]
 
@@ -195,12 +193,18 @@ class _said_plainly:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, ModelError | InputError) or not isinstance(error, Exception):
             return
-        if isinstance(error, torch.OutOfMemoryError | ImportError):
+        if isinstance(error, torch.OutOfMemoryError):
             return
         chain = [type(one).__name__ for one in _causes(error)]
         text = " ".join(str(one) for one in _causes(error))
         example = f"try 'pocket', a local folder, or {KNOWN_MODELS[0].model_id!r}"
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        if "attn_implementation" in text or "FlashAttention" in text:
+            raise InputError(
+                f"That attn_implementation cannot be used for {self.name} here ({first}); leave it out, or try 'sdpa'."
+            ) from error
+        if isinstance(error, ImportError):
+            raise ModelError(f"{self.name} needs a package that is not installed here ({first}).") from error
         if any(name in chain for name in ("RevisionNotFoundError",)):
             message = f"{self.name} has no such revision; leave `revision` out to use its main branch."
         elif any(name in chain for name in ("RepositoryNotFoundError", "HFValidationError", "GatedRepoError")):

@@ -13,8 +13,8 @@ class KnownModel:
     """One model of a hub. download_bytes: approximate size of its safetensors. revision: None follows
     `main`.
 
-    has_chat_template: whether the files bring their own chat template. n_visual: visual tokens of one
-    image, the largest count where the family is any-resolution.
+    chat_template: how it was trained to be asked, used where its processor files bring none. n_visual: visual
+    tokens of one image, the largest count where the family is any-resolution.
     """
 
     model_id: str
@@ -24,7 +24,7 @@ class KnownModel:
     download_bytes: int
     licence: str
     n_visual: int
-    has_chat_template: bool = True
+    chat_template: str
     revision: str | None = None
 
 
@@ -33,12 +33,34 @@ _ONEVISION = "LlavaOnevisionForConditionalGeneration"
 _LLAVA = "LlavaForConditionalGeneration"
 _LLAMA_2 = "Llama 2 Community License"
 
+_IMAGES = "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+_TEXTS = "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
+_VICUNA = (
+    "{% for message in messages %}{{ message['role'].upper() + ': ' }}" + _IMAGES + _TEXTS + "{{ ' ' }}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+_MISTRAL = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}[INST] " + _IMAGES + _TEXTS + " [/INST]"
+    "{% else %} " + _TEXTS + "</s>{% endif %}{% endfor %}"
+)
+_YI = (
+    "<|im_start|>system\nAnswer the questions.<|im_end|>"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}" + _IMAGES + _TEXTS + "<|im_end|>"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+_QWEN = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' }}"
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>{% endfor %}"
+    "{{ '\n' }}" + _TEXTS + "<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
 KNOWN_MODELS: tuple[KnownModel, ...] = (
     KnownModel(
-        "llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 7B", _LLAVA, 7_063_000_000, 14_100_000_000, _LLAMA_2, 576
+        "llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 7B", _LLAVA, 7_063_000_000, 14_100_000_000, _LLAMA_2, 576, _VICUNA
     ),
     KnownModel(
-        "llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 13B", _LLAVA, 13_351_000_000, 26_700_000_000, _LLAMA_2, 576
+        "llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 13B", _LLAVA, 13_351_000_000, 26_700_000_000, _LLAMA_2, 576, _VICUNA
     ),
     KnownModel(
         "llava-hf/llava-v1.6-vicuna-7b-hf",
@@ -48,6 +70,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         14_100_000_000,
         _LLAMA_2,
         2880,
+        _VICUNA,
     ),
     KnownModel(
         "llava-hf/llava-v1.6-vicuna-13b-hf",
@@ -57,6 +80,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         26_700_000_000,
         _LLAMA_2,
         2880,
+        _VICUNA,
     ),
     KnownModel(
         "llava-hf/llava-v1.6-mistral-7b-hf",
@@ -66,6 +90,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         15_100_000_000,
         "Apache-2.0",
         2880,
+        _MISTRAL,
     ),
     KnownModel(
         "llava-hf/llava-v1.6-34b-hf",
@@ -75,6 +100,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         69_500_000_000,
         "Apache-2.0",
         2880,
+        _YI,
     ),
     KnownModel(
         "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
@@ -84,6 +110,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         1_800_000_000,
         "Apache-2.0",
         7290,
+        _QWEN,
     ),
     KnownModel(
         "llava-hf/llava-onevision-qwen2-7b-ov-hf",
@@ -93,6 +120,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         16_100_000_000,
         "Apache-2.0",
         7290,
+        _QWEN,
     ),
 )
 
