@@ -22,14 +22,14 @@ class Engine(Protocol):
 
     def encode(self, image: Image.Image) -> VisualTokens: ...
 
-    def score(self, visual: VisualTokens, prompt: str) -> TokenScores: ...
+    def score(self, visual_tokens: VisualTokens, prompt: str) -> TokenScores: ...
 
     def select(
         self,
         scores: TokenScores,
         keep_ratio: float | None = None,
-        budget: int | None = None,
         method: str = "adafv",
+        budget: int | None = None,
         **options: Any,
     ) -> Selection: ...
 
@@ -38,8 +38,9 @@ class Engine(Protocol):
         image: Image.Image | VisualTokens,
         prompt: str,
         keep_ratio: float | None = None,
-        budget: int | None = None,
         method: str = "adafv",
+        max_new_tokens: int = 64,
+        budget: int | None = None,
         **options: Any,
     ) -> Iterator[Answer]: ...
 

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 
 from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import AdaFVError, ModelError
-from adafv_core.methods import get_method
+from adafv_core.methods import METHODS, get_method
 from adafv_core.scoring import rescored_t2i
 from adafv_core.types import Answer, Selection, TokenScores
 from app.bench import Bench, Engine, Stopped
@@ -73,11 +74,14 @@ class Desk:
         options = question.more.options_for(question.method)
         return Run(question.picture, scores, question.prompt, question.method, options, visit.model)
 
-    def select(self, run: Run, choice: Choice) -> Selection:
-        """The selection of a run at the slider's place."""
-        options = {**run.options, **(choice.masks(run.scores.size) if run.method == "adafv" else {})}
+    def select(self, run: Run, choice: Choice, stop: threading.Event | None = None) -> Selection:
+        """The selection of a run at the slider's place; waits for the model where the method chooses inside it."""
         engine = self.garage.engine(run.model)
-        return engine.select(run.scores, keep_ratio=choice.keep_ratio, method=run.method, **options)
+        with self._turn_for(run.method, stop):
+            return engine.select(run.scores, method=run.method, **_options(run, choice))
+
+    def _turn_for(self, method: str, stop: threading.Event | None) -> AbstractContextManager[None]:
+        return self.bench.turn(stop) if METHODS[method].inside_llm else nullcontext()
 
     def select_scores(self, scores: TokenScores, choice: Choice, method: str, options: dict[str, Any]) -> Selection:
         """The selection on scores that come from a file; no model is asked."""
@@ -85,20 +89,19 @@ class Desk:
         chooser = get_method(method, **{**options, **masks})
         return chooser.select(scores, budget_from_keep_ratio(choice.keep_ratio, scores.size))
 
-    def payload(self, run: Run, question: Question, key: str, take_over: bool = False) -> str:
+    def payload(self, run: Run, question: Question, key: str, stop: threading.Event | None = None) -> str:
         """What the browser needs for this run."""
         engine = self.garage.engine(run.model)
-        choice = question.choice
-        return payload(
-            run.scores,
-            run.picture,
-            lambda budget: engine.select(run.scores, budget=budget, method=run.method, **run.options),
-            run.method,
-            run.options,
-            choice.keep_ratio,
-            key,
-            (choice.force_keep, choice.force_drop) if take_over else None,
-        )
+        with self._turn_for(run.method, stop):
+            return payload(
+                run.scores,
+                run.picture,
+                lambda budget: engine.select(run.scores, budget=budget, method=run.method, **run.options),
+                run.method,
+                run.options,
+                question.choice.keep_ratio,
+                key,
+            )
 
     def ask(self, visit: Visit, question: Question) -> Iterator[tuple[str | None, str, str]]:
         """The page's stream: (payload or None, answers, notice). The maps come before the first token."""
@@ -108,8 +111,8 @@ class Desk:
         key = _content_key(visit.model, question)
         try:
             run = self.score(visit, question, stop)
-            run.selection = self.select(run, question.choice)
-            shown = self.payload(run, question, key) if key != visit.shown_key else None
+            run.selection = self.select(run, question.choice, stop)
+            shown = self.payload(run, question, key, stop) if key != visit.shown_key else None
         except Stopped:
             return
         except AdaFVError as error:
@@ -130,11 +133,11 @@ class Desk:
         yield shown, answers_text(waiting, full, question.method, compare(None, None)), line
 
         pruned = waiting
-        for answer, pruned in self._stream(run, question, stop, run.method, run.selection):
+        for answer, pruned in self._stream(run, question, stop, run.method):
             run.pruned = answer
             yield None, answers_text(pruned, full, run.method, compare(None, None)), line
         if question.more.compare and run.full is None and not stop.is_set():
-            for answer, full in self._stream(run, question, stop, "full", None):
+            for answer, full in self._stream(run, question, stop, "full"):
                 if full["state"] == "done" and answer is not None:
                     run.full = answer
                     visit.remember_full(full_key, answer)
@@ -149,12 +152,11 @@ class Desk:
         )
 
     def _stream(
-        self, run: Run, question: Question, stop: threading.Event, method: str, selection: Selection | None
+        self, run: Run, question: Question, stop: threading.Event, method: str
     ) -> Iterator[tuple[Answer | None, dict[str, Any]]]:
+        """Snapshots of one answer. The engine scores and chooses anew, so that its times hold all of the work."""
         engine = self.garage.engine(run.model)
-        options: dict[str, Any] = {"selection": selection} if selection is not None else {"keep_ratio": 1.0}
-        if selection is not None and selection.report.get("inside_llm"):
-            options = {"keep_ratio": question.choice.keep_ratio, **run.options}
+        options = {"keep_ratio": 1.0} if method == "full" else _options(run, question.choice)
         answer: Answer | None = None
 
         def job() -> Iterator[Answer]:
@@ -180,9 +182,9 @@ class Desk:
         """The whole answer as one value (the `/ask` endpoint)."""
         stop = visit.begin()
         run = self.score(visit, question, stop)
-        selection = self.select(run, question.choice)
-        pruned = self.whole(run, question, stop, run.method, selection)
-        full = self.whole(run, question, stop, "full", None) if with_full else None
+        selection = self.select(run, question.choice, stop)
+        pruned = self.whole(run, question, stop, run.method)
+        full = self.whole(run, question, stop, "full") if with_full else None
         return {
             "answer": pruned.text,
             "full_answer": full.text if full else None,
@@ -196,12 +198,10 @@ class Desk:
             **compare(pruned, full),
         }
 
-    def whole(
-        self, run: Run, question: Question, stop: threading.Event, method: str, selection: Selection | None
-    ) -> Answer:
+    def whole(self, run: Run, question: Question, stop: threading.Event, method: str) -> Answer:
         """The last snapshot of an answer. Raises ModelError where there is none."""
         last: Answer | None = None
-        for answer, view in self._stream(run, question, stop, method, selection):
+        for answer, view in self._stream(run, question, stop, method):
             last = answer
             if view["state"] == "error":
                 raise ModelError(view["error"])
@@ -221,6 +221,12 @@ class Desk:
 def engine_name(engine: Engine) -> str:
     """How an engine calls its model."""
     return str(getattr(engine, "name", "model"))
+
+
+def _options(run: Run, choice: Choice) -> dict[str, Any]:
+    """How a run's method chooses at the slider's place, as arguments of the engine."""
+    marks = choice.masks(run.scores.size) if run.method == "adafv" else {}
+    return {"keep_ratio": choice.keep_ratio, **run.options, **marks}
 
 
 def _without_marks(question: Question) -> Question:

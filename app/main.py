@@ -22,6 +22,7 @@ import torch
 import adafv_core
 from adafv_core.errors import AdaFVError
 from app.bench import Bench, Engine
+from app.busy import say_when_busy
 from app.endpoints import add_endpoints
 from app.files import Exports
 from app.garage import Garage
@@ -29,9 +30,9 @@ from app.handlers import Desk
 from app.hosting import load_first
 from app.parts import page_css, page_head, part
 from app.scenes import SceneFolder
-from app.settings import Settings, read_settings, refuse_vibe_mode
+from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
 from app.site import Site
-from app.start import first_screen
+from app.start import first_screen, warm_up
 from app.tabs import about, explore, study, sweep
 from app.theme import make_theme
 from app.views import masthead, notice
@@ -47,11 +48,18 @@ def open_site(settings: Settings) -> Site:
         engine: Engine = adafv_core.load(name, device=settings.device, dtype=settings.dtype, cache_bytes=0)
         return for_this_machine(engine)
 
+    def load_beside(name: str) -> Engine:
+        engine = load(name)
+        with bench.turn():
+            warm_up(engine)
+        return engine
+
+    bench = Bench()
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
     started = load_first(settings.model, settings.fallback, load)
     settings = replace(settings, model=started.name)
-    garage = Garage(started.name, started.engine, load)
-    desk = Desk(garage, Bench(), Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
+    garage = Garage(started.name, started.engine, load_beside)
+    desk = Desk(garage, bench, Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
     first = first_screen(desk, scenes)
     if started.notice:
@@ -85,6 +93,7 @@ def make_page(site: Site) -> gr.Blocks:
 
         page.unload(leave)
     page.queue(max_size=site.settings.queue_size, default_concurrency_limit=4, api_open=False)
+    say_when_busy(page)
     return page
 
 
@@ -118,6 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Start the page."""
     settings = read_settings(sys.argv[1:] if arguments is None else arguments)
     refuse_vibe_mode()
+    refuse_missing_mcp(settings)
     try:
         site = open_site(settings)
     except AdaFVError as error:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS
+from adafv_core.methods.base import best_of, kept_because
 from adafv_core.mixing import budget_path
 from adafv_core.ranking import top_k
 from adafv_core.scoring import rescored_t2i, word_attention
-from adafv_core.types import Selection, TokenScores
+from adafv_core.types import Selection, TokenScores, Why
 from app.overlay import COLOUR_MAPS
 from app.views import grid_view
 
@@ -50,7 +53,8 @@ def payload(
     content; the page ignores a payload it already shows. forced: token indices to keep and to drop, given
     where the page shall take over these marks and keep_ratio (a loaded run, the first screen).
 
-    For adafv the best split of every budget is sent; for other methods, per stop, why each token stays.
+    For adafv the best split of every budget is sent; for other methods, per stop, why each token stays. A method
+    inside the LLM is asked once: its ranking does not depend on the budget.
     """
     n = scores.size
     temperature = float(options.get("temperature", scores.temperature))
@@ -88,7 +92,7 @@ def payload(
         body["path_vision"] = _base64(_array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        body.update(_tables([select(int(stop["budget"])) for stop in stops], select(n), stops))
+        body.update(_tables(*_at_stops(select, method, stops, n), stops))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
@@ -119,11 +123,39 @@ def data_url(picture: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _tables(selections: list[Selection], everything: Selection, stops: list[dict[str, Any]]) -> dict[str, Any]:
+def _at_stops(
+    select: Callable[[int], Selection], method: str, stops: list[dict[str, Any]], n: int
+) -> tuple[list[Selection | None], NDArray[Any]]:
+    """The selection at every stop (None, and the stop's `problem`, where the budget is none for the method),
+    and the values that rank all tokens."""
+    if METHODS[method].inside_llm:
+        best = select(1)
+        return [_more_of(best, int(stop["budget"])) for stop in stops], _array(best.mixed, np.float32)
+    chosen: list[Selection | None] = []
+    for stop in stops:
+        try:
+            chosen.append(select(int(stop["budget"])))
+        except BudgetError as error:
+            stop["problem"] = str(error)
+            chosen.append(None)
+    return chosen, _array(select(n).mixed, np.float32)
+
+
+def _more_of(best: Selection, budget: int) -> Selection:
+    """From the selection of one token that of `budget` tokens, for a method that keeps the best of one ranking."""
+    kept, mixed = best_of(best.mixed, budget)
+    why = kept_because(kept, Why.METHOD)
+    return replace(best, indices=kept.nonzero()[:, 0], kept=kept, mixed=mixed, why=why, budget=budget)
+
+
+def _tables(selections: list[Selection | None], ranking: NDArray[Any], stops: list[dict[str, Any]]) -> dict[str, Any]:
     tables = []
-    ranking = _array(everything.mixed, np.float32)
     nested = True
     for selection, stop in zip(selections, stops, strict=True):
+        if selection is None:
+            tables.append(_base64(np.zeros((ranking.size + 1) // 2, np.uint8)))
+            stop["k_text"] = stop["k_visual"] = 0
+            continue
         why = _array(selection.why, np.uint8)
         kept = _array(selection.kept, np.bool_)
         nested = nested and (not kept.any() or kept.all() or ranking[kept].min() > ranking[~kept].max(initial=-1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     question = Question(picture, key, run.prompt, method, choice, More())
     body = payload(
         scores, picture, lambda budget: site.desk.select_scores(scores, Choice(budget / scores.size), method, options),
-        method, options, choice.keep_ratio, f"file/{key}", (choice.force_keep, choice.force_drop),
+        method, options, choice.keep_ratio, f"file/{key}/{uuid.uuid4().hex}", (choice.force_keep, choice.force_drop),
     )  # fmt: skip
     visit.shown_key, visit.picture_key = "", question.picture_key
     answers = {**record["answers"], "method_title": method, "convention": CONVENTION}

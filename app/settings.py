@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -129,3 +130,9 @@ def refuse_vibe_mode(environment: Mapping[str, str] = os.environ) -> None:
     """End the program where Gradio would let visitors change it."""
     if environment.get("GRADIO_VIBE_MODE"):
         sys.exit("GRADIO_VIBE_MODE is set: in that mode visitors could change this program. Unset it and start again.")
+
+
+def refuse_missing_mcp(settings: Settings) -> None:
+    """End the program where MCP is asked for and its package is not installed."""
+    if settings.mcp and importlib.util.find_spec("mcp") is None:
+        sys.exit('--mcp needs the package mcp: pip install "gradio[mcp]", or start without --mcp (ADAFV_MCP).')

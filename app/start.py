@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from app.bench import Engine
 from app.handlers import Desk, Question
 from app.inputs import Choice, More
 from app.scenes import SceneFolder, ShownScene, picture_key
@@ -36,8 +37,16 @@ class FirstScreen:
     run: Run | None
 
 
+def warm_up(engine: Engine) -> None:
+    """One throw-away answer pruned and one on all tokens, so that a model's first real answers are not slow ones."""
+    visual = engine.encode(Image.new("RGB", (64, 64), "gray"))
+    for method, keep_ratio in (("adafv", KEEP_RATIO), ("full", 1.0)):
+        for _ in engine.stream(visual, "What is this?", keep_ratio=keep_ratio, method=method, max_new_tokens=2):
+            pass
+
+
 def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
-    """Ask the first example, with everything the page would do."""
+    """Ask the first example, with everything the page would do: once to warm the model up, once to be shown."""
     shown = tuple(scenes.scene(index) for index in EXAMPLES)
     first = shown[0]
     prompt = first.questions[0][0]

@@ -55,8 +55,7 @@ def run_sweep(desk: Desk, visit: Visit, question: Question, cells: Sequence[tupl
         asked = replace(question, method=method, choice=Choice(ratio))
         try:
             run = desk.score(visit, asked, stop)
-            selection = None if method == "full" else desk.select(run, asked.choice)
-            answer = desk.whole(run, asked, stop, method, selection)
+            answer = desk.whole(run, asked, stop, method)
         except AdaFVError as error:
             if stop.is_set():
                 break

@@ -10,7 +10,8 @@ import numpy as np
 from adafv_core.types import Answer, Selection, TokenScores
 
 CONVENTION = (
-    "Measured on this run. Times leave the image encoder out where the picture was encoded before. "
+    "Measured on this run. Times leave the image encoder out where the picture was encoded before; "
+    "those of a pruned answer hold scoring and choosing. "
     "FLOPs count multiply and add as two, LLM prefill with one LM-head position; KV cache after the prefill."
 )
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import gradio as gr
 from PIL import Image
+from tiny_models import save_tiny
 
 from app.handlers import Question
 from app.inputs import Choice, More
@@ -34,6 +38,32 @@ def shared_address() -> str:
     address = launch(page, shared_site().settings, block=False)
     atexit.register(page.close, verbose=False)
     return address.rstrip("/")
+
+
+@cache
+def many_crops_site() -> Site:
+    """A site on a tiny any-resolution model (LLaVA-NeXT's classes, random weights)."""
+    folder = save_tiny("llava_next_vicuna", Path(tempfile.mkdtemp(prefix="adafv-tiny-")))
+    return open_site(Settings(model=str(folder), port=free_port()))
+
+
+@cache
+def many_crops_address() -> str:
+    """The address of that site's page."""
+    page = make_page(many_crops_site())
+    address = launch(page, many_crops_site().settings, block=False)
+    atexit.register(page.close, verbose=False)
+    return address.rstrip("/")
+
+
+@cache
+def short_queue() -> tuple[gr.Blocks, str]:
+    """A page of the shared site where one request may wait, and its address."""
+    site = replace(shared_site(), settings=replace(shared_site().settings, queue_size=1, port=free_port()))
+    page = make_page(site)
+    address = launch(page, site.settings, block=False)
+    atexit.register(page.close, verbose=False)
+    return page, address.rstrip("/")
 
 
 def scene_path(index: int = 3) -> Path:

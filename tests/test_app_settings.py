@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from app.settings import Settings, make_parser, read_settings
@@ -40,3 +42,12 @@ def test_help_names_every_variable() -> None:
     text = make_parser().format_help()
     for variable in ("ADAFV_MODEL", "ADAFV_DEVICE", "GRADIO_SERVER_PORT", "ADAFV_MAX_IMAGE_PIXELS"):
         assert variable in text
+
+
+def test_mcp_without_its_package_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.main import main
+
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["--mcp", "1"])
+    assert 'pip install "gradio[mcp]"' in str(ended.value)

@@ -59,6 +59,14 @@
     };
   });
 
+  /* A full queue: Gradio's client shows a sentence of its own for status 503; for others it shows the server's. */
+  const stockFetch = window.fetch;
+  window.fetch = async function (...request) {
+    const answer = await stockFetch.apply(this, request);
+    if (answer.status !== 503 || !answer.url.includes("/queue/join")) return answer;
+    return new Response(await answer.text(), { status: 429, headers: { "Content-Type": "application/json" } });
+  };
+
   adafv.part("notice", function (element) {
     const line = node("p", { class: "notice", role: "status", "aria-live": "polite", hidden: true });
     element.replaceChildren(line);

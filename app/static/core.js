@@ -177,6 +177,7 @@
   /* Methods other than adafv: the server sent, for every stop, four bits a token that say why it stays. */
   function selectByTable(scores, stop, result) {
     const table = scores.tables[stop];
+    result.problem = scores.stops[stop].problem || "";
     for (let i = 0; i < scores.n; i++) {
       const why = (table[i >> 1] >> (4 * (i & 1))) & 15;
       result.why[i] = why;

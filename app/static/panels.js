@@ -29,7 +29,11 @@
 
     /* The files themselves come from the server; these buttons stand in for Gradio's own, out of sight. */
     function saveTools() {
-      const stand = (text, target) => node("button", { type: "button", text: text, on: { click: () => document.querySelector(target).click() } });
+      const stand = (text, target) => node("button", { type: "button", text: text, on: { click: () => {
+        const stands = document.querySelector(target);
+        if (stands.type === "file") stands.value = "";  // so that the same file may be opened again
+        stands.click();
+      } } });
       return node("div", { class: "save-tools", role: "group", "aria-label": "Save and open" }, [
         stand("Save PNG", "#save-png"), stand("Save run", "#save-json"), stand("Open run", "#save-row input[type=file]")]);
     }

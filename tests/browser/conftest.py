@@ -57,14 +57,14 @@ def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         page.on("request", lambda request: wrong.append(f"left: {request.url}") if outside(request.url) else None)
         page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
 
-    def make(width: int = 1440, height: int = 900, scheme: str = "light", **options: Any) -> Page:
+    def make(width: int = 1440, height: int = 900, scheme: str = "light", at: str = "", **options: Any) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, **options
         )
         contexts.append(context)
         page = context.new_page()
         watch(page)
-        page.goto(address)
+        page.goto(at or address)
         page.wait_for_function("window.adafv && adafv.page && adafv.page.scores && document.querySelector('.panels')")
         page.wait_for_selector("#prompt textarea")
         return page

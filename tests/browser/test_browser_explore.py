@@ -212,6 +212,13 @@ def test_saved_files_open_again(open_page: Callable[..., Page], tmp_path: Path) 
     page.set_input_files("#save-row input[type=file]", saved)
     expect(page.locator(".notice")).to_contain_text("Opened a saved run", timeout=30_000)
     assert kept(page) == 10
+    page.get_by_role("button", name="Keep 25 percent").click()
+    assert kept(page) == 49
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open run").last.click()
+    assert page.input_value("#save-row input[type=file]") == ""
+    chooser.value.set_files(saved)
+    page.wait_for_function("adafv.page.result.size === 10", timeout=30_000)
     other = tmp_path / "other.json"
     other.write_text("{}", encoding="utf-8")
     page.set_input_files("#save-row input[type=file]", other)
