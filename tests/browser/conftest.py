@@ -48,7 +48,7 @@ def address() -> str:
 
 
 @pytest.fixture
-def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Opens the page in a fresh context; at the end nothing may have left loopback or failed in a script."""
     contexts: list[BrowserContext] = []
     wrong: list[str] = []
@@ -64,7 +64,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         page = context.new_page()
         watch(page)
-        page.goto(at or address)
+        page.goto(at or request.getfixturevalue("address"))
         page.wait_for_function("window.adafv && adafv.page && adafv.page.scores && document.querySelector('.panels')")
         page.wait_for_selector("#prompt textarea")
         return page

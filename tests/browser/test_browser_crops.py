@@ -30,7 +30,7 @@ def test_crops_stitched_and_alone_with_padding_hatched(open_page: Callable[..., 
     settled(page)
     crops = page.evaluate("adafv.page.scores.crops")
     assert [crop["name"] for crop in crops] == ["base", "tiles"] and crops[1]["box"][1] < 0
-    menu = page.get_by_label("Crops")
+    menu = page.get_by_label("Crop", exact=True)
     assert menu.locator("option").all_inner_texts() == ["stitched", "base alone", "tiles alone"]
     shape = "(() => { const c = document.querySelector('canvas[data-panel=kept]'); return c.width / c.height; })()"
     box = crops[1]["box"]
