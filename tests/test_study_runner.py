@@ -115,6 +115,11 @@ def test_a_file_of_another_study_is_refused(whole: tuple[Path, list[Progress]], 
     (tmp_path / "wrong.jsonl").write_text(whole[0].read_text().split("\n")[0] + "\n[]\n")
     with pytest.raises(InputError, match=r"wrong.jsonl, line 2: not a line"):
         read_records(tmp_path / "wrong.jsonl")
+    (tmp_path / "letter.txt").write_text("Dear reader")
+    with pytest.raises(InputError, match=r"letter.txt, line 1: not a line"):
+        read_records(tmp_path / "letter.txt")
+    (tmp_path / "begun.jsonl").write_text('{"kind":"header","for')
+    assert not read_records(tmp_path / "begun.jsonl").header
 
 
 def test_nothing_of_the_machine_but_its_kind_is_in_the_file(whole: tuple[Path, list[Progress]]) -> None:

@@ -148,6 +148,13 @@ def broken(**changes: Any) -> dict[str, Any]:
         ([{"image": "one.png", "question": 3, "answer": "x"}], r"line 2: a question needs `question`, as text"),
         ([{"image": "gone.png", "question": "Red?", "answer": "x"}], r"line 3: no picture in the folder belongs to"),
         ([], r"notes: no questions"),
+        (broken(images_0={"id": [1]}), r"line \d+: `id` must be a number or text"),
+        (broken(annotations_0={"image_id": {}}), r"line \d+: `image_id` must be a number or text"),
+        (broken(annotations_5={"objects": [[1]]}), r"line \d+: `objects` must be a list of ids"),
+        (broken(categories_0={"name": " "}), r"line \d+: a category needs `id` and `name`"),
+        (broken(annotations_0={"bbox": [0, 0, float("inf"), 5]}), r"line \d+: `bbox` must be "),
+        ([{"question_id": [1], "image": "one.png", "question": "Red?"}], r"line \d+: `question_id` must be a number"),
+        ({"questions": [], "annotations": [{"question_id": {}}]}, r"line \d+: an answer needs `question_id`, a number"),
     ],
 )  # fmt: skip
 def test_wrong_files_are_named_with_the_line(value: Any, says: str, pictures: Path, tmp_path: Path) -> None:

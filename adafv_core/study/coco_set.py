@@ -80,9 +80,9 @@ class CocoSet(DataSet):
 
     def _read_categories(self, document: Document) -> None:
         for place, entry in enumerate(_entries(document, "categories", needed=False)):
-            if "id" not in entry or not isinstance(entry.get("name"), str):
+            if "id" not in entry or not str(entry.get("name") or "").strip():
                 raise document.wrong("a category needs `id` and `name`", "categories", place)
-            self._category[entry["id"]] = entry["name"].strip().lower()
+            self._category[entry["id"]] = str(entry["name"]).strip().lower()
 
     def _read_objects(self, document: Document) -> None:
         for place, entry in enumerate(_entries(document, "annotations")):
@@ -127,7 +127,7 @@ class CocoSet(DataSet):
         given = entry.get("objects")
         if given is None:
             return tuple(number for number, one in objects.items() if names(text, self._category[one["category_id"]]))
-        if not isinstance(given, list) or any(number not in objects for number in given):
+        if not isinstance(given, list) or any(not isinstance(number, int) or number not in objects for number in given):
             raise document.wrong(
                 "`objects` must be a list of ids of objects in the same picture", "annotations", place, "objects"
             )
@@ -171,4 +171,7 @@ def _entries(document: Document, name: str, needed: bool = True) -> list[dict[st
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise document.wrong(f"every entry of `{name}` must be an object", name, place)
+        for key in ("id", "image_id", "category_id"):
+            if not isinstance(entry.get(key), int | str | None):
+                raise document.wrong(f"`{key}` must be a number or text; got {entry[key]!r}", name, place, key)
     return entries

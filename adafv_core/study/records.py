@@ -24,6 +24,7 @@ from typing import Any
 from adafv_core.errors import InputError
 
 FORMAT = 1
+_FIRST = '{"kind":"header"'
 Key = tuple[str, float | None]
 """A row's label and its keep ratio (None: the same at any)."""
 
@@ -86,7 +87,7 @@ def read_records(file: Path) -> Records:
         try:
             records.take(json.loads(text))
         except (ValueError, KeyError, TypeError) as error:
-            if not complete:
+            if not complete and (number > 1 or text.startswith(_FIRST[: len(text)])):
                 break
             raise InputError(f"{file.name}, line {number}: not a line of a study's file ({error!r}).") from None
         if number == 1 and records.header.get("format") != FORMAT:

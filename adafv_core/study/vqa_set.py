@@ -53,6 +53,8 @@ class VqaSet(DataSet):
             text = entry.get("question")
             if not isinstance(text, str) or not text.strip():
                 raise document.wrong("a question needs `question`, as text", *where)
+            if not isinstance(entry.get("question_id"), int | str | None):
+                raise document.wrong("`question_id` must be a number or text", *where, "question_id")
             known = self._answers.get(entry.get("question_id"))
             answers = known if known is not None else accepted_answers(document, entry, *where)
             key = f"{document.name}/{entry.get('question_id', place)}"
@@ -79,7 +81,7 @@ def _answers(document: Document) -> list[tuple[Any, tuple[str, ...]]]:
         raise document.wrong("`annotations` must be a list", "annotations")
     found = []
     for place, entry in enumerate(entries):
-        if not isinstance(entry, dict) or "question_id" not in entry:
-            raise document.wrong("an answer needs `question_id`", "annotations", place)
+        if not isinstance(entry, dict) or not isinstance(entry.get("question_id"), int | str):
+            raise document.wrong("an answer needs `question_id`, a number or text", "annotations", place)
         found.append((entry["question_id"], accepted_answers(document, entry, "annotations", place)))
     return found
