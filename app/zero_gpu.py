@@ -75,15 +75,17 @@ class ZeroGpuEngine:
         """`Engine.encode_many`."""
         return self._one("encode_many", images)
 
-    def score(self, visual: Any, prompt: str, *arguments: Any, **options: Any) -> Any:
+    def score(self, visual_tokens: Any, prompt: str, *arguments: Any, **options: Any) -> Any:
         """`Engine.score`."""
-        return self._one("score", visual, prompt, *arguments, **options)
+        return self._one("score", visual_tokens, prompt, *arguments, **options)
 
-    def select(self, scores: Any, *arguments: Any, method: str = "adafv", **options: Any) -> Any:
+    def select(
+        self, scores: Any, keep_ratio: float | None = None, method: str = "adafv", *arguments: Any, **options: Any
+    ) -> Any:
         """`Engine.select`; asks for the GPU only where the method decides inside the LLM."""
         from adafv_core.methods import METHODS
 
-        options["method"] = method
+        arguments = (keep_ratio, method, *arguments)
         if method in METHODS and METHODS[method].inside_llm:
             return self._one("select", scores, *arguments, **options)
         return self.engine.select(scores, *arguments, **options)

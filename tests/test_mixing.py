@@ -210,11 +210,11 @@ def test_two_thousand_eight_hundred_and_eighty_tokens_take_well_under_a_second()
     t2i, saliency = (torch.randn(2, 2880, generator=torch.Generator().manual_seed(1)) * 3).softmax(dim=1)
     path_s, mix_s = [], []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         budget_path(t2i, saliency)
-        middle = time.perf_counter()
+        middle = time.process_time()
         mix(t2i, saliency, 288)
         path_s.append(middle - start)
-        mix_s.append(time.perf_counter() - middle)
+        mix_s.append(time.process_time() - middle)
     assert min(path_s) < 0.8
     assert min(mix_s) < 0.1
