@@ -18,7 +18,7 @@ from app.views import answer_view as view
 from app.views import answers_text, compare, notice
 from app.visits import Run, Visit
 
-EXAMPLES = (7, 3, 11, 19, 23, 31)
+EXAMPLES = (7, 10, 19, 25, 35, 43)
 KEEP_RATIO = 0.1
 
 

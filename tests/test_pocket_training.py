@@ -70,11 +70,12 @@ def test_a_block_of_questions_computes_what_one_question_alone_does():
     language.set_attn_implementation(TRAINING)
     positions = torch.cat([torch.arange(10), torch.arange(10, 14).repeat(3)])[None]
     rows = torch.tensor([[1, 2, 3], [0, 3, 1]])
-    with shared_prefix(10, 3, rows, slice(2, 9), layers=(1,)) as seen:
+    with shared_prefix(10, 3, rows, slice(2, 9), layers=(1,)) as (seen, read):
         together = language(
             inputs_embeds=embeds, attention_mask=torch.zeros(1, 1, 1, 1), position_ids=positions, use_cache=False
         ).last_hidden_state
     torch.testing.assert_close(together[:, 10:], torch.cat(alone, 1), atol=1e-4, rtol=1e-4)
+    assert read[0].shape == (2, 6, 3, 4)
     language.set_attn_implementation("eager")
     single = torch.cat([embeds[:, :10], embeds[:, 14:18]], 1)
     eager = language(inputs_embeds=single, output_attentions=True).attentions[1]

@@ -26,6 +26,7 @@ class _Layout:
     columns: slice
     layers: tuple[int, ...]
     seen: list[Tensor] = field(default_factory=list)
+    read: list[Tensor] = field(default_factory=list)
 
 
 _layouts: list[_Layout] = []
@@ -34,15 +35,16 @@ _layouts: list[_Layout] = []
 @contextmanager
 def shared_prefix(
     shared: int, blocks: int, rows: Tensor, columns: slice, layers: tuple[int, ...]
-) -> Iterator[list[Tensor]]:
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """While open, sequences are `shared` prefix positions and then `blocks` blocks of equal length.
 
-    Yields a list that the named layers append to: what the positions `rows` (B, blocks; counted within the
-    block) attend to in `columns` of the prefix, as (B, heads, blocks, columns) float32.
+    Yields two lists. The named layers append to the first what the positions `rows` (B, blocks; counted within the
+    block) attend to in `columns` of the prefix, as (B, heads, blocks, columns) float32; layer 0 appends to the second
+    what they attend to in their own block, (B, heads, blocks, length).
     """
     _layouts.append(_Layout(shared, blocks, rows, columns, layers))
     try:
-        yield _layouts[-1].seen
+        yield _layouts[-1].seen, _layouts[-1].read
     finally:
         _layouts.pop()
 
@@ -77,7 +79,9 @@ def _training_attention(
     on_prefix, on_own = torch.split(attention, [shared, attention.shape[-1] - shared], -1)
     blocks = on_prefix.flatten(2, 3) @ prefix_values + (on_own @ own_value).flatten(2, 3)
     if module.layer_idx in layout.layers:
-        layout.seen.append(_recorded(layout, own_query, own, prefix_keys))
+        layout.seen.append(_recorded(layout, own_query, own, prefix_keys)[..., layout.columns])
+    if module.layer_idx == 0:
+        layout.read.append(_recorded(layout, own_query, own, prefix_keys)[..., shared:])
     return torch.cat([prefix, blocks], 2).transpose(1, 2), None
 
 
@@ -86,7 +90,7 @@ def _recorded(layout: _Layout, own_query: Tensor, own: Tensor, prefix_keys: Tens
     looking = own_query.gather(3, rows.expand(*rows.shape[:4], own_query.shape[-1])).squeeze(3)
     across = looking @ prefix_keys.transpose(2, 3)
     own_rows = own.gather(3, rows.expand(*rows.shape[:4], own.shape[-1])).squeeze(3)
-    return torch.softmax(torch.cat([across, own_rows], -1).float(), -1)[..., layout.columns]
+    return torch.softmax(torch.cat([across, own_rows], -1).float(), -1)
 
 
 def _causal(length: int, like: Tensor) -> Tensor:

@@ -10,12 +10,14 @@ from transformers import LlavaForConditionalGeneration
 from .attention import shared_prefix
 from .batches import Batch
 from .labels import CLASSES, IGNORE, first_patches
-from .world import COLOR_NAMES, DIRECTIONS, SHAPES
+from .vocabulary import vocabulary
+from .world import COLOR_NAMES, DIRECTIONS, KINDS, PLURALS, SHAPES
 
 _WEIGHTS = {"kind": 1.0, "color": 1.0, "digit": 2.0, "place": 0.4, "size": 0.2, "count": 0.7}
 _WEIGHTS.update(dict.fromkeys(DIRECTIONS, 0.4))
 _GROUNDED_LAYERS = (1, 2)
 _GROUNDED_HEADS = 4
+_READING_HEADS = (4, 5)
 
 
 class VisionHeads(nn.Module):
@@ -47,6 +49,9 @@ class PocketTrainer(nn.Module):
         self.model = model
         self.heads = VisionHeads(model.config.vision_config.hidden_size)
         self.token_heads = TokenHeads(model.config.text_config.hidden_size)
+        ids = {word: number for number, word in enumerate(vocabulary())}
+        self.color_ids = torch.tensor([ids[word] for word in COLOR_NAMES])
+        self.kind_ids = torch.tensor([ids[word] for word in (*KINDS, *PLURALS)])
 
     def forward(self, batch: Batch, answers: bool) -> dict[str, Tensor]:
         """Losses of a batch; without `answers` the LLM is not run."""
@@ -103,7 +108,7 @@ class PocketTrainer(nn.Module):
         shared = head.shape[1] + visual.shape[1]
         positions = torch.cat([torch.arange(shared), torch.arange(shared, shared + length).repeat(asked)])
         places = slice(head.shape[1], shared)
-        with shared_prefix(shared, asked, batch.rows, places, _GROUNDED_LAYERS) as seen:
+        with shared_prefix(shared, asked, batch.rows, places, _GROUNDED_LAYERS) as (seen, read):
             hidden = self.model.model.language_model(
                 inputs_embeds=embeds,
                 attention_mask=embeds.new_zeros(1, 1, 1, 1),
@@ -120,14 +125,26 @@ class PocketTrainer(nn.Module):
             for attention in seen
         ]
         ground = -sum(one.mean(1)[named].sum() for one in found) / named.sum().clamp(min=1)
+        words = self._reading_loss(read[0], batch.blocks)
         answer = F.cross_entropy(logits[:, :, 0][batch.counts], batch.answers[batch.counts], reduction="sum")
         correct = logits[:, :, 0].argmax(-1) == batch.answers
         return {
             "answer": 2 * answer / batch.counts.sum().clamp(min=1),
             "end": 0.1 * F.cross_entropy(logits[:, :, 1].flatten(0, 1), end.flatten()),
             "ground": 0.6 * ground,
+            "words": 0.3 * words,
             "answered": correct[batch.counts].float().mean().detach(),
         }
+
+    def _reading_loss(self, read: Tensor, blocks: Tensor) -> Tensor:
+        """In the first layer, two heads find the colour and the kind that a question names. read (B, H, Q, L)."""
+        losses = []
+        for head, ids in zip(_READING_HEADS, (self.color_ids, self.kind_ids), strict=True):
+            found = torch.isin(blocks, ids)
+            mass = (read[:, head] * found).sum(-1)
+            use = mass.detach() > 1e-9
+            losses.append(-mass.clamp(min=1e-6).log()[use].sum() / use.sum().clamp(min=1))
+        return torch.stack(losses).sum()
 
 
 def _thing_losses(heads: nn.ModuleDict, patches: Tensor, batch: Batch) -> dict[str, Tensor]:
