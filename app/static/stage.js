@@ -203,10 +203,12 @@
     const covered = seen.some((s) => s[0] <= box[0] + 0.5 && s[1] <= box[1] + 0.5 && s[2] >= box[2] - 0.5 && s[3] >= box[3] - 0.5);
     if (covered) return;
     context.save();
-    context.beginPath();
-    context.rect(0, 0, this.still.width, this.still.height);
-    for (const s of seen) context.rect(...this.place([s[0], s[1], s[2] - s[0], s[3] - s[1]]));
-    context.clip("evenodd");
+    for (const s of seen) {
+      context.beginPath();
+      context.rect(0, 0, this.still.width, this.still.height);
+      context.rect(...this.place([s[0], s[1], s[2] - s[0], s[3] - s[1]]));
+      context.clip("evenodd");
+    }
     context.fillStyle = scene.colours.ground;
     context.fillRect(0, 0, this.still.width, this.still.height);
     context.strokeStyle = scene.colours.hatch;

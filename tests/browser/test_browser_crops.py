@@ -12,10 +12,11 @@ from test_app_busy import FRIENDLY, full_queue
 from tiny_models import picture
 
 PANELS = ("t2i", "saliency", "mixed", "kept")
-BAND = """(name) => {
+BANDS = """(name) => {
   const canvas = document.querySelector(`canvas[data-panel=${name}]`), box = adafv.page.scores.crops[1].box;
-  const share = -box[1] / (box[3] - box[1]), height = Math.floor(share * canvas.height) - 1;
-  return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, height).data);
+  const share = -box[1] / (box[3] - box[1]), edge = Math.floor(share * canvas.height), context = canvas.getContext("2d");
+  const read = (top, rows) => context.getImageData(0, top, canvas.width, rows).data.join();
+  return [read(0, edge - 2), read(edge + 4, Math.floor(canvas.height / 2) - edge)];
 }"""
 
 
@@ -35,9 +36,15 @@ def test_crops_stitched_and_alone_with_padding_hatched(open_page: Callable[..., 
     shape = "(() => { const c = document.querySelector('canvas[data-panel=kept]'); return c.width / c.height; })()"
     box = crops[1]["box"]
     assert abs(page.evaluate(shape) - 150 / (box[3] - box[1])) < 0.02
-    bands = [page.evaluate(BAND, name) for name in PANELS]
-    pixels = {tuple(bands[0][i : i + 4]) for i in range(0, len(bands[0]), 4)}
-    assert all(band == bands[0] for band in bands) and len(pixels) > 2
+    before = [page.evaluate(BANDS, name) for name in PANELS]
+    page.evaluate("document.querySelectorAll('*').forEach((one) => one.style.setProperty('--stage-hatch', 'red'))")
+    page.evaluate("adafv.page.tell('look')")
+    page.wait_for_timeout(200)
+    for (beyond, inside), (beyond_now, inside_now) in zip(
+        before, (page.evaluate(BANDS, name) for name in PANELS), strict=True
+    ):
+        assert beyond != beyond_now, "the padding that was cut away is not hatched"
+        assert inside == inside_now, "something inside the image is hatched"
     whole = [page.evaluate(f"document.querySelector('canvas[data-panel={name}]').toDataURL()") for name in PANELS]
     assert len(set(whole)) == 4
     page.hover("canvas[data-panel=saliency]", position={"x": 90, "y": 90})
