@@ -134,8 +134,9 @@ def _bars(full: dict[str, Any], held_out: dict[str, Any], grounding: dict[str, f
         f"- {text}: {value:.3g}, {'met' if value >= bar else '**missed**'}" for text, value, bar in checks
     ]
     missed = [
-        "\nThe ratio of [CLS] attention was 3.4 after the vision phase and fell while the LLM was trained along; a larger"
-        "\nweight on naming the large objects in that phase, or a frozen tower at its end, is what it would take."
+        "\nThe ratio of [CLS] attention was 3.4 after the vision phase and fell while the LLM was trained along; "
+        "a larger\nweight on naming the large objects in that phase, or a frozen tower at its end, "
+        "is what it would take."
     ]
     return "What was asked of it:\n\n" + "\n".join(lines + (missed if grounding["large_ratio"] < 3.0 else []))
 

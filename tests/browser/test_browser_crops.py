@@ -14,7 +14,8 @@ from tiny_models import picture
 PANELS = ("t2i", "saliency", "mixed", "kept")
 BANDS = """(name) => {
   const canvas = document.querySelector(`canvas[data-panel=${name}]`), box = adafv.page.scores.crops[1].box;
-  const share = -box[1] / (box[3] - box[1]), edge = Math.floor(share * canvas.height), context = canvas.getContext("2d");
+  const share = -box[1] / (box[3] - box[1]), edge = Math.floor(share * canvas.height);
+  const context = canvas.getContext("2d");
   const read = (top, rows) => context.getImageData(0, top, canvas.width, rows).data.join();
   return [read(0, edge - 2), read(edge + 4, Math.floor(canvas.height / 2) - edge)];
 }"""
