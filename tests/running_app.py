@@ -45,16 +45,18 @@ def running_app(
 
 
 def wait_until_open(program: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Return when the page answers."""
+    """Return when the page answers and the program has said where it is open."""
     end = time.monotonic() + LONGEST_START_S
     while time.monotonic() < end:
         assert program.poll() is None, f"the app ended:\n{log.read_text(encoding='utf-8')}"
         try:
             with urllib.request.urlopen(f"{address}/config", timeout=5) as answer:
                 assert answer.status == 200
-                return
+                if "AdaFV is open at" in log.read_text(encoding="utf-8"):
+                    return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.25)
+            pass
+        time.sleep(0.25)
     raise AssertionError(f"the app did not open in {LONGEST_START_S} s:\n{log.read_text(encoding='utf-8')}")
 
 
