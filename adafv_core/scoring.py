@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -69,6 +71,22 @@ def rescored_t2i(scores: TokenScores, temperature: float = 100.0, text_tokens: s
         return scores.t2i if text_tokens == "question" else most_attended(scores.word_t2i)
     counted = scores.counted if text_tokens == "question" else None
     return t2i_attention(scores.text_tokens, scores.visual.features, temperature, counted)
+
+
+def rescored(scores: TokenScores, temperature: float | None = None, text_tokens: str = "question") -> TokenScores:
+    """The scores as a method with these options ranks by them: t2i, word_t2i, counted and temperature replaced.
+
+    temperature: None keeps the one they were scored with. text_tokens: as in `rescored_t2i`; "all" counts every word.
+    """
+    gamma = scores.temperature if temperature is None else temperature
+    same = gamma == scores.temperature
+    return replace(
+        scores,
+        t2i=rescored_t2i(scores, gamma, text_tokens),
+        word_t2i=scores.word_t2i if same else word_attention(scores.text_tokens, scores.visual.features, gamma),
+        counted=scores.counted if text_tokens == "question" else torch.ones_like(scores.counted),
+        temperature=gamma,
+    )
 
 
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -20,9 +20,7 @@ _POLL_S = 0.05
 class Engine(Protocol):
     """What the page needs of an engine, wherever it runs."""
 
-    def encode(self, image: Image.Image) -> VisualTokens: ...
-
-    def score(self, visual_tokens: VisualTokens, prompt: str) -> TokenScores: ...
+    def score(self, visual_tokens: VisualTokens | Image.Image, prompt: str) -> TokenScores: ...
 
     def select(
         self,

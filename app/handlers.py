@@ -6,8 +6,9 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from PIL import Image
 from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import AdaFVError, ModelError
 from adafv_core.methods import METHODS, get_method
-from adafv_core.scoring import rescored_t2i
-from adafv_core.types import Answer, Selection, TokenScores
+from adafv_core.types import Answer, Selection
 from app.bench import Bench, Engine, Stopped
 from app.garage import Garage
 from app.images import open_image
@@ -25,7 +25,7 @@ from app.inputs import Choice, More
 from app.payload import payload
 from app.scenes import picture_key
 from app.settings import Settings
-from app.views import answer_view, answers_text, compare, measured, notice, scores_view
+from app.views import answer_view, answers_text, compare, measured, notice, ranked, scores_view
 from app.visits import Run, Visit, Visits
 
 UPDATES_PER_S = 15
@@ -64,44 +64,43 @@ class Desk:
         return picture, picture_key(picture)
 
     def score(self, visit: Visit, question: Question, stop: threading.Event | None = None) -> Run:
-        """Encode (unless this visitor's picture already is) and score; waits for the model."""
+        """Encode and score, unless this visitor's picture and prompt already are; waits for the model."""
         engine = self.garage.engine(visit.model)
         key = f"{visit.model}/{question.picture_key}"
         with self.bench.turn(stop):
-            if visit.encoded is None or visit.encoded[0] != key:
-                visit.encoded = (key, engine.encode(question.picture))
-            scores = engine.score(visit.encoded[1], question.prompt)
+            before = visit.scored[1] if visit.scored is not None and visit.scored[0] == key else None
+            scores = before
+            if scores is None or scores.prompt != question.prompt:
+                scores = engine.score(before.visual if before else question.picture, question.prompt)
+                visit.scored = (key, scores)
         options = question.more.options_for(question.method)
-        return Run(question.picture, scores, question.prompt, question.method, options, visit.model)
+        revision = getattr(engine, "revision", None)
+        return Run(question.picture, scores, question.prompt, question.method, options, visit.model, revision)
 
     def select(self, run: Run, choice: Choice, stop: threading.Event | None = None) -> Selection:
-        """The selection of a run at the slider's place; waits for the model where the method chooses inside it."""
-        engine = self.garage.engine(run.model)
-        with self._turn_for(run.method, stop):
-            return engine.select(run.scores, method=run.method, **_options(run, choice))
+        """The selection of a run at the slider's place."""
+        masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
+        budget = budget_from_keep_ratio(choice.keep_ratio, run.scores.size)
+        with self._selecting(run, stop) as select:
+            return select(budget=budget, **masks)
 
-    def _turn_for(self, method: str, stop: threading.Event | None) -> AbstractContextManager[None]:
-        return self.bench.turn(stop) if METHODS[method].inside_llm else nullcontext()
-
-    def select_scores(self, scores: TokenScores, choice: Choice, method: str, options: dict[str, Any]) -> Selection:
-        """The selection on scores that come from a file; no model is asked."""
-        masks = choice.masks(scores.size) if method == "adafv" else {}
-        chooser = get_method(method, **{**options, **masks})
-        return chooser.select(scores, budget_from_keep_ratio(choice.keep_ratio, scores.size))
-
-    def payload(self, run: Run, question: Question, key: str, stop: threading.Event | None = None) -> str:
-        """What the browser needs for this run."""
-        engine = self.garage.engine(run.model)
-        with self._turn_for(run.method, stop):
+    def payload(self, run: Run, choice: Choice, key: str, stop: threading.Event | None = None) -> str:
+        """What the browser needs for this run; it takes over the slider's place and the marks of an opened one."""
+        forced = (choice.force_keep, choice.force_drop) if run.from_file else None
+        with self._selecting(run, stop) as select:
             return payload(
-                run.scores,
-                run.picture,
-                lambda budget: engine.select(run.scores, budget=budget, method=run.method, **run.options),
-                run.method,
-                run.options,
-                question.choice.keep_ratio,
-                key,
-            )
+                run.scores, run.picture, lambda budget: select(budget=budget), run.method, run.options,
+                choice.keep_ratio, key, forced,
+            )  # fmt: skip
+
+    @contextmanager
+    def _selecting(self, run: Run, stop: threading.Event | None) -> Iterator[Callable[..., Selection]]:
+        """How this run's method selects; the model is held and asked only where the method chooses inside it."""
+        if METHODS[run.method].inside_llm:
+            with self.bench.turn(stop):
+                yield partial(self.garage.engine(run.model).select, run.scores, method=run.method, **run.options)
+        else:
+            yield lambda budget, **masks: get_method(run.method, **run.options, **masks).select(run.scores, budget)
 
     def ask(self, visit: Visit, question: Question) -> Iterator[tuple[str | None, str, str]]:
         """The page's stream: (payload or None, answers, notice). The maps come before the first token."""
@@ -112,7 +111,7 @@ class Desk:
         try:
             run = self.score(visit, question, stop)
             run.selection = self.select(run, question.choice, stop)
-            shown = self.payload(run, question, key, stop) if key != visit.shown_key else None
+            shown = self.payload(run, question.choice, key, stop) if key != visit.shown_key else None
         except Stopped:
             return
         except AdaFVError as error:
@@ -213,9 +212,7 @@ class Desk:
         """Scores and selection without an answer (the `/scores` endpoint)."""
         run = self.score(visit, question)
         selection = self.select(run, question.choice)
-        temperature = float(run.options.get("temperature", run.scores.temperature))
-        t2i = rescored_t2i(run.scores, temperature, str(run.options.get("text_tokens", "question")))
-        return scores_view(run.scores, selection, t2i)
+        return scores_view(ranked(run.scores, run.options), selection)
 
 
 def engine_name(engine: Engine) -> str:

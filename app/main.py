@@ -35,7 +35,7 @@ from app.site import Site
 from app.start import first_screen, warm_up
 from app.tabs import about, explore, study, sweep
 from app.theme import make_theme
-from app.views import masthead, notice
+from app.views import masthead
 from app.visits import Visits
 
 TITLE = "AdaFV: which visual tokens does the question need?"
@@ -62,9 +62,7 @@ def open_site(settings: Settings) -> Site:
     desk = Desk(garage, bench, Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
     first = first_screen(desk, scenes)
-    if started.notice:
-        first = replace(first, notice=notice(started.notice, "warn"))
-    return Site(settings, desk, scenes, first, exports, gpu=torch.cuda.is_available())
+    return Site(settings, desk, scenes, first, exports, gpu=torch.cuda.is_available(), fallback=started.notice)
 
 
 def make_page(site: Site) -> gr.Blocks:
@@ -73,7 +71,7 @@ def make_page(site: Site) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(max(1, kept_s // 4), kept_s)
     ) as page:
-        top = part("masthead", masthead(site.desk.garage.engine(site.settings.model)))
+        top = part("masthead", masthead(site.desk.garage.engine(site.settings.model), site.fallback))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
                 explore_tab = explore.build(site)

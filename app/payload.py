@@ -19,10 +19,9 @@ from adafv_core.methods import METHODS
 from adafv_core.methods.base import best_of, kept_because
 from adafv_core.mixing import budget_path
 from adafv_core.ranking import top_k
-from adafv_core.scoring import rescored_t2i, word_attention
 from adafv_core.types import Selection, TokenScores, Why
 from app.overlay import COLOUR_MAPS
-from app.views import grid_view
+from app.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896
 """The picture that lies under the maps is sent at most this large; exports use the image's own size."""
@@ -57,11 +56,7 @@ def payload(
     inside the LLM is asked once: its ranking does not depend on the budget.
     """
     n = scores.size
-    temperature = float(options.get("temperature", scores.temperature))
-    t2i = rescored_t2i(scores, temperature, str(options.get("text_tokens", "question")))
-    words = scores.word_t2i
-    if temperature != scores.temperature:
-        words = word_attention(scores.text_tokens, scores.visual.features, temperature)
+    scores = ranked(scores, options)
     floor = float(options.get("floor", 0.0))
     stops = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in slider_stops()]
     body: dict[str, Any] = {
@@ -74,11 +69,11 @@ def payload(
         "picture": data_url(picture),
         "size": list(scores.visual.grid.image_size),
         "crops": grid_view(scores)["crops"],
-        "t2i": _base64(_array(t2i, np.float32)),
+        "t2i": _base64(_array(scores.t2i, np.float32)),
         "saliency": _base64(_array(scores.saliency, np.float32)),
-        "order_text": _base64(_array(top_k(t2i, n), np.uint32)),
+        "order_text": _base64(_array(top_k(scores.t2i, n), np.uint32)),
         "order_vision": _base64(_array(top_k(scores.saliency, n), np.uint32)),
-        "words": word_maps(scores, _array(words, np.float32), str(options.get("text_tokens", "question"))),
+        "words": word_maps(scores),
         "stops": stops,
         "set_choice": forced is not None,
         "force_keep": list(forced[0]) if forced else [],
@@ -86,7 +81,7 @@ def payload(
         "colour_maps": {name: _base64(table) for name, table in COLOUR_MAPS.items()},
     }
     if method == "adafv":
-        path = budget_path(t2i, scores.saliency, floor)
+        path = budget_path(scores.t2i, scores.saliency, floor)
         body["rule"] = "split"
         body["path_text"] = _base64(_array(path.k_text, np.uint32))
         body["path_vision"] = _base64(_array(path.k_visual, np.uint32))
@@ -102,15 +97,14 @@ def method_note(method: str) -> str:
     return text.split(". ")[0].split(": ")[0].rstrip(".") + "."
 
 
-def word_maps(scores: TokenScores, rows: NDArray[Any], text_tokens: str) -> list[dict[str, Any]]:
+def word_maps(scores: TokenScores) -> list[dict[str, Any]]:
     """Each word's own attention, in 65,535 steps of its highest value."""
-    counted = scores.counted.tolist()
+    rows = _array(scores.word_t2i, np.float32)
     words = []
-    for text, row, counts in zip(scores.words, rows, counted, strict=True):
+    for text, row, counted in zip(scores.words, rows, scores.counted.tolist(), strict=True):
         peak = float(row.max())
         steps = np.round(row / peak * 65_535).astype(np.uint16) if peak > 0 else np.zeros(row.shape, np.uint16)
-        counts = bool(counts) or text_tokens == "all"
-        words.append({"text": text, "counted": counts, "peak": peak, "map": _base64(steps)})
+        words.append({"text": text, "counted": counted, "peak": peak, "map": _base64(steps)})
     return words
 
 

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
-from adafv_core.scoring import rescored_t2i
+from adafv_core.runs import read_run
 from adafv_core.types import Selection
-from app.handlers import Question
-from app.inputs import Choice, More, read_choice
+from app.inputs import Choice, read_choice
 from app.overlay import Maps, overlay_sheet
-from app.payload import payload
-from app.records import read_record, run_record, scores_of, write_picture
+from app.records import run_record
 from app.site import Site
-from app.views import CONVENTION
-from app.visits import Run, Visit
+from app.views import CONVENTION, ranked
+from app.visits import FromFile, Run, Visit
 
 NEEDS_FEATURES = "This run was made with {method}, whose choice cannot be made again from scores alone: ask it anew."
 
@@ -50,55 +49,52 @@ def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selecti
 def save_png(site: Site, visit: Visit, keep: Any) -> str:
     """Write the four overlays at the image's own size; returns the path."""
     run, _, selection = looked_at(site, visit, keep)
-    temperature = float(run.options.get("temperature", run.scores.temperature))
-    t2i = rescored_t2i(run.scores, temperature, str(run.options.get("text_tokens", "question")))
+    scores = ranked(run.scores, run.options)
     maps = Maps(
-        *(values.detach().cpu().float().numpy() for values in (t2i, run.scores.saliency, selection.mixed)),
+        *(values.detach().cpu().float().numpy() for values in (scores.t2i, scores.saliency, selection.mixed)),
         kept=selection.kept.cpu().numpy(),
         why=selection.why.cpu().numpy().astype(np.int8),
     )
     path = site.exports.place("adafv-overlays.png")
-    overlay_sheet(run.picture, run.scores.visual.grid, maps).save(path)
+    overlay_sheet(run.picture, scores.visual.grid, maps).save(path)
     return str(path)
 
 
 def save_json(site: Site, visit: Visit, keep: Any) -> str:
     """Write the whole run as JSON; returns the path."""
-    run, choice, selection = looked_at(site, visit, keep)
-    revision = getattr(site.desk.garage.engine(run.model), "revision", None)
-    record = run_record(run, choice, selection, revision)
+    record = run_record(*looked_at(site, visit, keep))
     return site.exports.write("adafv-run.json", json.dumps(record, allow_nan=False))
 
 
 def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file."""
-    file = Path(path)
-    if file.stat().st_size > 4 * site.settings.max_image_bytes:
+    saved = read_run(_text(Path(path), 4 * site.settings.max_image_bytes))
+    if METHODS[saved.method].inside_llm or METHODS[saved.method].reads_features:
+        raise InputError(NEEDS_FEATURES.format(method=saved.method))
+    picture_path = site.exports.place("picture.png")
+    picture_path.write_bytes(saved.picture)
+    picture, key = site.desk.picture(picture_path)
+    known = METHODS[saved.method].__dataclass_fields__
+    options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
+    run = Run(
+        picture, saved.scores, saved.prompt, saved.method, options, saved.model, saved.revision,
+        from_file=FromFile(saved.versions, saved.answers),
+    )  # fmt: skip
+    choice = Choice(saved.keep_ratio, saved.force_keep, saved.force_drop)
+    run.selection = site.desk.select(run, choice)
+    if not torch.equal(run.selection.indices, saved.selection.indices):
+        raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
+    body = site.desk.payload(run, choice, f"file/{key}/{uuid.uuid4().hex}")
+    visit.run, visit.shown_key, visit.picture_key = run, "", key
+    answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION}
+    note = f"Opened a saved run of {saved.model}; ask again to run it here."
+    return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note)
+
+
+def _text(file: Path, most_bytes: int) -> str:
+    if file.stat().st_size > most_bytes:
         raise InputError("This file is too large to be a saved run.")
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError("This file is not text: choose a JSON file that was saved here.") from None
-    record = read_record(text)
-    picture_path = site.exports.place("picture.png")
-    write_picture(record, picture_path)
-    picture, key = site.desk.picture(picture_path)
-    scores, method = scores_of(record), record["method"]
-    if METHODS[method]().inside_llm or method in ("visionzip", "vispruner", "divprune"):
-        raise InputError(NEEDS_FEATURES.format(method=method))
-    choice = read_choice(json.dumps({name: record[name] for name in ("keep_ratio", "force_keep", "force_drop")}))
-    known = METHODS[method].__dataclass_fields__
-    options = {
-        name: value for name, value in record["options"].items() if name in known and not name.startswith("force")
-    }
-    run = Run(picture, scores, record["prompt"], method, options, str(record["model"]))
-    run.selection = site.desk.select_scores(scores, choice, method, options)
-    question = Question(picture, key, run.prompt, method, choice, More())
-    body = payload(
-        scores, picture, lambda budget: site.desk.select_scores(scores, Choice(budget / scores.size), method, options),
-        method, options, choice.keep_ratio, f"file/{key}/{uuid.uuid4().hex}", (choice.force_keep, choice.force_drop),
-    )  # fmt: skip
-    visit.shown_key, visit.picture_key = "", question.picture_key
-    answers = {**record["answers"], "method_title": method, "convention": CONVENTION}
-    note = f"Opened a saved run of {record['model']}; ask again to run it here."
-    return Opened(body, json.dumps(answers), str(picture_path), run.prompt, method, note)

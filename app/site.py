@@ -14,7 +14,8 @@ from app.start import FirstScreen
 @dataclass(frozen=True)
 class Site:
     """settings: as started. desk: what answers. scenes: what draws. first: the first screen.
-    exports: files to download. gpu: whether there is one to run a large model."""
+    exports: files to download. gpu: whether there is one to run a large model. fallback: a sentence where another model
+    answers than was asked for, else empty."""
 
     settings: Settings
     desk: Desk
@@ -22,3 +23,4 @@ class Site:
     first: FirstScreen
     exports: Exports
     gpu: bool = False
+    fallback: str = ""

@@ -39,9 +39,9 @@ class FirstScreen:
 
 def warm_up(engine: Engine) -> None:
     """One throw-away answer pruned and one on all tokens, so that a model's first real answers are not slow ones."""
-    visual = engine.encode(Image.new("RGB", (64, 64), "gray"))
+    gray = Image.new("RGB", (64, 64), "gray")
     for method, keep_ratio in (("adafv", KEEP_RATIO), ("full", 1.0)):
-        for _ in engine.stream(visual, "What is this?", keep_ratio=keep_ratio, method=method, max_new_tokens=2):
+        for _ in engine.stream(gray, "What is this?", keep_ratio=keep_ratio, method=method, max_new_tokens=2):
             pass
 
 
@@ -65,7 +65,7 @@ def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
         notice(),
     )
     for _ in range(2):
-        visit = Visit(desk.garage.first, encoded=visit.encoded)
+        visit = Visit(desk.garage.first, scored=visit.scored)
         stream = list(desk.ask(visit, question))
         payload = stream[0][0] or ""
         _, answers, line = stream[-1]

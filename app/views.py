@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from adafv_core.scoring import rescored
 from adafv_core.types import Answer, Selection, TokenScores
 
 CONVENTION = (
@@ -62,8 +64,16 @@ def divergence(full: Answer, pruned: Answer) -> float | None:
     return total if np.isfinite(total) else None
 
 
-def scores_view(scores: TokenScores, selection: Selection, t2i: Any) -> dict[str, Any]:
-    """Scores and selection of every visual token as equal-length lists, with where each token lies."""
+def ranked(scores: TokenScores, options: Mapping[str, Any]) -> TokenScores:
+    """The scores as a method with these options ranks by them."""
+    return rescored(scores, options.get("temperature"), str(options.get("text_tokens", "question")))
+
+
+def scores_view(scores: TokenScores, selection: Selection) -> dict[str, Any]:
+    """Scores and selection of every visual token as equal-length lists, with where each token lies.
+
+    scores: as the selection's method ranks by them.
+    """
     return {
         "n_visual": scores.size,
         "n_kept": selection.size,
@@ -71,7 +81,7 @@ def scores_view(scores: TokenScores, selection: Selection, t2i: Any) -> dict[str
         "k_visual": selection.k_visual,
         "budget": selection.budget,
         "method": selection.method,
-        "t2i": t2i.tolist(),
+        "t2i": scores.t2i.tolist(),
         "saliency": scores.saliency.tolist(),
         "mixed": selection.mixed.tolist(),
         "kept": selection.kept.tolist(),
@@ -103,9 +113,11 @@ def notice(text: str = "", level: str = "info") -> str:
     return json.dumps({"text": text, "level": level})
 
 
-def masthead(engine: Any) -> str:
-    """Which model answers, as JSON text."""
+def masthead(engine: Any, fallback: str = "") -> str:
+    """Which model answers, as JSON text. fallback: a sentence where it is not the one that was asked for."""
     name = str(getattr(engine, "name", "model"))
     place = f"{getattr(engine, 'device', '')} {str(getattr(engine, 'dtype', '')).removeprefix('torch.')}".strip()
     revision = getattr(engine, "revision", None)
-    return json.dumps({"model": f"{name} · {place}", "detail": f"revision {revision}" if revision else "bundled"})
+    origin = "bundled with the program" if name == "pocket" else "from a folder"
+    detail = f"revision {revision}" if revision else origin
+    return json.dumps({"model": f"{name} · {place}", "detail": detail, "fallback": fallback})

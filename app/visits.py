@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
+from adafv_core.types import Answer, Selection, TokenScores
 
 _MOST_VISITS = 512
 
 
+@dataclass(frozen=True)
+class FromFile:
+    """What a saved run's file says of its making: package versions, and the answers as plain values."""
+
+    versions: Mapping[str, str]
+    answers: Mapping[str, Any]
+
+
 @dataclass
 class Run:
-    """The last question of a visitor, for exports and for following the slider."""
+    """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
+
+    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked.
+    """
 
     picture: Image.Image
     scores: TokenScores
@@ -26,22 +37,25 @@ class Run:
     method: str
     options: dict[str, Any]
     model: str
+    revision: str | None = None
     selection: Selection | None = None
     pruned: Answer | None = None
     full: Answer | None = None
+    from_file: FromFile | None = None
 
 
 @dataclass
 class Visit:
     """One visitor.
 
-    stop: set to end the running answer. full: answers on all tokens, by what they answered. shown_key: of the
-    payload the page shows. picture_key: of the picture the page's marks belong to.
+    stop: set to end the running answer. scored: the last scores, with the key of their picture (the model's name in
+    it). full: answers on all tokens, by what they answered. shown_key: of the payload the page shows. picture_key: of
+    the picture the page's marks belong to.
     """
 
     model: str
     stop: threading.Event = field(default_factory=threading.Event)
-    encoded: tuple[str, VisualTokens] | None = None
+    scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
     shown_key: str = ""
@@ -61,12 +75,14 @@ class Visit:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the encoded picture and the last run."""
+        """Memory of the last scores, the encoded picture in them, and the run that is shown."""
         seen: set[int] = set()
-        held: list[Any] = [self.encoded[1]] if self.encoded else []
+        scores = [self.scored[1]] if self.scored else []
+        pixels = 0
         if self.run is not None:
-            held += [self.run.scores, self.run.scores.visual]
-        pixels = 3 * self.run.picture.width * self.run.picture.height if self.run else 0
+            scores.append(self.run.scores)
+            pixels = 3 * self.run.picture.width * self.run.picture.height
+        held = [value for one in scores for value in (one, one.visual)]
         return pixels + sum(tensor_bytes(value, seen) for value in held)
 
 
@@ -107,7 +123,7 @@ class Visits:
             if held <= self.most_bytes:
                 return
             held -= visit.size_bytes
-            visit.encoded, visit.run = None, None
+            visit.scored, visit.run = None, None
             visit.full.clear()
 
 

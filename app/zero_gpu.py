@@ -21,7 +21,7 @@ from adafv_core.errors import AdaFVError, ModelError
 from app.bench import Engine
 
 _LONGEST_S = 120
-_BASE_S = {"encode": 15, "encode_many": 15, "score": 10, "select": 15, "stream": 20, "answer": 20, "answer_batch": 40}
+_BASE_S = {"encode": 15, "encode_many": 15, "score": 15, "select": 15, "stream": 20, "answer": 20, "answer_batch": 40}
 _TOKENS_PER_S = 10
 _ENGINES: dict[str, Any] = {}
 

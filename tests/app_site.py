@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.site import Site
 
 QUESTION = "What color is the largest object?"
+MISSING = "nobody/no-such-model"
 
 
 @cache
@@ -52,6 +53,16 @@ def many_crops_address() -> str:
     """The address of that site's page."""
     page = make_page(many_crops_site())
     address = launch(page, many_crops_site().settings, block=False)
+    atexit.register(page.close, verbose=False)
+    return address.rstrip("/")
+
+
+@cache
+def fallback_address() -> str:
+    """The address of a page that was to start with a model nobody has, and fell back."""
+    site = open_site(Settings(model=MISSING, fallback=True, port=free_port()))
+    page = make_page(site)
+    address = launch(page, site.settings, block=False)
     atexit.register(page.close, verbose=False)
     return address.rstrip("/")
 

@@ -92,6 +92,9 @@ def main() -> None:
         error = ""
     except PromptError as caught:
         error = str(caught)
+    asked_from = len(CALLS)
+    last_text = ask_twice(engine, picture, question)
+    calls_of_the_page = [call for call, _ in CALLS[asked_from:]]
     forwards_here, cached_here = len(mark), plain.cache.bytes
     devices = {str(value.device) for value in vars(visual).values() if isinstance(value, torch.Tensor)}
 
@@ -99,7 +102,9 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "calls": CALLS,
+                "calls": CALLS[:asked_from],
+                "calls_of_the_page": calls_of_the_page,
+                "text_of_the_page": last_text,
                 "select_asked_for_a_gpu": calls_before > 2,
                 "texts": shown,
                 "whole": whole.text,
@@ -115,6 +120,24 @@ def main() -> None:
             }
         )
     )
+
+
+def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
+    """Ask as the page does, then move the slider; the pruned answer that is shown at the end."""
+    from app.bench import Bench
+    from app.garage import Garage
+    from app.handlers import Desk, Question
+    from app.inputs import Choice, More
+    from app.settings import Settings
+    from app.visits import Visits
+
+    garage = Garage("pocket", engine, lambda name: engine)
+    desk = Desk(garage, Bench(), Visits("pocket", 10**9), Settings(), lambda key: True)
+    visit = desk.visits.of("one")
+    for keep_ratio in (0.25, 0.1):
+        asked = Question(picture, "key", prompt, "adafv", Choice(keep_ratio), More(max_new_tokens=6))
+        *_, (_, answers, _) = desk.ask(visit, asked)
+    return str(json.loads(answers)["pruned"]["text"])
 
 
 if __name__ == "__main__":

@@ -69,6 +69,22 @@ def test_moving_the_slider_asks_the_full_tokens_only_once_and_sends_no_new_maps(
     assert json.loads(again[-1][1])["pruned"]["n_kept"] == 49
 
 
+def test_a_picture_is_encoded_once_and_a_question_scored_once() -> None:
+    engine, seen = shared_site().desk.garage.engine("pocket"), []
+
+    def score(target: Any, prompt: str) -> Any:
+        seen.append((type(target).__name__, prompt))
+        return engine.score(target, prompt)
+
+    visit, desk = Visit("pocket"), desk_with(Wrapped(score=score))
+    for asked in (question(), question(choice=Choice(0.25)), question(method="t2i"), question("How many rings?")):
+        list(desk.ask(visit, asked))
+    list(desk.ask(visit, question(index=7)))
+    prompts = [prompt for _, prompt in seen]
+    assert prompts == [question().prompt, "How many rings?", question().prompt]
+    assert [kind for kind, _ in seen] == ["Image", "VisualTokens", "Image"]
+
+
 def test_updates_are_few_enough_for_a_page() -> None:
     def quick(*arguments: Any, **options: Any) -> Any:
         engine = shared_site().desk.garage.engine("pocket")
@@ -101,10 +117,10 @@ def test_if_one_answer_fails_the_other_stays() -> None:
 
 
 def test_an_error_before_the_maps_is_one_sentence() -> None:
-    def encode(image: Any) -> Any:
+    def score(image: Any, prompt: str) -> Any:
         raise OutOfMemoryError("The device ran out of memory; its tensors were freed.")
 
-    stream = list(desk_with(Wrapped(encode=encode)).ask(Visit("pocket"), question()))
+    stream = list(desk_with(Wrapped(score=score)).ask(Visit("pocket"), question()))
     assert len(stream) == 1 and stream[0][0] is None
     assert "ran out of memory" in json.loads(stream[0][1])["pruned"]["error"]
 

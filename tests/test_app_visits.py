@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from app_site import question, shared_site
 
-from adafv_core.types import Crop, TokenGrid, VisualTokens
+from adafv_core.types import Crop, TokenGrid, TokenScores, VisualTokens
 from app.visits import Visit, Visits, tensor_bytes
 
 
-def tokens(n: int) -> VisualTokens:
-    values = torch.zeros(n, 4)
+def scores(n: int) -> TokenScores:
+    values, row = torch.zeros(n, 4), torch.zeros(n)
     grid = TokenGrid((n, 1), (Crop("base", 1, n, (0.0, 0.0, float(n), 1.0), 0),))
-    return VisualTokens(values, torch.zeros(n), grid, values, torch.zeros(1, n))
+    visual = VisualTokens(values, row, grid, values, torch.zeros(1, n))
+    return TokenScores(row, row, (), torch.zeros(0, n), torch.zeros(0, dtype=torch.bool), torch.zeros(0, 4), visual, "")
 
 
 def test_sessions_never_share() -> None:
     visits = Visits("pocket", 10**9)
     one, two = visits.of("one"), visits.of("two")
-    one.encoded = ("key", tokens(8))
+    one.scored = ("key", scores(8))
     one.begin().set()
-    assert two.encoded is None and not two.stop.is_set()
+    assert two.scored is None and not two.stop.is_set()
     assert visits.of("one") is one and visits.of("two") is two
     assert visits.of(None) is not visits.of(None)
 
@@ -41,12 +42,11 @@ def test_a_new_question_ends_the_running_one() -> None:
 
 
 def test_memory_is_bounded_and_the_longest_idle_go_first() -> None:
-    most = 3 * tensor_bytes(tokens(1000), set())
-    visits = Visits("pocket", most)
+    visits = Visits("pocket", 3 * Visit("pocket", scored=("", scores(1000))).size_bytes)
     for name in "abcde":
-        visits.of(name).encoded = (name, tokens(1000))
+        visits.of(name).scored = (name, scores(1000))
     visits.of("e")
-    held = [name for name in "abcde" if visits._by_session[name].encoded is not None]
+    held = [name for name in "abcde" if visits._by_session[name].scored is not None]
     assert held == ["c", "d", "e"]
 
 
@@ -58,7 +58,8 @@ def test_many_visitors_are_bounded_too() -> None:
 
 
 def test_shared_storage_is_counted_once() -> None:
-    assert tensor_bytes(tokens(10), set()) == 4 * (10 * 4 + 10 + 10)
+    visual = scores(10).visual
+    assert tensor_bytes(visual, set()) == 4 * (10 * 4 + 10 + 10)
 
 
 def test_two_visitors_see_only_their_own_run() -> None:

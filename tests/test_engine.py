@@ -251,7 +251,7 @@ def test_scores_that_are_not_numbers_or_of_another_image() -> None:
         engine.select(replace_scores(scores, scores.t2i * float("nan")), 0.5)
     with pytest.raises(ScoreError, match="shape"):
         engine.select(replace_scores(scores, scores.t2i[:-1]), 0.5)
-    with pytest.raises(ScoreError, match="VisualTokens"):
+    with pytest.raises(ImageError, match="VisualTokens"):
         engine.score(scores, QUESTIONS[0])
     other = engine_of("llava_next_vicuna").encode(picture(80, 60))
     selection = engine_of("llava_next_vicuna").select(engine_of("llava_next_vicuna").score(other, QUESTIONS[0]), 0.5)

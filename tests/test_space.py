@@ -117,6 +117,8 @@ def test_in_a_forked_process_with_pickled_values() -> None:
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert [call for call, _ in seen["calls"]] == ["encode", "score", "stream", "select", "stream", "stream", "score"]
+    assert seen["calls_of_the_page"] == ["score", "stream", "stream", "stream"]
+    assert seen["text_of_the_page"] == seen["plain"]
     assert not seen["select_asked_for_a_gpu"] and seen["fastv_kept"] > 0
     assert all(0 < seconds <= 120 for _, seconds in seen["calls"])
     assert len(seen["texts"]) >= 2 and seen["texts"][-1] == seen["whole"] == seen["plain"]

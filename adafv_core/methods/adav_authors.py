@@ -46,6 +46,7 @@ class AdaVAuthors(Method):
     """
 
     name: ClassVar[str] = "adav_authors"
+    reads_features: ClassVar[bool] = True
     exact: ClassVar[bool] = False
     pick = staticmethod(pick)
 

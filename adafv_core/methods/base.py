@@ -39,12 +39,14 @@ class Method:
     """A pruning method. Options are dataclass fields with defaults; `choose` is all a new one overrides.
 
     name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact:
-    it keeps exactly K distinct tokens whatever K is.
+    it keeps exactly K distinct tokens whatever K is. reads_features: it reads more of the visual tokens than their
+    scores and places, so that it cannot choose again on the scores of a saved run.
     """
 
     name: ClassVar[str] = ""
     inside_llm: ClassVar[bool] = False
     exact: ClassVar[bool] = True
+    reads_features: ClassVar[bool] = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         """Decide which of N visual tokens stay; the budget is already known to be within 1..N."""

@@ -23,6 +23,7 @@ class DivPrune(Method):
     """
 
     name: ClassVar[str] = "divprune"
+    reads_features: ClassVar[bool] = True
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         return Choice(keep(_farthest_first(scores.visual.features, budget), scores.size))

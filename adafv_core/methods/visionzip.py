@@ -28,6 +28,7 @@ class VisionZip(Method):
     """
 
     name: ClassVar[str] = "visionzip"
+    reads_features: ClassVar[bool] = True
     dominant: int = 54
     contextual: int = 10
 

@@ -28,6 +28,7 @@ class VisPruner(Method):
     """
 
     name: ClassVar[str] = "vispruner"
+    reads_features: ClassVar[bool] = True
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         features = scores.visual.vision_features

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from adafv_core.errors import ScoreError
 from adafv_core.models.answering import Times, make_answer
 from adafv_core.models.clock import now_s
 from adafv_core.models.generation import FirstLogits, memory_guard
@@ -58,15 +57,17 @@ class ModelHost:
             return self._encode(images)
 
     def score(
-        self, visual_tokens: VisualTokens, prompt: str, history: Sequence[Turn] = (), temperature: float = 100.0
+        self, visual_tokens: object, prompt: str, history: Sequence[Turn] = (), temperature: float = 100.0
     ) -> TokenScores:
         """Score N visual tokens for a question, sections 1 and 2 of the method.
 
-        visual_tokens: from `encode`. prompt: the user's own words, without any template. history: earlier
-        (question, answer) turns about the same image; their words are in `words` but do not count. Raises
-        PromptError for an empty prompt, ScoreError for anything but VisualTokens.
+        visual_tokens: from `encode`, or a picture, which is encoded first. prompt: the user's own words, without
+        any template. history: earlier (question, answer) turns about the same image; their words are in `words`
+        but do not count. Raises PromptError for an empty prompt, ImageError for what is neither VisualTokens nor a
+        picture.
         """
-        return self._score(visual_tokens, self.prompter(prompt, history), prompt, history, temperature)
+        tokenised = self.prompter(prompt, history)
+        return self._score(self.encode(visual_tokens), tokenised, prompt, history, temperature)
 
     @contextmanager
     def _job(self, asked: Callable[[], bool] | None = None) -> Iterator[bool]:
@@ -122,8 +123,6 @@ class ModelHost:
         history: Sequence[Turn],
         temperature: float,
     ) -> TokenScores:
-        if not isinstance(visual, VisualTokens):
-            raise ScoreError(f"Expected VisualTokens from `encode`, got {type(visual).__name__}.")
         text_tokens = self.adapter.embed(torch.tensor(tokenised.text_ids))
         return score_tokens(visual, text_tokens, tokenised.words, tokenised.counted, prompt, temperature, history)
 

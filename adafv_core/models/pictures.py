@@ -44,7 +44,8 @@ def read_picture(image: object) -> Picture:
             raise ImageError(f"The image is empty: its shape is {image.shape}.")
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
-        raise ImageError(f"Expected a PIL image or a uint8 array, got {type(image).__name__}.")
+        kind = type(image).__name__
+        raise ImageError(f"Expected a PIL image, a uint8 array, or VisualTokens from `encode`; got {kind}.")
     if image.width * image.height == 0:
         raise ImageError(f"The image is empty: its size is {image.width} × {image.height}.")
     if image.width * image.height > MAX_PIXELS:

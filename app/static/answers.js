@@ -96,6 +96,7 @@
       try { localStorage.setItem("adafv-dark", dark ? "1" : "0"); } catch (error) { /* storage may be off */ }
       requestAnimationFrame(() => adafv.themeChanged && adafv.themeChanged());
     }
+    const fallback = node("p", { class: "notice", role: "status", "data-level": "warn" });
     element.replaceChildren(node("header", { class: "masthead" }, [
       node("div", {}, [node("h1", { text: "AdaFV" }), node("p", { text: "Which visual tokens does the question need?" })]),
       node("div", { class: "masthead-side" }, [model, toggle])]));
@@ -104,7 +105,13 @@
     const asked = new URL(location.href).searchParams.get("__theme");
     const dark = asked ? asked === "dark" : stored ? stored === "1" : matchMedia("(prefers-color-scheme: dark)").matches;
     setDark(dark);
-    return (value) => { model.textContent = value.model; model.title = value.detail || ""; };
+    return function (value) {
+      model.textContent = value.model;
+      model.title = value.detail || "";
+      fallback.textContent = value.fallback || "";
+      if (value.fallback) element.append(fallback);
+      else fallback.remove();
+    };
   });
 
   adafv.part("about", function (element) {

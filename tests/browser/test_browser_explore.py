@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from app_site import MISSING, fallback_address
 from conftest import settled
 from playwright.sync_api import Page, expect
 
@@ -236,6 +237,39 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(open_page: Callable[..
     page.wait_for_timeout(300)
     settled(page)
     assert page.locator(".answer").first.get_attribute("data-state") == "done"
+
+
+def test_a_fallback_is_told_until_another_model_answers(open_page: Callable[..., Page]) -> None:
+    page = open_page(at=fallback_address())
+    told = page.locator("#part-masthead .notice")
+    expect(told).to_contain_text(f"{MISSING} could not be loaded, so the bundled pocket model answers")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_timeout(300)
+    settled(page)
+    page.get_by_role("tab", name="Sweep").click()
+    expect(told).to_be_visible()
+    page.get_by_role("tab", name="Explore").click()
+    page.locator("#more .label-wrap").click()
+    page.get_by_role("button", name="Load model").click()
+    expect(page.locator("#part-notice .notice")).to_contain_text("answers from now on", timeout=60_000)
+    expect(told).to_have_count(0)
+
+
+def test_what_was_opened_is_saved_not_what_was_asked_before(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_page()
+    page.uncheck("#answer-while-sliding")
+    with page.expect_download() as run:
+        page.get_by_role("button", name="Save run").click()
+    saved = tmp_path / "run.json"
+    run.value.save_as(saved)
+    page.locator(".example").nth(3).click()
+    page.wait_for_timeout(300)
+    settled(page)
+    page.set_input_files("#save-row input[type=file]", saved)
+    expect(page.locator(".notice")).to_contain_text("Opened a saved run", timeout=30_000)
+    with page.expect_download() as again:
+        page.get_by_role("button", name="Save run").click()
+    assert json.loads(Path(again.value.path()).read_text(encoding="utf-8")) == json.loads(saved.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("bad", ["", "   "])
