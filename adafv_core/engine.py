@@ -32,6 +32,7 @@ from adafv_core.methods.base import check_scored
 from adafv_core.models.answering import Times
 from adafv_core.models.clock import now_s
 from adafv_core.models.conversing import Conversation
+from adafv_core.models.downloading import Report
 from adafv_core.models.generation import (
     Stop,
     StopWhen,
@@ -59,15 +60,17 @@ def load(
     revision: str | None = None,
     attn_implementation: str | None = None,
     cache_bytes: int = CACHE_BYTES,
+    progress: Report | None = None,
 ) -> Engine:
     """Load a model and return an engine over it.
 
     model: "pocket" (the bundled model), a hub id, or a folder with config.json, safetensors and processor
     files. device: "auto" takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16",
-    "bfloat16". cache_bytes: how much device memory encoded images may hold on to. Raises
-    ModelNotFoundError, UnsupportedModelError or InputError, each saying what would work.
+    "bfloat16". cache_bytes: how much device memory encoded images may hold on to. progress: where files have
+    to be downloaded, called with a DownloadProgress (done_bytes, total_bytes) as they come in, from another
+    thread. Raises ModelNotFoundError, UnsupportedModelError or InputError, each saying what would work.
     """
-    return Engine(load_model(model, device, dtype, revision, attn_implementation), cache_bytes)
+    return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a model id or folder to an adapter: the only file here that reads files or the network.
+"""From a model id or folder to an adapter: with downloading.py the only file here that reads files or the network.
 
 Weights come from safetensors only, and no code of a repository is ever run.
 """
@@ -15,6 +15,7 @@ from transformers.utils.hub import cached_file
 
 from adafv_core.errors import InputError, ModelError, ModelNotFoundError, UnsupportedModelError
 from adafv_core.models import ADAPTERS, Adapter, adapter_for
+from adafv_core.models.downloading import Report, download
 from adafv_core.models.registry import KNOWN_MODELS, find_known
 
 POCKET = Path(__file__).resolve().parents[2] / "assets" / "pocket"
@@ -40,16 +41,18 @@ def load_model(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     attn_implementation: str | None = None,
+    progress: Report | None = None,
 ) -> LoadedModel:
     """Load a stock model and its processor.
 
     model: "pocket" (the bundled one), a hub id, or a folder. device: "auto" takes CUDA, else MPS, else the
     CPU; with several GPUs the layers are spread over them by accelerate. dtype: "auto" is the checkpoint's
     own on an accelerator and float32 on the CPU. attn_implementation: as in transformers ("sdpa",
-    "flash_attention_2", …).
+    "flash_attention_2", …). progress: told how far the download is, as in `download`; never called where
+    nothing is downloaded.
 
-    Raises ModelNotFoundError when there is nothing to load, UnsupportedModelError when no adapter knows its
-    class, InputError for a device, dtype or attention that does not exist here.
+    Raises ModelNotFoundError when there is nothing to load or a download breaks off, UnsupportedModelError when
+    no adapter knows its class, InputError for a device, dtype or attention that does not exist here.
     """
     name = str(model)
     source, revision = _source(name, revision)
@@ -68,15 +71,18 @@ def load_model(
     if attn_implementation is not None:
         options["attn_implementation"] = attn_implementation
     with _said_plainly(name):
+        folder = download(source, revision, progress) if revision is not None else None
+        files = source if folder is None else str(folder)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            source,
+            files,
             revision=revision,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=_dtype(dtype, place),
             **options,
         )
-        processor = load_processor(source, config.model_type, revision)
+        processor = load_processor(files, config.model_type, revision)
+    loaded.name_or_path = source
     if not several:
         loaded = loaded.to(place)
     _complete(processor, config, name)
