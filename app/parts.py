@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder, is_in_or_equal
 
+_SERVED = "/gradio_api/file="
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("core", "stage", "page", "keep", "inspector", "panels", "answers", "sweep")
+_SCRIPTS = ("core", "stage", "mask", "page", "keep", "inspector", "panels", "answers", "sweep")
 _MOUNT = (
     "(function mount() {{ if (window.adafv && window.adafv.ready) "
     "window.adafv.mount('{name}', element, trigger, props, watch); else setTimeout(mount, 10); }})(); {events}"
@@ -54,7 +57,8 @@ def part(
 def checked_image(**options: Any) -> gr.Image:
     """An image input that hands the uploaded file over as it is, so that it can be checked before it is decoded.
 
-    Web addresses are refused: the server fetches nothing.
+    Web addresses are refused, since the server fetches nothing; save for the address under which this page itself
+    serves an uploaded file, which stands for that file.
     """
     image = gr.Image(type="filepath", image_mode=None, **options)
     take = image.async_move_resource_to_block_cache
@@ -67,13 +71,30 @@ def checked_image(**options: Any) -> gr.Image:
         return payload.path
 
     async def move(path: str | Path | None) -> str | None:
-        if str(path).lower().startswith(("http://", "https://")):
+        if not str(path).lower().startswith(("http://", "https://")):
+            return await take(path)
+        own = served_file(str(path))
+        if own is None:
             raise gr.Error("Send the picture itself, not its address.", print_exception=False)
-        return await take(path)
+        return own
 
     image.preprocess = preprocess  # type: ignore[method-assign]
     image.async_move_resource_to_block_cache = move  # type: ignore[method-assign]
     return image
+
+
+def served_file(address: str) -> str | None:
+    """The uploaded file that Gradio serves at this address; None for any other address. Nothing is fetched."""
+    _, found, name = urlsplit(address).path.partition(_SERVED)
+    path = unquote(name)
+    return path if found and is_in_or_equal(path, get_upload_folder()) and Path(path).is_file() else None
+
+
+def json_list(kind: str, **options: Any) -> gr.JSON:
+    """A list in the API. kind: what JSON schema calls its entries (string, number)."""
+    values = gr.JSON(**options)
+    values.api_info = lambda: {"type": "array", "items": {"type": kind}}  # type: ignore[method-assign]
+    return values
 
 
 def any_number(value: float | None = None, **options: Any) -> gr.Number:

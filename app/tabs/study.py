@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_function_description
 
 from adafv_core.errors import AdaFVError
 from adafv_core.methods import METHODS
@@ -17,7 +18,7 @@ from adafv_core.study.records import pack
 from adafv_core.study.rows import BOUNDS
 from adafv_core.study.summary_file import Summary, write_summary
 from app.endpoints import plainly
-from app.parts import any_number, part
+from app.parts import any_number, json_list, part
 from app.site import Site
 from app.study_charts import accuracy_figure, auc_figure, hit_figure, similarity_figure
 from app.study_views import beside_published, command, details, figures_line, headline, overview
@@ -150,16 +151,19 @@ def bind(site: Site, tab: StudyTab) -> None:
 
 
 def _add_endpoints(site: Site) -> None:
-    methods = gr.JSON(value=["saliency", "adafv"], label="Names of methods, oracle, blind", visible=False)
-    ratios = gr.JSON(value=[0.1], label="Keep ratios, above 0 and at most 1", visible=False)
-    scenes = any_number(20, label="Scenes of the bundled data set, about 6.6 questions each", visible=False)
-    result = gr.JSON(visible=False)
-    trigger = gr.Button(visible=False)
-
     def study_results() -> dict[str, Summary]:
+        """Stored studies by name: accuracy of every method and budget, paired tests, figures 1 to 4."""
         return plainly(stored_results)
 
     def study(request: gr.Request, methods: Any, keep_ratios: Any, scenes: Any) -> Summary | None:
+        """Measure methods at keep ratios on scenes of the bundled data set; returns the summary.
+
+        Args:
+            methods: Names of pruning methods, oracle, blind.
+            keep_ratios: Fractions of visual tokens kept, each above 0 and at most 1.
+            scenes: Scenes of the bundled data set, about 6.6 questions each.
+        """
+
         def work() -> Summary | None:
             model = site.desk.visits.of(request.session_hash).model
             wish = read_wish(site.desk, model, methods, keep_ratios, scenes, None)
@@ -170,14 +174,16 @@ def _add_endpoints(site: Site) -> None:
 
         return plainly(work)
 
+    said = get_function_description(study)[1]
+    methods = json_list("string", value=["saliency", "adafv"], label=said["methods"], visible=False)
+    keep_ratios = json_list("number", value=[0.1], label=said["keep_ratios"], visible=False)
+    scenes = any_number(20, label=said["scenes"], visible=False)
+    result = gr.JSON(visible=False)
+    trigger = gr.Button(visible=False)
+    trigger.click(study_results, None, result, api_name="study_results")
     trigger.click(
-        study_results, None, result, api_name="study_results",
-        api_description="Stored studies by name: accuracy of every method and budget, paired tests, figures 1 to 4.",
-    )  # fmt: skip
-    trigger.click(
-        study, [methods, ratios, scenes], result, api_name="study", concurrency_id="study", concurrency_limit=1,
-        api_description="Measure methods at keep ratios on scenes of the bundled data set; returns the summary.",
-    )  # fmt: skip
+        study, [methods, keep_ratios, scenes], result, api_name="study", concurrency_id="study", concurrency_limit=1
+    )
 
 
 def _files(name: str) -> tuple[str | None, str | None]:
