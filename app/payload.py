@@ -124,7 +124,7 @@ def _at_stops(
     and the values that rank all tokens."""
     if METHODS[method].inside_llm:
         best = select(1)
-        return [_more_of(best, int(stop["budget"])) for stop in stops], _array(best.mixed, np.float32)
+        return [_more_of(best, int(stop["budget"])) for stop in stops], _array(best.report["ranking"], np.float32)
     chosen: list[Selection | None] = []
     for stop in stops:
         try:
@@ -136,8 +136,8 @@ def _at_stops(
 
 
 def _more_of(best: Selection, budget: int) -> Selection:
-    """From the selection of one token that of `budget` tokens, for a method that keeps the best of one ranking."""
-    kept, mixed = best_of(best.mixed, budget)
+    """From the selection of one token that of `budget` tokens, for a method that keeps the best of its ranking."""
+    kept, mixed = best_of(best.report["ranking"], budget)
     why = kept_because(kept, Why.METHOD)
     return replace(best, indices=kept.nonzero()[:, 0], kept=kept, mixed=mixed, why=why, budget=budget)
 

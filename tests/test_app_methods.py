@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from app_site import many_crops_site, question, shared_site
+from made_scores import made_scores
+from PIL import Image
 
 from adafv_core.engine import Engine
 from adafv_core.errors import BudgetError
-from adafv_core.types import Answer
+from adafv_core.methods import get_method
+from adafv_core.types import Answer, Selection
 from app.handlers import Desk
 from app.inputs import Choice, More
+from app.payload import payload
 from app.visits import Visit
 
 
@@ -55,6 +60,22 @@ def test_inside_the_llm_one_prefill_serves_every_stop(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Engine, "select", select)
     body, _ = asked(shared_site().desk, Visit("pocket"), "fastv", more=More(max_new_tokens=1, compare=False))
     assert len(body["stops"]) > 60 and counted == [1, 1]
+
+
+def test_neighbouring_floats_keep_their_order_at_every_stop() -> None:
+    """Values one step of float32 apart around a power of two, which any scaling would make equal."""
+    scores = made_scores(side=14)
+    steps = torch.randperm(scores.size, generator=torch.Generator().manual_seed(1)) - scores.size // 2
+    attention = (torch.tensor(0.25).view(torch.int32) + steps.int()).view(torch.float32)[None]
+    attention[0, 7] = 0.45
+    method = get_method("fastv")
+
+    def select(budget: int) -> Selection:
+        return method.select_from_attention(attention, budget, layers=4)
+
+    body = json.loads(payload(scores, Image.new("RGB", (8, 8)), select, "fastv", {}, 0.1, "key"))
+    for number, stop in enumerate(body["stops"]):
+        assert np.array_equal(why_at(body, number), select(stop["budget"]).why.numpy())
 
 
 @pytest.mark.parametrize("method", ["fastv", "adav_authors"])

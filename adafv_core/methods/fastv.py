@@ -31,7 +31,7 @@ class FastV(Method):
     layer: the first layer that sees only K visual tokens, 2 as published (layers counted from 0). They
     are those with the highest head-averaged attention from the last prompt token in the layer before;
     position ids are kept. Because the first layers see all N, `report` has the layer-averaged budget to
-    compare by.
+    compare by, and `ranking`, the (N,) float32 attention it ranked by.
     """
 
     name: ClassVar[str] = "fastv"
@@ -56,6 +56,8 @@ class FastV(Method):
             raise ScoreError(f"The attention row must have shape (heads, N); got {tuple(attention.shape)}.")
         size = attention.shape[1]
         budget = check_budget(budget, size)
-        kept, mixed = best_of(check_scores("attention", attention).float().mean(dim=0), budget)
-        report = {"layer_averaged_budget": layer_averaged_budget(layers, self.layer, size, budget)}
+        ranking = check_scores("attention", attention).float().mean(dim=0)
+        kept, mixed = best_of(ranking, budget)
+        averaged = layer_averaged_budget(layers, self.layer, size, budget)
+        report = {"layer_averaged_budget": averaged, "ranking": ranking}
         return self.selection(Choice(kept, mixed, report=report), budget)
