@@ -70,3 +70,32 @@ def test_a_saved_run_with_markup_stays_text(open_page: Callable[..., Page], tmp_
     page.wait_for_timeout(300)
     assert page.evaluate("window.taken") is None
     assert page.locator(".word").nth(1).inner_text() == ATTACKS[1]
+
+
+CALL = """async ([name, data]) => {
+  const sent = await fetch(`/gradio_api/call/${name}`, { method: "POST", body: JSON.stringify({ data: data }),
+    headers: { "Content-Type": "application/json" } });
+  const { event_id } = await sent.json();
+  const told = await (await fetch(`/gradio_api/call/${name}/${event_id}`)).text();
+  const shown = document.createElement("div");
+  shown.innerHTML = told;
+  document.body.append(shown);
+  return told;
+}"""
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_an_api_value_comes_back_as_text_even_where_a_page_shows_it_as_html(
+    open_page: Callable[..., Page], text: str
+) -> None:
+    page = open_page()
+    for name, data in (
+        ("ask", [None, text, 0.1, "adafv", 4, True]),
+        ("scores", [None, "what is it?", text, text]),
+        ("sweep", [None, "what is it?", [text], [text]]),
+        ("study", [[text], [0.1], 1]),
+    ):
+        told = page.evaluate(CALL, [name, data])
+        assert "event: error" in told and "Traceback" not in told
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.taken") is None
