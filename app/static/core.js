@@ -43,7 +43,7 @@
     return rank;
   }
 
-  /* Every admissible pair whose two heads together hold exactly `budget` tokens: for each kText the largest kVisual. */
+  /* Every admissible pair whose two heads together hold exactly `budget` tokens: by kText, the largest kVisual. */
   function admissible(orderText, orderVision, budget) {
     const n = orderText.length;
     let most = 0;
@@ -52,7 +52,7 @@
     for (let i = 0; i < budget; i++) inVision[orderVision[i]] = 1;
     let kVisual = budget;
     let union = budget;
-    const pairs = [];
+    const largest = new Uint32Array(budget + 1);
     for (let kText = 0; kText <= budget; kText++) {
       if (kText > 0) {
         const token = orderText[kText - 1];
@@ -66,9 +66,9 @@
         }
         while (kVisual < n && inText[orderVision[kVisual]]) inVision[orderVision[kVisual++]] = 1;
       }
-      pairs.push([kText, kVisual]);
+      largest[kText] = kVisual;
     }
-    return pairs;
+    return largest;
   }
 
   function runningSums(values, order) {
@@ -84,21 +84,22 @@
     return remembered.get(order);
   }
 
-  /* The geometric mean each admissible split gathers, and the best split (ties: the smaller kText). */
+  /* By kText: the largest admissible kVisual and the geometric mean both gather; and the best split (ties: the
+     smaller kText), null where the floor allows none. */
   function splits(scores, budget, orderText, orderVision) {
     const sumText = sums(scores.t2i, orderText);
     const sumVision = sums(scores.saliency, orderVision);
     const least = Math.floor((scores.floor || 0) * budget);
+    const kVisual = admissible(orderText, orderVision, budget);
+    const mean = new Float64Array(kVisual.length);
     let best = null;
-    const curve = admissible(orderText, orderVision, budget).map(function (pair) {
-      const product = sumText[pair[0]] * sumVision[pair[1]];
-      const allowed = pair[0] >= least && pair[1] >= least;
-      if (allowed && (best === null || product > best.product)) {
-        best = { kText: pair[0], kVisual: pair[1], product: product };
-      }
-      return { kText: pair[0], kVisual: pair[1], mean: Math.sqrt(product), allowed: allowed };
-    });
-    return { curve: curve, best: best };
+    for (let kText = 0; kText < kVisual.length; kText++) {
+      const product = sumText[kText] * sumVision[kVisual[kText]];
+      mean[kText] = Math.sqrt(product);
+      const allowed = kText >= least && kVisual[kText] >= least;
+      if (allowed && (best === null || product > best.product)) best = { kText: kText, kVisual: kVisual[kText], product: product };
+    }
+    return { kVisual: kVisual, mean: mean, best: best };
   }
 
   function forcedOrder(order, forced) {

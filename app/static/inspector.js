@@ -1,11 +1,15 @@
 /* The column beside the maps: how the budget was split, what the pointed patch is worth, and the prompt's words. */
 (function () {
   "use strict";
-  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format;
+  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format, write = adafv.write;
   adafv.whyNames = { text: "by text", vision: "by vision", both: "by both", floor: "by the floor", forced: "forced", method: "by the method" };
 
   adafv.inspector = function () {
-    const tally = node("ul", { class: "tally" });
+    const reasons = adafv.core.WHY.slice(1).map((why) => {
+      const number = node("b");
+      return { why: why, number: number, item: node("li", {}, [node("i", { class: "why why-" + why, "aria-hidden": "true" }), number, " " + adafv.whyNames[why]]) };
+    });
+    const tally = node("ul", { class: "tally" }, reasons.map((reason) => reason.item));
     const split = node("p", { class: "split-note" });
     const gauge = node("canvas", { class: "gauge", role: "img" });
     const values = node("div", { class: "values" });
@@ -20,43 +24,59 @@
       return node("section", {}, [node("h3", { text: title }), ...children]);
     }
 
+    let colours = null, width = 260;
+    new ResizeObserver(() => {
+      width = gauge.clientWidth || width;
+      if (page.result && !gaugeBox.hidden) drawGauge(page.result);
+    }).observe(gauge);
+
+    /* Reads the gauge's colours; to be called where light and dark may have changed. */
+    function look() {
+      const style = getComputedStyle(root), colour = (name) => style.getPropertyValue(name);
+      colours = { line: colour("--line"), fill: colour("--gauge-fill"), curve: colour("--ink-soft"), point: colour("--accent") };
+    }
+
     function budget(result, counts) {
-      tally.replaceChildren(...adafv.core.WHY.slice(1).filter((why) => counts[why] || (page.scores.rule === "split" && ["text", "vision", "both"].includes(why))).map((why) =>
-        node("li", {}, [node("i", { class: "why why-" + why, "aria-hidden": "true" }), node("b", { text: String(counts[why]) }), " " + adafv.whyNames[why]])));
       const adaptive = page.scores.rule === "split" && !result.problem;
+      for (const reason of reasons) {
+        write(reason.number, String(counts[reason.why]));
+        reason.item.hidden = !(counts[reason.why] || (page.scores.rule === "split" && ["text", "vision", "both"].includes(reason.why)));
+      }
       gaugeBox.hidden = !adaptive;
-      split.textContent = result.problem ? result.problem
+      write(split, result.problem ? result.problem
         : adaptive ? "Text ranking down to " + result.kText + ", saliency down to " + result.kVisual + ": the split with the largest geometric mean."
-        : page.scores.method_note || "";
+        : page.scores.method_note || "");
       if (adaptive) drawGauge(result);
     }
 
     function drawGauge(result) {
       const found = page.forced ? curveWithForced(result) : adafv.core.splits(page.scores, result.budget, page.scores.orderText, page.scores.orderVision);
-      const density = Math.min(window.devicePixelRatio || 1, 2), width = gauge.clientWidth || 260, height = 84;
+      const density = Math.min(window.devicePixelRatio || 1, 2), height = 84, mean = found.mean, span = Math.max(1, mean.length - 1);
       if (gauge.width !== Math.round(width * density)) { gauge.width = Math.round(width * density); gauge.height = height * density; }
-      const style = getComputedStyle(gauge), context = gauge.getContext("2d");
+      if (!colours) look();
+      const context = gauge.getContext("2d");
       context.setTransform(density, 0, 0, density, 0, 0);
       context.clearRect(0, 0, width, height);
       let high = 0;
-      for (const point of found.curve) if (point.mean > high) high = point.mean;
-      const span = Math.max(1, found.curve.length - 1);
-      const x = (k) => 5 + (k / span) * (width - 10), y = (mean) => height - 6 - (high ? mean / high : 0) * (height - 20);
+      for (const value of mean) if (value > high) high = value;
+      const x = (k) => 5 + (k / span) * (width - 10), y = (value) => height - 6 - (high ? value / high : 0) * (height - 20);
+      const step = Math.max(1, Math.floor(span / width));
       const trace = () => {
         context.beginPath();
-        found.curve.forEach((point, i) => (i ? context.lineTo(x(point.kText), y(point.mean)) : context.moveTo(x(point.kText), y(point.mean))));
+        for (let k = 0; k < mean.length; k += step) context.lineTo(x(k), y(mean[k]));
+        if (mean.length) context.lineTo(x(span), y(mean[mean.length - 1]));
       };
-      context.strokeStyle = style.getPropertyValue("--line");
+      context.strokeStyle = colours.line;
       context.lineWidth = 1;
       context.beginPath(); context.moveTo(0, height - 5.5); context.lineTo(width, height - 5.5); context.stroke();
       trace();
       context.lineTo(x(span), height - 6); context.lineTo(x(0), height - 6); context.closePath();
-      context.fillStyle = style.getPropertyValue("--gauge-fill"); context.fill();
+      context.fillStyle = colours.fill; context.fill();
       trace();
-      context.strokeStyle = style.getPropertyValue("--ink-soft"); context.lineWidth = 1.5; context.stroke();
+      context.strokeStyle = colours.curve; context.lineWidth = 1.5; context.stroke();
       const at = x(result.kText), top = y(high ? Math.sqrt(found.best.product) : 0);
       context.setLineDash([2, 3]); context.beginPath(); context.moveTo(at, top); context.lineTo(at, height - 6); context.stroke(); context.setLineDash([]);
-      context.fillStyle = style.getPropertyValue("--accent");
+      context.fillStyle = colours.point;
       context.beginPath(); context.arc(at, top, 4.5, 0, 7); context.fill();
       gauge.setAttribute("aria-label", "Geometric mean over the splits of " + result.budget + " tokens, from all vision to all text; the chosen one takes "
         + result.kText + " from the text ranking and " + result.kVisual + " from saliency");
@@ -67,7 +87,7 @@
       let kept = 0;
       for (const mark of page.forced) if (mark > 0) kept++;
       const found = adafv.core.splits(page.scores, result.budget - kept, free(page.scores.orderText), free(page.scores.orderVision));
-      return found.best ? found : { curve: [], best: { product: 0 } };
+      return found.best ? found : { mean: new Float64Array(0), best: { product: 0 } };
     }
 
     function whyText(token) {
@@ -120,7 +140,7 @@
           on: { click: () => choose(i) } });
       }));
     }
-    page.on((what) => { if (what === "budget" || what === "forced") point(); });
-    return { root: root, wordRow: wordRow, budget: budget, point: point, words: showWords, sentence: sentence };
+    page.on((what) => { if (page.pointed.length && (what === "budget" || what === "forced")) point(); });
+    return { root: root, wordRow: wordRow, look: look, budget: budget, point: point, words: showWords, sentence: sentence };
   };
 })();

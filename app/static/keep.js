@@ -1,12 +1,12 @@
 /* The keep-ratio control: a slider whose every stop has its budget, chips, and the count. */
 (function () {
   "use strict";
-  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format;
+  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format, write = adafv.write;
   const CHIPS = [[0.25, "−75 %"], [0.1, "−90 %"], [0.05, "−95 %"]];
-  const SETTLE_MS = 900;
+  const SETTLE_MS = 900, HAND_OVER_MS = 120;
 
   adafv.part("keep", function (element, trigger, props) {
-    let timer = 0;
+    let timer = 0, handing = 0;
     const slider = node("input", { type: "range", min: 0, max: 1, step: 1, value: 0, id: "keep-slider",
       "aria-label": "Keep ratio: share of visual tokens the model is given" });
     const count = node("output", { class: "keep-count", for: "keep-slider" });
@@ -26,14 +26,24 @@
       page.moveTo(stop);
       settle();
     }
+    /* The server is told of the choice once the slider rests; before anything that asks, at once. */
     function settle() {
-      props.value = page.choice();
+      clearTimeout(handing);
+      handing = setTimeout(handOver, HAND_OVER_MS);
       clearTimeout(timer);
       if (live.checked) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
     }
+    function handOver() {
+      clearTimeout(handing);
+      handing = 0;
+      props.value = page.choice();
+    }
+    const handOverNow = () => { if (handing) handOver(); };
     page.settleNow = () => { clearTimeout(timer); };
     slider.addEventListener("input", () => move(Number(slider.value)));
     document.addEventListener("click", (event) => { if (event.target.closest("#ask-button, #stop-button")) clearTimeout(timer); }, true);
+    document.addEventListener("click", handOverNow, true);
+    document.addEventListener("keydown", (event) => { if (event.key === "Enter") handOverNow(); }, true);
 
     function fill() {
       const stops = page.scores.stops;
@@ -48,8 +58,8 @@
       const kept = result.problem ? stop.budget : result.size;
       slider.value = page.stop;
       slider.style.setProperty("--at", page.stop / (scores.stops.length - 1));
-      count.textContent = kept + " of " + scores.n + " visual tokens";
-      cut.textContent = kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n);
+      write(count, kept + " of " + scores.n + " visual tokens");
+      write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
       slider.setAttribute("aria-valuetext", format.percent(stop.ratio) + " kept, " + count.textContent);
       chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(stop.ratio - CHIPS[i][0]) < 1e-9)));
     }

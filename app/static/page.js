@@ -4,7 +4,7 @@
   const adafv = (window.adafv = window.adafv || {});
   const page = (adafv.page = {
     scores: null, stop: 0, forced: null, result: null, pointed: [], word: -1, crop: "all", brush: "point",
-    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [], timings: [],
+    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [],
   });
 
   page.on = (listener) => page.listeners.push(listener);
@@ -17,7 +17,7 @@
     const ratio = before && !raw.set_choice ? before.stops[page.stop].ratio : raw.keep_ratio;
     page.scores = adafv.core.unpack(raw);
     page.stop = nearest(page.scores.stops, ratio);
-    if (!before || before.picture !== raw.picture || raw.rule !== "split" || raw.set_choice) page.forced = null;
+    if (!before || before.picture !== raw.picture || before.n !== raw.n || raw.rule !== "split" || raw.set_choice) page.forced = null;
     if (raw.force_keep.length + raw.force_drop.length) {
       page.forced = new Int8Array(raw.n);
       raw.force_keep.forEach((i) => { page.forced[i] = 1; });
@@ -41,20 +41,11 @@
   }
   page.nearest = nearest;
 
-  /* timings: per move, milliseconds from the input event's dispatch to the drawn canvas and to the painted frame. */
   page.moveTo = function (stop) {
     if (!page.scores || stop === page.stop) return;
-    const from = performance.now();
     page.stop = Math.max(0, Math.min(page.scores.stops.length - 1, stop));
     page.choose();
     page.tell("budget");
-    const drawn = performance.now() - from;
-    requestAnimationFrame(function () {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => page.timings.push({ drawn: drawn, painted: performance.now() - from });
-      channel.port2.postMessage(0);
-      if (page.timings.length > 2000) page.timings.splice(0, 1000);
-    });
   };
 
   page.brushOn = function (token) {
@@ -86,6 +77,11 @@
     return made;
   }
   adafv.node = node;
+
+  /* What already says so is left alone: a text that is set again is laid out again. */
+  adafv.write = function (element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  };
 
   adafv.format = {
     percent: (ratio) => (100 * ratio >= 10 || ratio === 0 ? Math.round(100 * ratio) : Math.round(1000 * ratio) / 10) + " %",

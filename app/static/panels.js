@@ -1,8 +1,9 @@
 /* The right side of Explore: toolbar, the four panels and what links them. */
 (function () {
   "use strict";
-  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format, draw = adafv.draw;
+  const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format, draw = adafv.draw, write = adafv.write;
   const PANELS = [["t2i", "T2I similarity"], ["saliency", "Visual saliency"], ["mixed", "Mixed score"], ["kept", "Kept tokens"]];
+  const ALL = PANELS.map((panel) => panel[0]), OF_BUDGET = ["mixed", "kept"];
 
   adafv.part("stage", function (element, trigger) {
     const painters = {}, canvases = {}, notes = {}, highs = {}, bars = {};
@@ -69,7 +70,7 @@
 
     if (adafv.answersRoot) element.querySelector("#answer-slot").append(adafv.answersRoot);
 
-    let scene = null;
+    let scene = null, visible = false;
     function makeScene() {
       const view = draw.viewOf(page.scores, page.crop);
       const style = getComputedStyle(element), colour = (name) => style.getPropertyValue(name).trim();
@@ -79,7 +80,8 @@
           keptFill: colour("--stage-kept"), hatch: colour("--stage-hatch"), pointer: colour("--stage-pointer"), text: colour("--why-text"),
           vision: colour("--why-vision"), floor: colour("--why-floor"), forced: colour("--why-forced"), method: colour("--why-method"),
           refused: colour("--why-refused") } };
-      for (const [name] of PANELS) { painters[name].resize(view); painters[name].prepare(scene); }
+      for (const name of ALL) { painters[name].resize(view); painters[name].prepare(scene); }
+      inspector.look();
     }
 
     /* Values of one map in 0..1 by token, and its highest value. */
@@ -128,16 +130,16 @@
       if (!result.problem) {
         const mixed = mixedRamp(result.mixed);
         painters.mixed.heat(scene, mixed.values);
-        highs.mixed.textContent = format.value(mixed.high);
+        write(highs.mixed, format.value(mixed.high));
         painters.kept.mask(scene, result);
       }
-      notes.mixed.textContent = result.problem || "at least 1 where kept";
-      notes.kept.textContent = result.size + " of " + scores.n;
-      const counts = core.tally(result);
-      canvases.kept.setAttribute("aria-label", summary(result, counts));
+      write(notes.mixed, result.problem || "at least 1 where kept");
+      write(notes.kept, result.size + " of " + scores.n);
+      const counts = core.tally(result), said = summary(result, counts);
+      canvases.kept.setAttribute("aria-label", said);
       canvases.mixed.setAttribute("aria-label", "Mixed score: highest " + highs.mixed.textContent + "; " + result.size + " tokens reach 1");
       inspector.budget(result, counts);
-      announce(summary(result, counts));
+      announce(said);
     }
     function summary(result, counts) {
       if (result.problem) return result.problem;
@@ -149,21 +151,22 @@
       clearTimeout(announcing);
       announcing = setTimeout(() => { live.textContent = text; }, 350);
     }
-    function present() {
-      for (const [name] of PANELS) painters[name].show(scene, page.pointed);
+    function present(names) {
+      for (const name of names) painters[name].show(scene, page.pointed);
     }
     function redraw() {
-      if (!page.scores || !element.isConnected || !canvases.t2i.clientWidth) return;
+      visible = canvases.t2i.clientWidth > 0;
+      if (!page.scores || !visible) return;
       makeScene();
       drawStill();
       drawLive();
-      present();
+      present(ALL);
     }
 
     page.on(function (what) {
       if (what === "scores" || what === "look" || what === "crop") redraw();
-      else if (what === "budget" || what === "forced") { if (scene && canvases.kept.clientWidth) { drawLive(); present(); } }
-      else if (what === "word") { drawStill(); present(); }
+      else if (what === "budget" || what === "forced") { if (scene && visible) { drawLive(); present(what === "budget" ? OF_BUDGET : ALL); } }
+      else if (what === "word") { drawStill(); present(ALL); }
       if (what === "scores") { inspector.words(); inspector.point(); cropMenu(); bar.brushes(page.scores.rule === "split"); }
       if (what === "scores" || what === "forced") bar.reset.hidden = !page.forced;
     });
@@ -179,7 +182,7 @@
     function pointAt(tokens) {
       if (tokens.join() === page.pointed.join()) return;
       page.pointed = tokens;
-      present();
+      present(ALL);
       inspector.point();
     }
     function tokensUnder(event) {

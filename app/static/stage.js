@@ -68,7 +68,7 @@
     return [(box[0] - origin[0]) * this.scale, (box[1] - origin[1]) * this.scale, box[2] * this.scale, box[3] * this.scale];
   };
 
-  /* The image at the canvas's size, drawn once; every redraw starts from it. */
+  /* The image at the canvas's size and the hatching, drawn once; every redraw lies between them. */
   Painter.prototype.prepare = function (scene) {
     this.ground.width = this.still.width;
     this.ground.height = this.still.height;
@@ -79,17 +79,14 @@
       context.imageSmoothingQuality = "high";
       context.drawImage(scene.picture, ...this.place([0, 0, scene.scores.size[0], scene.scores.size[1]]));
     }
-  };
-
-  Painter.prototype.fresh = function () {
-    const context = this.still.getContext("2d");
-    context.drawImage(this.ground, 0, 0);
-    return context;
+    this.hatching = this.hatch(scene);
+    this.maskOf = null;
   };
 
   /* heat: value in 0..1 by token. */
   Painter.prototype.heat = function (scene, heat) {
-    const context = this.fresh(), crop = this.view.finest, table = scene.table;
+    const context = this.still.getContext("2d"), crop = this.view.finest, table = scene.table;
+    context.drawImage(this.ground, 0, 0);
     if (this.cells.width !== crop.cols || this.cells.height !== crop.rows) {
       this.cells.width = crop.cols;
       this.cells.height = crop.rows;
@@ -110,30 +107,14 @@
     context.imageSmoothingEnabled = false;
     const box = crop.box;
     context.drawImage(this.cells, ...this.place([box[0], box[1], box[2] - box[0], box[3] - box[1]]));
-    this.hatch(scene, context);
+    if (this.hatching) context.drawImage(this.hatching, 0, 0);
   };
 
-  /* Dropped patches are dimmed; kept ones stay clear, outlined, and carry a corner for each side that chose them. */
   Painter.prototype.mask = function (scene, result) {
-    const context = this.fresh(), crop = this.view.finest, core = window.adafv.core;
-    const kept = new Uint8Array(crop.rows * crop.cols);
-    for (let i = 0; i < kept.length; i++) {
-      for (const layer of scene.layers) if (layer[i] >= 0 && result.kept[layer[i]]) kept[i] = 1;
-    }
-    context.fillStyle = scene.colours.dim;
-    for (let i = 0; i < kept.length; i++) {
-      if (!kept[i]) context.fillRect(...this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols)));
-    }
-    if (!scene.showPicture) {
-      context.fillStyle = scene.colours.keptFill;
-      for (let i = 0; i < kept.length; i++) {
-        if (kept[i]) context.fillRect(...this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols)));
-      }
-    }
-    this.contour(context, crop, kept, scene.colours.halo, 3.5);
-    this.contour(context, crop, kept, scene.colours.line, 1.5);
-    this.glyphs(context, result, scene);
-    this.hatch(scene, context);
+    const context = this.still.getContext("2d");
+    if (!this.maskOf) this.maskOf = window.adafv.draw.maskOf(this, scene);
+    context.putImageData(this.maskOf(result), 0, 0);
+    if (this.hatching) context.drawImage(this.hatching, 0, 0);
   };
 
   Painter.prototype.snapped = function (cell) {
@@ -142,84 +123,35 @@
     return [left, top, Math.round(at[0] + at[2]) - left, Math.round(at[1] + at[3]) - top];
   };
 
-  Painter.prototype.contour = function (context, crop, kept, colour, width) {
-    context.strokeStyle = colour;
-    context.lineWidth = width * this.density;
-    context.lineCap = "square";
-    context.beginPath();
-    for (let row = 0; row < crop.rows; row++) {
-      for (let col = 0; col < crop.cols; col++) {
-        if (!kept[row * crop.cols + col]) continue;
-        const at = this.snapped(cellBox(crop, row, col));
-        const right = at[0] + at[2], bottom = at[1] + at[3];
-        if (row === 0 || !kept[(row - 1) * crop.cols + col]) { context.moveTo(at[0], at[1]); context.lineTo(right, at[1]); }
-        if (row === crop.rows - 1 || !kept[(row + 1) * crop.cols + col]) { context.moveTo(at[0], bottom); context.lineTo(right, bottom); }
-        if (col === 0 || !kept[row * crop.cols + col - 1]) { context.moveTo(at[0], at[1]); context.lineTo(at[0], bottom); }
-        if (col === crop.cols - 1 || !kept[row * crop.cols + col + 1]) { context.moveTo(right, at[1]); context.lineTo(right, bottom); }
-      }
-    }
-    context.stroke();
-  };
-
-  /* One path for each reason: a corner for text, the opposite one for vision, both for both, a mark for the others. */
-  Painter.prototype.glyphs = function (context, result, scene) {
-    const WHY = window.adafv.core.WHY, paths = {};
-    const shape = (colour, points) => {
-      const path = paths[colour] || (paths[colour] = new Path2D());
-      points.forEach((p, i) => (i ? path.lineTo(p[0], p[1]) : path.moveTo(p[0], p[1])));
-      path.closePath();
-    };
-    for (const part of this.view.crops) {
-      for (let i = 0; i < part.rows * part.cols; i++) {
-        const why = WHY[result.why[part.offset + i]];
-        if (why === "dropped") continue;
-        const at = this.place(cellBox(part, Math.floor(i / part.cols), i % part.cols));
-        const size = Math.max(3, Math.min(at[2], at[3]) * 0.4), inset = Math.min(2.5 * this.density, at[2] * 0.12);
-        const left = at[0] + inset, top = at[1] + inset, right = at[0] + at[2] - inset, bottom = at[1] + at[3] - inset;
-        if (why === "text" || why === "both") shape("text", [[left, top], [left + size, top], [left, top + size]]);
-        if (why === "vision" || why === "both") shape("vision", [[right, bottom], [right - size, bottom], [right, bottom - size]]);
-        const x = (left + right) / 2, y = (top + bottom) / 2, half = size * 0.55;
-        if (why === "forced") shape("forced", [[x, y - half], [x + half, y], [x, y + half], [x - half, y]]);
-        if (why === "floor") shape("floor", [[x - half, y - half / 3], [x + half, y - half / 3], [x + half, y + half / 3], [x - half, y + half / 3]]);
-        if (why === "method") shape("method", [[x - half / 2, y - half / 2], [x + half / 2, y - half / 2], [x + half / 2, y + half / 2], [x - half / 2, y + half / 2]]);
-      }
-    }
-    context.lineWidth = 0.75 * this.density;
-    context.strokeStyle = scene.colours.halo;
-    for (const [name, path] of Object.entries(paths)) {
-      context.fillStyle = scene.colours[name];
-      context.fill(path);
-      context.stroke(path);
-    }
-  };
-
-  /* Whatever no crop covers, or what lies beyond the image, was never seen by the model (or was padding). */
-  Painter.prototype.hatch = function (scene, context) {
+  /* Whatever no crop covers, or what lies beyond the image, was never seen by the model (or was padding): hatched.
+     Null where the model saw all that is shown. */
+  Painter.prototype.hatch = function (scene) {
     const image = [0, 0, scene.scores.size[0], scene.scores.size[1]];
     const seen = this.view.crops.map((crop) => [
       Math.max(crop.box[0], image[0]), Math.max(crop.box[1], image[1]),
       Math.min(crop.box[2], image[2]), Math.min(crop.box[3], image[3])]);
     const box = this.view.box;
     const covered = seen.some((s) => s[0] <= box[0] + 0.5 && s[1] <= box[1] + 0.5 && s[2] >= box[2] - 0.5 && s[3] >= box[3] - 0.5);
-    if (covered) return;
-    context.save();
+    if (covered) return null;
+    const hatching = document.createElement("canvas"), context = hatching.getContext("2d");
+    const width = (hatching.width = this.still.width), height = (hatching.height = this.still.height);
     for (const s of seen) {
       context.beginPath();
-      context.rect(0, 0, this.still.width, this.still.height);
+      context.rect(0, 0, width, height);
       context.rect(...this.place([s[0], s[1], s[2] - s[0], s[3] - s[1]]));
       context.clip("evenodd");
     }
     context.fillStyle = scene.colours.ground;
-    context.fillRect(0, 0, this.still.width, this.still.height);
+    context.fillRect(0, 0, width, height);
     context.strokeStyle = scene.colours.hatch;
     context.lineWidth = this.density;
     context.beginPath();
-    for (let x = -this.still.height; x < this.still.width; x += HATCH_STEP * this.density) {
-      context.moveTo(x, this.still.height);
-      context.lineTo(x + this.still.height, 0);
+    for (let x = -height; x < width; x += HATCH_STEP * this.density) {
+      context.moveTo(x, height);
+      context.lineTo(x + height, 0);
     }
     context.stroke();
-    context.restore();
+    return hatching;
   };
 
   /* Puts the finished layer on screen, with the pointed patch and forced patches marked on top. */

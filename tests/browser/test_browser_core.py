@@ -111,7 +111,8 @@ def test_the_gauge_shows_the_library_s_curve(page: Page) -> None:
     text = sent(scores, "adafv", {})
     curve = page.evaluate(
         "(text) => { const s = adafv.core.unpack(JSON.parse(text));"
-        "return adafv.core.splits(s, 20, s.orderText, s.orderVision).curve.map((p) => [p.kText, p.kVisual, p.mean]); }",
+        "const found = adafv.core.splits(s, 20, s.orderText, s.orderVision);"
+        "return Array.from(found.mean, (mean, kText) => [kText, found.kVisual[kText], mean]); }",
         text,
     )
     wanted = split_curve(scores.t2i, scores.saliency, 20)
