@@ -97,8 +97,9 @@ class Desk:
     def _selecting(self, run: Run, stop: threading.Event | None) -> Iterator[Callable[..., Selection]]:
         """How this run's method selects; the model is held and asked only where the method chooses inside it."""
         if METHODS[run.method].inside_llm:
+            engine = self.garage.engine(run.model)
             with self.bench.turn(stop):
-                yield partial(self.garage.engine(run.model).select, run.scores, method=run.method, **run.options)
+                yield partial(engine.select, run.scores, method=run.method, **run.options)
         else:
             yield lambda budget, **masks: get_method(run.method, **run.options, **masks).select(run.scores, budget)
 

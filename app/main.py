@@ -21,6 +21,7 @@ import torch
 
 import adafv_core
 from adafv_core.errors import AdaFVError
+from adafv_core.models.downloading import Report
 from app.bench import Bench, Engine
 from app.busy import say_when_busy
 from app.endpoints import add_endpoints
@@ -44,12 +45,13 @@ TITLE = "AdaFV: which visual tokens does the question need?"
 def open_site(settings: Settings) -> Site:
     """Load the model and prepare the first screen. Raises ModelError where the model cannot be loaded."""
 
-    def load(name: str) -> Engine:
-        engine: Engine = adafv_core.load(name, device=settings.device, dtype=settings.dtype, cache_bytes=0)
+    def load(name: str, progress: Report | None = None) -> Engine:
+        place = {"device": settings.device, "dtype": settings.dtype}
+        engine: Engine = adafv_core.load(name, **place, cache_bytes=0, progress=progress)
         return for_this_machine(engine)
 
-    def load_beside(name: str) -> Engine:
-        engine = load(name)
+    def load_beside(name: str, progress: Report) -> Engine:
+        engine = load(name, progress)
         with bench.turn():
             warm_up(engine)
         return engine

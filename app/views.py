@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,4 +121,5 @@ def masthead(engine: Any, fallback: str = "") -> str:
     revision = getattr(engine, "revision", None)
     origin = "bundled with the program" if name == "pocket" else "from a folder"
     detail = f"revision {revision}" if revision else origin
-    return json.dumps({"model": f"{name} · {place}", "detail": detail, "fallback": fallback})
+    title = f"{name} @ {revision[:7]}" if revision else Path(name).name
+    return json.dumps({"model": f"{title} · {place}", "detail": detail, "fallback": fallback})

@@ -67,6 +67,10 @@ class Visit:
         self.stop = threading.Event()
         return self.stop
 
+    def change_model(self, model: str) -> None:
+        """Another model answers from now on. Marks on the last one's maps belong to no picture any more."""
+        self.model, self.scored, self.shown_key, self.picture_key = model, None, "", "none"
+
     def remember_full(self, key: tuple[Any, ...], answer: Answer) -> None:
         """Keep an answer on all tokens, so that moving the slider does not ask it again."""
         self.full[key] = answer

@@ -23,14 +23,13 @@ from urllib.parse import unquote, urlparse
 
 MODEL_ID = "llava-hf/llava-1.5-7b-hf"
 COMMIT = "8c85e9a4d626b7b908448be32c1ba5ad79b95e76"
-CHUNK_BYTES = 1 << 14
 
 
 @dataclass
 class ModelHub:
-    """What it serves. folder: the repository's files. bytes_per_s: how fast, None for at once. break_after: byte of
-    a file at which its connection ends, break_times times. claimed_bytes: a size to tell for the weights in place of
-    the real one. requests: (method, path) of all that came.
+    """What it serves. folder: the repository's files. bytes_per_s: how fast a file is sent, in chunks; None for at
+    once. break_after: byte of a file at which its connection ends, break_times times. claimed_bytes: a size to tell
+    for the weights in place of the real one. requests: (method, path) of all that came.
     """
 
     folder: Path
@@ -38,6 +37,7 @@ class ModelHub:
     commit: str = COMMIT
     address: str = ""
     bytes_per_s: float | None = None
+    chunk_bytes: int = 1 << 14
     break_after: int | None = None
     break_times: int = 1_000_000
     claimed_bytes: int | None = None
@@ -115,12 +115,12 @@ class Reply(BaseHTTPRequestHandler):
 
     def body(self, content: bytes, begin: int) -> None:
         """Send bytes as slowly as the hub is, and break off where it does."""
-        for at in range(begin, len(content), CHUNK_BYTES):
+        for at in range(begin, len(content), self.hub.chunk_bytes):
             if self.hub.break_after is not None and at >= self.hub.break_after and self.hub.break_times > 0:
                 self.hub.break_times -= 1
                 self.close_connection = True
                 return
-            chunk = content[at : at + CHUNK_BYTES]
+            chunk = content[at : at + self.hub.chunk_bytes]
             self.wfile.write(chunk)
             self.wfile.flush()
             if self.hub.bytes_per_s:

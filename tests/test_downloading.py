@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_hub import CHUNK_BYTES, COMMIT, MODEL_ID, ModelHub, running_model_hub, surroundings
+from model_hub import COMMIT, MODEL_ID, ModelHub, running_model_hub, surroundings
 from tiny_models import save_tiny
 from transformers import BertConfig, BertModel, LlavaForConditionalGeneration
 
 from adafv_core.models.downloading import DownloadProgress
 
+LARGE_BYTES = 6 * (1 << 14)
 ROOT = Path(__file__).resolve().parents[1]
 LOAD = f"""
 import json, time
@@ -82,9 +83,9 @@ def test_a_download_that_breaks_off_goes_on_with_what_is_missing(repository: Pat
     whole = LlavaForConditionalGeneration.from_pretrained(repository)
     (repository / "model.safetensors").unlink()
     whole.save_pretrained(repository, max_shard_size="300KB")
-    large = {path.name for path in repository.glob("model-*.safetensors") if path.stat().st_size > 6 * CHUNK_BYTES}
+    large = {path.name for path in repository.glob("model-*.safetensors") if path.stat().st_size > LARGE_BYTES}
     assert len(large) > 1
-    with running_model_hub(repository, break_after=6 * CHUNK_BYTES) as hub:
+    with running_model_hub(repository, break_after=LARGE_BYTES) as hub:
         broken = load(hub, tmp_path / "home")
         kept = hub.fetched() - large
         hub.break_after = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from app.handlers import Question
 from app.inputs import read_choice, read_method, read_more, read_path, read_prompt
 from app.parts import any_number, checked_image, part
 from app.site import Site
-from app.tabs.keepsakes import Keepsakes, ModelMenu, bind_menu, bind_row, build_menu, build_offer, build_row
+from app.tabs.keepsakes import Keepsakes, bind_row, build_row
+from app.tabs.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.views import notice
 
 
@@ -60,6 +62,11 @@ def read_question(site: Site, image: Any, prompt: Any, method: Any, keep: Any, *
     text = read_prompt(prompt, site.settings)
     picture, key = site.desk.picture(read_path(image))
     return Question(picture, key, text, method, choice, settings)
+
+
+def without_marks(payload: str) -> str:
+    """The payload of another model's maps: marks made on those before are gone."""
+    return json.dumps({**json.loads(payload), "set_choice": True}, separators=(",", ":"))
 
 
 def build(site: Site) -> Explore:
@@ -122,8 +129,11 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         "questions": tab.questions, "notice": tab.notice, "masthead": masthead,
     }  # fmt: skip
     bind_row(site, tab.save, tab.keep, parts)
-    bind_menu(site, tab.menu, parts)
     shown = [tab.stage, tab.answers, tab.notice]
+    streamed: dict[str, Any] = {
+        "concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private", "show_progress": "hidden",
+        "trigger_mode": "multiple",
+    }  # fmt: skip
 
     def signal_stop(request: gr.Request) -> None:
         desk.visits.of(request.session_hash).stop.set()
@@ -138,6 +148,15 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         for payload, answers, line in desk.ask(visit, question):
             yield gr.skip() if payload is None else payload, answers, line
 
+    def ask_again(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        visit = desk.visits.of(request.session_hash)
+        if visit.model == (visit.run.model if visit.run else desk.garage.first):
+            yield gr.skip(), gr.skip(), gr.skip()
+            return
+        for payload, answers, line in ask(request, *values):
+            fresh = without_marks(payload) if isinstance(payload, str) else payload
+            yield fresh, answers, gr.skip() if line == notice() else line
+
     def answered(event: Any, start: Any) -> None:
         quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         if start is None:
@@ -145,10 +164,7 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         else:
             function, inputs, outputs = start
             stopped = event(function, inputs, outputs, **quick).then(signal_stop, **quick)
-        stopped.then(
-            ask, tab.asked, shown, concurrency_id="model", concurrency_limit=1, api_visibility="private",
-            show_progress="hidden", trigger_mode="multiple",
-        )  # fmt: skip
+        stopped.then(ask, tab.asked, shown, **streamed)
 
     def new_scene() -> tuple[Any, ...]:
         scene = site.scenes.new_scene()
@@ -163,6 +179,8 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         texts = [text for text, _ in scene.questions]
         return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
 
+    for loaded in bind_menu(site, tab.menu, parts):
+        loaded.then(ask_again, tab.asked, shown, **streamed)
     scene_outputs = [tab.image, tab.prompt, tab.questions]
     answered(tab.ask.click, None)
     answered(tab.prompt.submit, None)
