@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 try:
     import spaces
@@ -23,7 +24,7 @@ from app.bench import Engine
 _LONGEST_S = 120
 _BASE_S = {"encode": 15, "encode_many": 15, "score": 15, "select": 15, "stream": 20, "answer": 20, "answer_batch": 40}
 _TOKENS_PER_S = 10
-_ENGINES: dict[str, Any] = {}
+_ENGINES: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def on_zero_gpu() -> bool:

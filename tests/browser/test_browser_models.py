@@ -37,9 +37,10 @@ def hub(repository: Path) -> Iterator[ModelHub]:
 
 
 @pytest.fixture
-def offered(hub: ModelHub, tmp_path: Path) -> Iterator[str]:
-    """Address of a page as on a machine with a GPU, with an empty cache and a hub on loopback."""
-    with running_app("tests/offered_app.py", variables=surroundings(hub, tmp_path)) as (address, _):
+def offered(hub: ModelHub, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a page as on a machine with a GPU, with an empty cache and a hub on loopback. param: flags."""
+    flags = getattr(request, "param", ())
+    with running_app("tests/offered_app.py", *flags, variables=surroundings(hub, tmp_path)) as (address, _):
         yield address
 
 
@@ -78,7 +79,9 @@ def test_one_click_to_a_real_model_and_back(open_page: Callable[..., Page], offe
     page.wait_for_function(
         f"(document.querySelector('.offer-progress progress').value || 0) > {before}", timeout=30_000
     )
-    expect(page.locator(".notice").last).to_have_text(f"{MODEL_ID} is loaded and answers from now on.", timeout=60_000)
+    expect(page.locator("#part-notice .notice")).to_have_text(
+        f"{MODEL_ID} is loaded and answers from now on.", timeout=60_000
+    )
     expect(page.locator(".model-chip")).to_contain_text(f"{MODEL_ID} @ {COMMIT[:7]}")
     assert page.get_attribute(".model-chip", "title") == f"revision {COMMIT}"
     expect(offer).to_be_hidden()
@@ -87,7 +90,7 @@ def test_one_click_to_a_real_model_and_back(open_page: Callable[..., Page], offe
     settled(page)
     assert page.locator(".answer").first.get_attribute("data-state") == "done"
     assert page.evaluate("adafv.page.forced") is None
-    expect(page.locator(".notice").last).to_contain_text("is loaded")
+    expect(page.locator("#part-notice .notice")).to_contain_text("is loaded")
     ask(page)
     assert tokens(page) == 16 and page.locator(".answer").first.get_attribute("data-state") == "done"
     page.locator("#more .label-wrap").click()
@@ -102,23 +105,28 @@ def test_one_click_to_a_real_model_and_back(open_page: Callable[..., Page], offe
     page.wait_for_function("adafv.page.scores && adafv.page.scores.n === 16", timeout=30_000)
 
 
+@pytest.mark.parametrize("offered", [("--model", "nobody/no-such-model", "--fallback", "1")], indirect=True)
 def test_a_download_that_breaks_off_changes_nothing(
     open_page: Callable[..., Page], offered: str, hub: ModelHub
 ) -> None:
     hub.break_after = 30_000_000
     page = open_page(at=offered)
     settled(page)
+    fallback = page.locator("#part-masthead .notice")
+    expect(fallback).to_contain_text("nobody/no-such-model could not be loaded")
     page.get_by_role("button", name="Load LLaVA-1.5 7B").click()
-    notice = page.locator(".notice").last
+    notice = page.locator("#part-notice .notice")
     expect(notice).to_contain_text(f"The download of {MODEL_ID} broke off (at ", timeout=90_000)
     expect(notice).to_contain_text("The page stays on pocket.")
     assert len((notice.text_content() or "").splitlines()) == 1
     expect(page.locator(".model-chip")).to_contain_text("pocket ·")
+    expect(fallback).to_be_visible()
     ask(page)
     assert tokens(page) == 196 and page.locator(".answer").first.get_attribute("data-state") == "done"
     hub.break_after, hub.bytes_per_s = None, None
     page.get_by_role("button", name="Load LLaVA-1.5 7B").click()
     page.wait_for_function("adafv.page.scores.n === 16", timeout=60_000)
+    expect(fallback).to_have_count(0)
 
 
 def test_a_folder_is_typed_and_loaded(open_page: Callable[..., Page], repository: Path) -> None:
