@@ -19,10 +19,17 @@ _MOUNT = (
 )
 
 
+_LATE_LOADER = """<style>
+@keyframes adafv-late { from { opacity: 0; } }
+@media (prefers-reduced-motion: no-preference) { .main.fillable > .wrap.full { animation: adafv-late 0.3s 1.5s both; } }
+</style>"""
+"""Gradio's "Loading…" appears where opening takes long, and does not flicker where it does not."""
+
+
 def page_head() -> str:
     """The page's script, to go into the document's head."""
     code = "\n".join((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    return f"<script>{code}\nwindow.adafv.ready = true;</script>"
+    return f"{_LATE_LOADER}<script>{code}\nwindow.adafv.ready = true;</script>"
 
 
 def page_css() -> str:

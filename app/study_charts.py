@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from adafv_core.study.rows import BOUNDS, FULL
+from adafv_core.study.rows import FULL
 from adafv_core.study.tables import labels_of, ratios_of, row_at
-from app.charts import COLOURS, DASHES, MARKERS, plain
+from app.charts import COLOURS, DASHES, GREY, MARKERS, colour_of, titled
 
 OWN = "adafv"
 RANKINGS = {"t2i": "T2I attention", "saliency": "[CLS] saliency", "adafv": "AdaFV's mixture"}
-_GREY = "#8a8f94"
+_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def accuracy_figure(summary: dict[str, Any]) -> go.Figure:
@@ -27,7 +26,6 @@ def accuracy_figure(summary: dict[str, Any]) -> go.Figure:
         if label not in (FULL, "blind") and (full := row_at(summary, FULL, 1.0)) is not None:
             rows.insert(0, (1.0, full))
         found = [row["accuracy"] for _, row in rows]
-        grey = label in (*BOUNDS, FULL)
         figure.add_scatter(
             x=[ratio for ratio, _ in rows], y=[one["value"] for one in found], name=label, mode="lines+markers",
             error_y={
@@ -36,7 +34,7 @@ def accuracy_figure(summary: dict[str, Any]) -> go.Figure:
                 "arrayminus": [one["value"] - (one["low"] or one["value"]) for one in found],
             },
             line={
-                "color": _GREY if grey else COLOURS[place % len(COLOURS)], "width": 3.5 if label == OWN else 1.6,
+                "color": colour_of(label, place), "width": 3.5 if label == OWN else 1.6,
                 "dash": DASHES[place % len(DASHES)] if label != OWN else "solid",
             },
             marker={"symbol": MARKERS[place % len(MARKERS)], "size": 9 if label == OWN else 6},
@@ -47,24 +45,33 @@ def accuracy_figure(summary: dict[str, Any]) -> go.Figure:
         title_text="visual tokens dropped",
     )  # fmt: skip
     figure.update_yaxes(title_text="right answers, %")
-    return _titled(figure, "Figure 1 · accuracy against reduction", 460)
+    return titled(figure, "Figure 1 · accuracy against reduction", 460)
 
 
 def auc_figure(summary: dict[str, Any]) -> go.Figure:
-    """Figure 2: AUC for "is this token on the named object", mean by family and distribution over questions."""
+    """Figure 2: AUC for "is this token on the named object", mean by family."""
     auc = summary["figures"]["auc"]
-    figure = make_subplots(1, 2, column_widths=[0.55, 0.45], horizontal_spacing=0.1)
-    for place, name in enumerate(("t2i", "saliency")):
+    figure = go.Figure()
+    for name in ("t2i", "saliency"):
         means = {"all": auc[name]["mean"], **auc[name]["families"]}
-        look: dict[str, Any] = {"name": RANKINGS[name], "marker_color": COLOURS[place], "legendgroup": name}
         figure.add_bar(
-            x=list(means), y=list(means.values()), row=1, col=1, **look, hovertemplate="%{x}: %{y:.3f}<extra></extra>"
-        )
-        _outline(figure, auc["edges"], auc[name]["counts"], RANKINGS[name], COLOURS[place], name, 2)
-    figure.update_yaxes(title_text="mean AUC", range=[0, 1], row=1, col=1)
-    figure.update_xaxes(title_text="AUC of a question", row=1, col=2)
-    figure.update_yaxes(title_text="share of questions, %", row=1, col=2)
-    return _titled(figure, "Figure 2 · AUC of T2I attention beside saliency's")
+            y=list(means), x=list(means.values()), name=RANKINGS[name], marker_color=COLOURS[name], orientation="h",
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="mean AUC", range=[0, 1])
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return titled(figure, "Figure 2 · AUC by question family")
+
+
+def auc_spread_figure(summary: dict[str, Any]) -> go.Figure:
+    """Figure 2's other half: how the AUC is distributed over questions."""
+    auc = summary["figures"]["auc"]
+    figure = go.Figure()
+    for name in ("t2i", "saliency"):
+        _outline(figure, auc["edges"], auc[name]["counts"], RANKINGS[name], COLOURS[name])
+    figure.update_xaxes(title_text="AUC of a question")
+    figure.update_yaxes(title_text="share of questions, %")
+    return titled(figure, "Figure 2 · AUC over questions")
 
 
 def similarity_figure(summary: dict[str, Any]) -> go.Figure:
@@ -73,11 +80,11 @@ def similarity_figure(summary: dict[str, Any]) -> go.Figure:
     filled = [place for place, pair in enumerate(zip(found["on"], found["off"], strict=True)) if any(pair)]
     first, last = filled[0], filled[-1] + 1
     figure = go.Figure()
-    for side, color, name in (("off", _GREY, "off the object"), ("on", COLOURS[0], "on the object")):
-        _outline(figure, found["edges"][first : last + 1], found[side][first:last], name, color, side)
-    figure.update_xaxes(title_text="cosine of the token and the word nearest to it")
+    for side, color, name in (("off", GREY, "off the object"), ("on", COLOURS["t2i"], "on the object")):
+        _outline(figure, found["edges"][first : last + 1], found[side][first:last], name, color)
+    figure.update_xaxes(title_text="cosine of a token and its nearest word")
     figure.update_yaxes(title_text="share of tokens, %")
-    return _titled(figure, "Figure 3 · T2I similarity")
+    return titled(figure, "Figure 3 · T2I similarity")
 
 
 def hit_figure(summary: dict[str, Any]) -> go.Figure:
@@ -88,27 +95,18 @@ def hit_figure(summary: dict[str, Any]) -> go.Figure:
         figure.add_scatter(
             x=found["budgets"], y=[100 * share for share in found[name]["share_hit"]], mode="lines",
             name=f"{title}: mean {found[name]['mean']:.1f}",
-            line={"color": COLOURS[place], "dash": DASHES[place], "width": 2.5, "shape": "hv"},
+            line={"color": COLOURS[name], "dash": DASHES[place], "width": 2.5, "shape": "hv"},
             hovertemplate="%{x} tokens: %{y:.1f} % hit<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(type="log", title_text="visual tokens kept", dtick="D1")
+    figure.update_xaxes(type="log", title_text="visual tokens kept", tickvals=_TICKS)
     figure.update_yaxes(title_text="questions hit, %", range=[0, 102])
-    return _titled(figure, "Figure 4 · fewest tokens to keep to hit the object")
+    return titled(figure, "Figure 4 · tokens to keep to hit the object")
 
 
-def _outline(
-    figure: go.Figure, edges: Sequence[float], counts: Sequence[int], name: str, color: str, group: str, column: int = 0
-) -> None:
+def _outline(figure: go.Figure, edges: Sequence[float], counts: Sequence[int], name: str, color: str) -> None:
     total = sum(counts) or 1
-    place = {"row": 1, "col": column} if column else {}
     figure.add_scatter(
         x=list(edges), y=[100 * count / total for count in (*counts, 0)], name=name, mode="lines", fill="tozeroy",
-        line={"color": color, "shape": "hv", "width": 1.8}, legendgroup=group, showlegend=not column,
-        hovertemplate="from %{x:.3g}: %{y:.1f} %<extra>" + name + "</extra>", **place,
+        line={"color": color, "shape": "hv", "width": 1.8},
+        hovertemplate="from %{x:.3g}: %{y:.1f} %<extra>" + name + "</extra>",
     )  # fmt: skip
-
-
-def _titled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
-    plain(figure)
-    figure.update_layout(title={"text": title, "font": {"size": 14}, "x": 0.01, "y": 0.98}, height=height)
-    return figure

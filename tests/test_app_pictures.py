@@ -13,7 +13,7 @@ from app_site import question, shared_site
 from PIL import Image
 
 from adafv_core.types import Crop, TokenGrid, Why
-from app.charts import sweep_figure
+from app.charts import agreement_figure, kl_figure
 from app.overlay import COLOUR_MAPS, Maps, heat_overlay, kept_overlay, overlay_sheet
 from app.payload import PICTURE_SIDE_PX, payload, slider_stops
 from app.sweep_rows import SweepRow
@@ -113,8 +113,9 @@ def test_the_sweep_figure_has_one_line_a_method_in_both_charts() -> None:
     rows = [SweepRow("full", 1.0, 9, 9, "red", True, 0.0, 0.1, 1, 1)]
     for method in ("adafv", "random"):
         rows += [SweepRow(method, ratio, 9, 1, "red", ratio > 0.1, 0.5 * ratio, 0.1, 1, 1) for ratio in (0.25, 0.1)]
-    figure = sweep_figure(rows)
-    assert [trace.name for trace in figure.data] == ["adafv", "adafv", "random", "random"]
-    assert list(figure.data[0].x) == [10.0, 25.0] and list(figure.data[0].y) == [0.05, 0.125]
-    assert torch.tensor(figure.data[1].y, dtype=torch.float64).round().tolist() == [0.0, 1.0]
-    assert len({(trace.marker.symbol, trace.line.dash) for trace in figure.data[::2]}) == 2
+    kl, agreement = kl_figure(rows), agreement_figure(rows)
+    for figure in (kl, agreement):
+        assert [trace.name for trace in figure.data] == ["adafv", "random"]
+        assert len({(trace.marker.symbol, trace.line.dash, trace.line.color) for trace in figure.data}) == 2
+    assert list(kl.data[0].x) == [10.0, 25.0] and list(kl.data[0].y) == [0.05, 0.125]
+    assert torch.tensor(agreement.data[0].y, dtype=torch.float64).round().tolist() == [0.0, 1.0]

@@ -45,7 +45,7 @@ def test_figure_1_has_a_line_a_method_with_its_interval(summary: dict[str, Any])
 
 def test_figures_2_to_4_show_the_summary(summary: dict[str, Any]) -> None:
     bars = [trace for trace in auc_figure(summary).data if trace.type == "bar"]
-    assert list(bars[0].x) == ["all", "attribute", "reading", "salient"] and bars[0].y[0] == pytest.approx(0.925)
+    assert list(bars[0].y) == ["all", "attribute", "reading", "salient"] and bars[0].x[0] == pytest.approx(0.925)
     similar = lines_of(similarity_figure(summary))
     assert max(similar["on the object"].y) == 100.0, "all 18 tokens are in one bin"
     hit = lines_of(hit_figure(summary))
@@ -69,13 +69,13 @@ def test_text_command_and_headline(summary: dict[str, Any]) -> None:
 def test_an_empty_folder_of_results_says_how_to_get_some(tmp_path: Path) -> None:
     assert stored_results(tmp_path / "none") == {} and stored_results(tmp_path) == {}
     shown = _show(None, None, None)
-    assert "python -m adafv_core.study" in shown[0] and shown[1:5] == [None] * 4
+    assert "python -m adafv_core.study" in shown[0] and shown[1:6] == [None] * 5
 
 
 def test_stored_results_are_shown_whole() -> None:
     for name, stored in stored_results().items():
         shown = _show(stored, None, None)
-        assert all(figure is not None for figure in shown[1:5]), name
+        assert all(figure is not None for figure in shown[1:6]), name
 
 
 @pytest.mark.parametrize(

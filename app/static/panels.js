@@ -43,7 +43,7 @@
       const choose = (label, entries, chosen, run) => {
         const select = node("select", { "aria-label": label, on: { change: () => run(select.value) } },
           entries.map(([value, text]) => node("option", { value: value, text: text, selected: value === chosen })));
-        return node("label", { class: "tool" }, [node("span", { text: label }), select]);
+        return node("label", { class: "tool tool-" + label.toLowerCase() }, [node("span", { text: label }), select]);
       };
       const brushes = [["point", "Inspect"], ["keep", "Force keep"], ["drop", "Force drop"], ["clear", "Unmark"]].map(([name, text]) =>
         node("button", { type: "button", text: text, "data-brush": name, "aria-pressed": String(name === page.brush), on: { click: () => {

@@ -20,7 +20,7 @@ from adafv_core.study.summary_file import Summary, write_summary
 from app.endpoints import plainly
 from app.parts import any_number, json_list, part
 from app.site import Site
-from app.study_charts import accuracy_figure, auc_figure, hit_figure, similarity_figure
+from app.study_charts import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study_views import beside_published, command, details, figures_line, headline, overview
 from app.studying import RESULTS, progress_text, read_wish, run_study, stored_results, summary_of
 
@@ -56,24 +56,23 @@ def build(site: Site) -> StudyTab:
             stored = gr.Dropdown(
                 choices, value=next(iter(results), None), label="Stored results", elem_id="study-stored", scale=3
             )
-            data = gr.DownloadButton("Answers (JSON lines)", elem_id="study-answers", size="md", **values[8])
-            numbers = gr.DownloadButton("Summary (JSON)", elem_id="study-summary", size="md", **values[9])
+            data = gr.DownloadButton("Answers (JSON lines)", elem_id="study-answers", size="md", **values[9])
+            numbers = gr.DownloadButton("Summary (JSON)", elem_id="study-summary", size="md", **values[10])
         table = gr.Markdown(values[0], elem_id="study-table")
-        accuracy = gr.Plot(values[1], show_label=False, elem_id="study-figure-1", visible=values[1] is not None)
-        words = gr.Markdown(values[5], elem_id="study-words")
-        auc = gr.Plot(values[2], show_label=False, elem_id="study-figure-2", visible=values[2] is not None)
-        with gr.Row(elem_id="study-figures"):
-            with gr.Column(min_width=320):
-                similarity = gr.Plot(
-                    values[3], show_label=False, elem_id="study-figure-3", visible=values[3] is not None
-                )
-            with gr.Column(min_width=320):
-                hit = gr.Plot(values[4], show_label=False, elem_id="study-figure-4", visible=values[4] is not None)
+        accuracy = _plot(values[1], "study-figure-1")
+        words = gr.Markdown(values[6], elem_id="study-words")
+        with gr.Row(elem_classes="study-figures"):
+            auc, spread = _half(values[2], "study-figure-2"), _half(values[3], "study-figure-2-spread")
+        with gr.Row(elem_classes="study-figures"):
+            similarity, hit = _half(values[4], "study-figure-3"), _half(values[5], "study-figure-4")
         with gr.Accordion("Families, paired tests, where AdaFV does not win", open=False, elem_id="study-more"):
-            more = gr.Markdown(values[6], elem_id="study-details")
+            more = gr.Markdown(values[7], elem_id="study-details")
         with gr.Accordion("Beside the published LLaVA-NeXT-7B table", open=False, elem_id="study-beside"):
-            published = gr.Markdown(values[7], elem_id="study-published")
-        again = gr.Code(values[10], language="shell", label="The command", interactive=False, elem_id="study-command")
+            published = gr.Markdown(values[8], elem_id="study-published")
+        again = gr.Code(
+            values[11], language=None, label="The command", interactive=False, wrap_lines=True, lines=1,
+            elem_id="study-command",
+        )  # fmt: skip
         with gr.Accordion("Measure again", open=False, elem_id="study-again"):
             methods = gr.CheckboxGroup(
                 [*(name for name in METHODS if name != "full"), *BOUNDS], value=list(_FIRST), label="Methods",
@@ -86,15 +85,25 @@ def build(site: Site) -> StudyTab:
                 )  # fmt: skip
                 scenes = any_number(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
             files = gr.File(
-                label="Or your own data: pictures with a COCO-style or VQA-style .json", file_count="multiple",
+                label="Or your own: pictures and a COCO or VQA .json", file_count="multiple",
                 file_types=_FILES, type="filepath", elem_id="study-files", height=120,
             )  # fmt: skip
             with gr.Row(elem_id="study-buttons"):
                 run = gr.Button("Run study", variant="primary", elem_id="study-run", size="md")
                 stop = gr.Button("Stop", elem_id="study-stop", size="md")
             progress = part("progress", place="study-progress")
-    shown = [table, accuracy, auc, similarity, hit, words, more, published, data, numbers, again]
+    shown = [table, accuracy, auc, spread, similarity, hit, words, more, published, data, numbers, again]
     return StudyTab(stored, shown, methods, ratios, scenes, files, run, stop, progress, gr.State({}))
+
+
+def _plot(figure: Any, place: str) -> gr.Plot:
+    return gr.Plot(figure, show_label=False, elem_id=place, visible=figure is not None)
+
+
+def _half(figure: Any, place: str) -> gr.Plot:
+    """Half a row; the whole width where the page is narrow."""
+    with gr.Column(min_width=320):
+        return _plot(figure, place)
 
 
 def bind(site: Site, tab: StudyTab) -> None:
@@ -205,9 +214,9 @@ def _show(summary: Summary | None, answers: str | None, numbers: str | None) -> 
     """Values of everything that shows a summary: Markdown and figures as they are, downloads as options."""
     downloads = [{"value": path, "interactive": path is not None} for path in (answers, numbers)]
     if summary is None:
-        return [_NOTHING, None, None, None, None, "", "", "", *downloads, "python -m adafv_core.study"]
+        return [_NOTHING, *[None] * 5, "", "", "", *downloads, "python -m adafv_core.study"]
     drawn = [accuracy_figure(summary) if summary["rows"] else None]
-    makers = (auc_figure, similarity_figure, hit_figure)
+    makers = (auc_figure, auc_spread_figure, similarity_figure, hit_figure)
     drawn += [make(summary) if summary["figures"] else None for make in makers]
     texts = [figures_line(summary), details(summary), beside_published(summary)]
     return [overview(summary), *drawn, *texts, *downloads, command(summary)]
@@ -216,6 +225,6 @@ def _show(summary: Summary | None, answers: str | None, numbers: str | None) -> 
 def _updates(summary: Summary | None, answers: str | None, numbers: str | None) -> list[Any]:
     """The same as changes to components that are already there."""
     values = _show(summary, answers, numbers)
-    plots = [gr.Plot(figure, visible=figure is not None) for figure in values[1:5]]
-    downloads = [gr.DownloadButton(**options) for options in values[8:10]]
-    return [values[0], *plots, *values[5:8], *downloads, values[10]]
+    plots = [gr.Plot(figure, visible=figure is not None) for figure in values[1:6]]
+    downloads = [gr.DownloadButton(**options) for options in values[9:11]]
+    return [values[0], *plots, *values[6:9], *downloads, values[11]]

@@ -11,7 +11,7 @@ import gradio as gr
 
 from adafv_core.errors import AdaFVError
 from adafv_core.methods import METHODS
-from app.charts import sweep_figure
+from app.charts import agreement_figure, kl_figure
 from app.parts import part
 from app.site import Site
 from app.sweeping import progress_text, read_sweep, run_sweep, sweep_csv, sweep_json, sweep_view
@@ -31,7 +31,8 @@ class SweepTab:
     stop: gr.Button
     progress: gr.HTML
     table: gr.HTML
-    plot: gr.Plot
+    kl: gr.Plot
+    agreement: gr.Plot
     csv: gr.DownloadButton
     json: gr.DownloadButton
 
@@ -62,14 +63,18 @@ def build(site: Site) -> SweepTab:
         json_button = gr.DownloadButton("JSON", interactive=False, elem_id="sweep-json", size="md")
     progress = part("progress")
     table = part("sweeptable")
-    plot = gr.Plot(show_label=False, elem_id="sweep-plot", visible=False)
-    return SweepTab(methods, ratios, run, stop, progress, table, plot, csv, json_button)
+    with gr.Row(elem_id="sweep-figures"):
+        with gr.Column(min_width=320):
+            kl = gr.Plot(show_label=False, elem_id="sweep-kl", visible=False)
+        with gr.Column(min_width=320):
+            agreement = gr.Plot(show_label=False, elem_id="sweep-agreement", visible=False)
+    return SweepTab(methods, ratios, run, stop, progress, table, kl, agreement, csv, json_button)
 
 
 def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
     """Wire the tab."""
     desk = site.desk
-    outputs = [tab.progress, tab.table, tab.plot, tab.csv, tab.json]
+    outputs = [tab.progress, tab.table, tab.kl, tab.agreement, tab.csv, tab.json]
 
     def signal_stop(request: gr.Request) -> None:
         desk.visits.of(request.session_hash).stop.set()
@@ -80,17 +85,19 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
             question = read_question(site, *values)
             cells = read_sweep(methods, ratios)
         except AdaFVError as error:
-            yield json.dumps({"share": None, "text": str(error), "level": "error"}), *([gr.skip()] * 4)
+            yield json.dumps({"share": None, "text": str(error), "level": "error"}), *([gr.skip()] * 5)
             return
-        yield gr.skip(), gr.skip(), gr.Plot(visible=False), *([gr.DownloadButton(interactive=False)] * 2)
+        hidden = [gr.Plot(visible=False)] * 2
+        yield gr.skip(), gr.skip(), *hidden, *([gr.DownloadButton(interactive=False)] * 2)
         state = None
         for state in run_sweep(desk, visit, question, cells):
-            yield progress_text(state), json.dumps(sweep_view(state)), *([gr.skip()] * 3)
+            yield progress_text(state), json.dumps(sweep_view(state)), *([gr.skip()] * 4)
         if state is not None and state.rows:
             yield (
                 gr.skip(),
                 gr.skip(),
-                gr.Plot(sweep_figure(state.rows), visible=True),
+                gr.Plot(kl_figure(state.rows), visible=True),
+                gr.Plot(agreement_figure(state.rows), visible=True),
                 gr.DownloadButton(value=site.exports.write("adafv-sweep.csv", sweep_csv(state)), interactive=True),
                 gr.DownloadButton(value=site.exports.write("adafv-sweep.json", sweep_json(state)), interactive=True),
             )

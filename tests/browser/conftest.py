@@ -80,6 +80,19 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Call
     assert not wrong, wrong
 
 
+@pytest.fixture
+def keep_picture(pytestconfig: pytest.Config) -> Callable[[Page, str], None]:
+    """Write a screenshot where --screenshots asks for them."""
+    folder = pytestconfig.getoption("--screenshots")
+
+    def keep(page: Page, name: str) -> None:
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+    return keep
+
+
 def outside(url: str) -> bool:
     """Whether a request goes anywhere but this machine."""
     parts = urlparse(url)

@@ -12,6 +12,8 @@ import pytest
 from conftest import settled
 from playwright.sync_api import Page, expect
 
+SIZES = ((1440, 900), (1024, 768), (390, 844))
+IS_DARK = "document.body.classList.contains('dark')"
 CONTRAST = """() => {
   const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number);
     return [m[0], m[1], m[2], m.length > 3 ? m[3] : 1]; };
@@ -41,21 +43,8 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.fixture
-def keep_picture(pytestconfig: pytest.Config) -> Callable[[Page, str], None]:
-    """Write a screenshot where --screenshots asks for them."""
-    folder = pytestconfig.getoption("--screenshots")
-
-    def keep(page: Page, name: str) -> None:
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
-
-    return keep
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [(1440, 900), (1024, 768), (390, 844)])
+@pytest.mark.parametrize("size", SIZES)
 def test_every_width_fits_and_reads(
     open_page: Callable[..., Page], keep_picture: Callable[[Page, str], None], size: tuple[int, int], scheme: str
 ) -> None:
@@ -63,7 +52,7 @@ def test_every_width_fits_and_reads(
     settled(page)
     page.evaluate("document.fonts.ready.then(() => true)")
     page.wait_for_timeout(300)
-    assert page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
+    assert page.evaluate(IS_DARK) is (scheme == "dark")
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     box = page.locator("canvas[data-panel=kept]").bounding_box()
     assert box is not None and box["width"] >= 150 and abs(box["width"] - box["height"]) < 2
@@ -78,6 +67,17 @@ def short_answers(page: Page) -> None:
     page.press("#max-new-tokens input", "Tab")
 
 
+def looked_at(page: Page, keep_picture: Callable[[Page, str], None], name: str) -> None:
+    """At every width: nothing beyond the edge, every text readable, a picture kept."""
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(400)
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, width
+        assert page.evaluate(CONTRAST) == [], width
+        keep_picture(page, f"{name}-{width}-{'dark' if page.evaluate(IS_DARK) else 'light'}")
+    page.set_viewport_size({"width": SIZES[0][0], "height": SIZES[0][1]})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_other_tabs_read_too(
     open_page: Callable[..., Page], keep_picture: Callable[[Page, str], None], scheme: str
@@ -87,9 +87,9 @@ def test_the_other_tabs_read_too(
     page.get_by_role("tab", name="About").click()
     expect(page.locator(".steps figure")).to_have_count(6)
     assert page.locator("#about math").count() == 4
-    assert page.evaluate(CONTRAST) == []
-    keep_picture(page, f"about-{scheme}")
+    looked_at(page, keep_picture, "about")
     page.get_by_role("tab", name="Sweep").click()
+    looked_at(page, keep_picture, "sweep-before")
     for box in page.locator("#sweep-methods input").all():
         if box.is_checked():
             box.uncheck()
@@ -98,10 +98,9 @@ def test_the_other_tabs_read_too(
     page.get_by_role("button", name="Run sweep").click()
     expect(page.locator("#part-progress")).to_contain_text("All 7 answers are in", timeout=90_000)
     expect(page.locator(".sweep-table tbody tr")).to_have_count(2)
-    page.wait_for_selector("#sweep-plot .js-plotly-plot", timeout=30_000)
+    expect(page.locator("#sweep-figures .js-plotly-plot")).to_have_count(2, timeout=30_000)
     expect(page.locator("#sweep-csv")).to_be_enabled()
-    assert page.evaluate(CONTRAST) == []
-    keep_picture(page, f"sweep-{scheme}")
+    looked_at(page, keep_picture, "sweep")
     with page.expect_download() as table:
         page.locator("#sweep-csv").click()
     assert Path(table.value.path()).read_text(encoding="utf-8").startswith("method,keep_ratio")
