@@ -115,8 +115,13 @@
   });
 
   adafv.part("about", function (element) {
-    return (value) => element.querySelector("[data-steps]").replaceChildren(...value.steps.map((step) => node("figure", {}, [
-      node("img", { src: step.picture, alt: step.title + ": " + step.text }), node("figcaption", {}, [node("b", { text: step.title }), step.text])])));
+    const row = (cells, tag, ours) => node("tr", { class: ours ? "ours" : "" }, cells.map((text) => node(tag, { text: text })));
+    return function (value) {
+      element.querySelector("[data-steps]").replaceChildren(...value.steps.map((step) => node("figure", {}, [
+        node("img", { src: step.picture, alt: step.title + ": " + step.text }), node("figcaption", {}, [node("b", { text: step.title }), step.text])])));
+      element.querySelector("[data-published]").replaceChildren(node("thead", {}, [row(value.published.head, "th", false)]),
+        node("tbody", {}, value.published.rows.map((one) => row(one.cells, "td", one.ours))));
+    };
   });
 
   adafv.part("progress", function (element) {

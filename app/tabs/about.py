@@ -6,21 +6,39 @@ import base64
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
+from adafv_core.study.published import BENCHMARKS, LLAVA_NEXT_7B, SAME_AS_OURS
+from adafv_core.study.tables import row_at
 from app.overlay import Maps, heat_overlay, kept_overlay
 from app.parts import part
 from app.site import Site
+from app.studying import stored_results
 
 _PAGE = Path(__file__).resolve().parents[1] / "static" / "about.html"
 
 
 def build(site: Site) -> gr.HTML:
     """Lay the tab out; nothing in it needs wiring."""
-    return part("about", json.dumps({"steps": steps(site)}), template=_PAGE.read_text(encoding="utf-8"))
+    value = {"steps": steps(site), "published": published(stored_results().get("pocket"))}
+    return part("about", json.dumps(value), template=_PAGE.read_text(encoding="utf-8"))
+
+
+def published(summary: dict[str, Any] | None) -> dict[str, Any]:
+    """The published table with our own percentages in its last column, as texts. summary: the main study's, if any."""
+    rows = []
+    for row in LLAVA_NEXT_7B:
+        found = row_at(summary, SAME_AS_OURS.get(row.method, ""), round(1 - row.reduction, 4)) if summary else None
+        share = found["mean_percent_of_full"]["value"] if found else None
+        ours = "–" if found is None or share is None else f"{share:.1f} % ({found['row']})"
+        scores = [f"{score:.2f}" for score in row.scores]
+        cells = [row.method, f"{100 * row.reduction:.0f} %", *scores, f"{row.average:.2f} %", ours]
+        rows.append({"cells": cells, "ours": row.method == "AdaV"})
+    return {"head": ["Method", "Reduction", *BENCHMARKS, "Average, % of full", "Ours, % of full"], "rows": rows}
 
 
 def steps(site: Site) -> list[dict[str, str]]:

@@ -12,6 +12,8 @@ import pytest
 from conftest import settled
 from playwright.sync_api import Page, expect
 
+from adafv_core.study.published import LLAVA_NEXT_7B
+
 SIZES = ((1440, 900), (1024, 768), (390, 844))
 IS_DARK = "document.body.classList.contains('dark')"
 CONTRAST = """() => {
@@ -85,6 +87,11 @@ def test_the_other_tabs_read_too(
     page = open_page(scheme=scheme)
     short_answers(page)
     page.get_by_role("tab", name="About").click()
+    last = page.locator("#about table tbody tr td:last-child")
+    expect(last).to_have_count(len(LLAVA_NEXT_7B))
+    named = {"full": "(full)", "AdaV": "(adafv)", "FasterVLM": "(saliency)", "FastV": "(fastv)", "SparseVLM": "–"}
+    for row, ours in zip(LLAVA_NEXT_7B, last.all_inner_texts(), strict=True):
+        assert ours.endswith(named[row.method])
     expect(page.locator(".steps figure")).to_have_count(6)
     assert page.locator("#about math").count() == 4
     looked_at(page, keep_picture, "about")
