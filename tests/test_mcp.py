@@ -9,6 +9,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from app_site import QUESTION, free_port, scene_path, shared_address, shared_site
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 
 from adafv_core.methods import METHODS
 from app.main import launch, make_page
@@ -33,17 +34,18 @@ def address() -> str:
 
 
 def in_a_session(work: Callable[[ClientSession], Awaitable[Any]]) -> Any:
-    """What `work` returns, done in one MCP session."""
+    """What `work` returns, done in one MCP session, on a thread whose event loop is its own."""
 
     async def run() -> Any:
         async with (
-            streamablehttp_client(f"{address()}/gradio_api/mcp/") as (read, write, _),
+            streamable_http_client(f"{address()}/gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
             return await work(session)
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, run()).result()
 
 
 def call(tool: str, **arguments: Any) -> tuple[bool, str]:

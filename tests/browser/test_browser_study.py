@@ -42,11 +42,17 @@ def open_study(page: Page) -> Page:
 def ask_for(page: Page, methods: tuple[str, ...], scenes: int) -> None:
     """Fill in a small study."""
     page.locator("#study-again .label-wrap").click()
-    for group, wanted in (("#study-methods", methods), ("#study-ratios", ("10 %",))):
+    expect(page.locator("#study-run")).to_be_visible()
+    page.wait_for_timeout(500)
+    groups = (("#study-methods", methods), ("#study-ratios", ("10 %",)))
+    for group, wanted in groups:
         for label in page.locator(f"{group} label").all():
             label.locator("input").set_checked(label.inner_text().strip() in wanted)
     page.fill("#study-scenes input", str(scenes))
     page.press("#study-scenes input", "Tab")
+    for group, wanted in groups:
+        ticked = page.locator(f"{group} label:has(input:checked)").all_inner_texts()
+        assert {text.strip() for text in ticked} == set(wanted)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
