@@ -10,16 +10,16 @@ import contextlib
 import hashlib
 import json
 import re
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
+
+from local_server import served
 
 MODEL_ID = "llava-hf/llava-1.5-7b-hf"
 COMMIT = "8c85e9a4d626b7b908448be32c1ba5ad79b95e76"
@@ -158,14 +158,8 @@ def etag(path: Path) -> str:
 def running_model_hub(folder: Path, **options: Any) -> Iterator[ModelHub]:
     """The hub on a free port of this machine. options: of `ModelHub`."""
     hub = ModelHub(folder, **options)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Reply", (Reply,), {"hub": hub}))
-    hub.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(type("Reply", (Reply,), {"hub": hub})) as hub.address:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def surroundings(hub: ModelHub, home: Path) -> dict[str, str]:
@@ -174,9 +168,3 @@ def surroundings(hub: ModelHub, home: Path) -> dict[str, str]:
         "HF_ENDPOINT": hub.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",
     }  # fmt: skip
-
-
-if __name__ == "__main__":
-    with running_model_hub(Path(sys.argv[1]), bytes_per_s=float(sys.argv[2]) if len(sys.argv) > 2 else None) as served:
-        print(served.address, flush=True)
-        threading.Event().wait()
