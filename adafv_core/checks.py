@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from numbers import Real
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor
 
 from adafv_core.errors import BudgetError, InputError, ScoreError
+
+MOST_TEMPERATURE = 1e6
 
 
 def check_scores(name: str, scores: Tensor) -> Tensor:
@@ -77,10 +78,13 @@ def check_floor(floor: float) -> float:
 
 
 def check_temperature(temperature: float) -> float:
-    """The temperature γ as a float; InputError unless it is finite and above 0."""
+    """The temperature γ as a float; InputError unless 0 < γ ≤ 10⁶ (float32 cosines are no finer than that)."""
     number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not number or not math.isfinite(temperature) or temperature <= 0:
-        raise InputError(f"temperature must be finite and above 0 (100 is the default); got {temperature!r}.")
+    if not number or not 0 < temperature <= MOST_TEMPERATURE:
+        raise InputError(
+            "temperature must be finite and above 0, at most "
+            f"{MOST_TEMPERATURE:,.0f} (100 is the default); got {temperature!r}."
+        )
     return float(temperature)
 
 

@@ -78,29 +78,49 @@ def read_choice(text: Any) -> Choice:
 
 def read_ratio(value: Any) -> float:
     """A keep ratio above 0 and at most 1, from whatever a caller sent."""
-    number = read_number(value, "keep_ratio, the fraction of visual tokens kept,", BudgetError)
+    number = read_number(value, "keep_ratio, the fraction of visual tokens kept,", 0.1, BudgetError)
     if not 0 < number <= 1:
         raise BudgetError(f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {number:g}.")
     return number
 
 
-def read_number(value: Any, what: str, error: type[InputError] = InputError) -> float:
+def read_number(value: Any, what: str, example: float, error: type[InputError] = InputError) -> float:
     """A finite number, from a number or its text."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
+    number = _number(value)
     if not math.isfinite(number):
-        raise error(f"{what} must be a number; got {shortened(value)}.")
+        raise error(f"{what} must be a number, {example:g} for example; got {shortened(value)}.")
     return number
 
 
 def read_count(value: Any, what: str, most: int) -> int:
     """A whole number from 1 to `most`."""
-    number = read_number(value, what)
-    if number != int(number) or not 1 <= number <= most:
-        raise InputError(f"{what} must be a whole number from 1 to {most}; got {number:g}.")
+    number = _number(value)
+    if not 1 <= number <= most or number != int(number):
+        raise InputError(f"{what} must be a whole number from 1 to {most}; got {shortened(value)}.")
     return int(number)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def read_flag(value: Any, what: str) -> bool:
+    """True or false, and nothing that only looks like it."""
+    if not isinstance(value, bool):
+        raise InputError(f"{what} must be true or false; got {shortened(value)}.")
+    return value
+
+
+def read_marks(value: Any, what: str) -> tuple[int, ...]:
+    """Token indices, each once; none from an empty list or None."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(type(index) is int and index >= 0 for index in value):
+        raise InputError(f"{what} must be a list of token indices, numbered from 0; got {shortened(value)}.")
+    return tuple(dict.fromkeys(value))
 
 
 def read_method(value: Any) -> str:
@@ -139,19 +159,20 @@ def read_more(
     if positions not in ("contiguous", "original"):
         raise UnknownNameError(f"positions must be contiguous or original; got {shortened(positions)}.")
     return More(
-        check_temperature(read_number(temperature, "The temperature")),
-        check_floor(read_number(floor, "The floor")),
+        check_temperature(read_number(temperature, "The temperature", More.temperature)),
+        check_floor(read_number(floor, "The floor", More.floor)),
         text_tokens,
         positions,
         read_count(max_new_tokens, "The number of new tokens", settings.max_new_tokens),
-        bool(compare),
+        read_flag(compare, "with_full (answer with all tokens too)"),
     )
 
 
-def read_list(value: Any, what: str) -> Sequence[Any]:
+def read_list(value: Any, what: str, example: str) -> Sequence[Any]:
     """A non-empty list."""
     if not isinstance(value, list | tuple) or not value:
-        raise InputError(f"{what} must be a list with at least one entry; got {shortened(value)}.")
+        came = shortened(value)
+        raise InputError(f"{what} must be a list with at least one entry, {example} for example; got {came}.")
     return value
 
 
@@ -164,5 +185,7 @@ def read_path(value: Any) -> Path:
 
 def shortened(value: Any) -> str:
     """What came, short enough for an error message."""
+    if value is None or (not value and isinstance(value, str | list | tuple | dict)):
+        return "nothing"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 
+Sent = TypeVar("Sent", gr.Image, gr.File)
 _SERVED = "/gradio_api/file="
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("core", "stage", "mask", "page", "keep", "inspector", "panels", "answers", "models", "sweep")
@@ -62,19 +64,31 @@ def part(
 
 
 def checked_image(**options: Any) -> gr.Image:
-    """An image input that hands the uploaded file over as it is, so that it can be checked before it is decoded.
+    """An image input that hands the uploaded file over as it is, so that it can be checked before it is decoded."""
+    return _sent(gr.Image(type="filepath", image_mode=None, **options), "picture")
+
+
+def checked_file(**options: Any) -> gr.File:
+    """A file input that hands the uploaded file over as it is."""
+    return _sent(gr.File(type="filepath", **options), "file")
+
+
+def _sent(component: Sent, what: str) -> Sent:
+    """The component, handing over the path of what was uploaded, and of no other file of the server.
 
     Web addresses are refused, since the server fetches nothing; save for the address under which this page itself
     serves an uploaded file, which stands for that file.
     """
-    image = gr.Image(type="filepath", image_mode=None, **options)
-    take = image.async_move_resource_to_block_cache
+    take = component.async_move_resource_to_block_cache
 
-    def preprocess(payload: ImageData | None) -> str | None:
+    def preprocess(payload: ImageData | FileData | None) -> str | None:
         if payload is None:
             return None
         if payload.url and payload.url.startswith("data:"):
-            raise gr.Error("Send the picture as a file.", print_exception=False)
+            raise gr.Error(f"Send the {what} as a file.", print_exception=False)
+        if payload.path and not is_in_or_equal(payload.path, get_upload_folder()):
+            refused = f"Upload the {what} first: only files that were sent to this page are read."
+            raise gr.Error(refused, print_exception=False)
         return payload.path
 
     async def move(path: str | Path | None) -> str | None:
@@ -82,12 +96,12 @@ def checked_image(**options: Any) -> gr.Image:
             return await take(path)
         own = served_file(str(path))
         if own is None:
-            raise gr.Error("Send the picture itself, not its address.", print_exception=False)
+            raise gr.Error(f"Send the {what} itself, not its address.", print_exception=False)
         return own
 
-    image.preprocess = preprocess  # type: ignore[method-assign]
-    image.async_move_resource_to_block_cache = move  # type: ignore[method-assign]
-    return image
+    component.preprocess = preprocess  # type: ignore[method-assign,assignment]
+    component.async_move_resource_to_block_cache = move  # type: ignore[method-assign]
+    return component
 
 
 def served_file(address: str) -> str | None:
@@ -98,9 +112,10 @@ def served_file(address: str) -> str | None:
 
 
 def json_list(kind: str, **options: Any) -> gr.JSON:
-    """A list in the API. kind: what JSON schema calls its entries (string, number)."""
+    """A list in the API. kind: what JSON schema calls its entries (string, number, integer)."""
     values = gr.JSON(**options)
     values.api_info = lambda: {"type": "array", "items": {"type": kind}}  # type: ignore[method-assign]
+    values.example_payload = lambda: options.get("value", [])  # type: ignore[method-assign]
     return values
 
 
@@ -109,3 +124,10 @@ def any_number(value: float | None = None, **options: Any) -> gr.Number:
     number = gr.Number(value, **options)
     number.preprocess = lambda payload: payload  # type: ignore[method-assign]
     return number
+
+
+def any_choice(choices: Sequence[str], value: str, **options: Any) -> gr.Radio:
+    """One of a few names, checked by the function that receives it."""
+    radio = gr.Radio(list(choices), value=value, **options)
+    radio.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    return radio

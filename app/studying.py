@@ -53,12 +53,12 @@ class Wish:
 
 def read_wish(desk: Desk, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> Wish:
     """Check what came from the page or the API. Raises InputError."""
-    names = [str(name) for name in read_list(methods, "methods")]
+    names = [str(name) for name in read_list(methods, "methods", "saliency and adafv")]
     unknown = [name for name in names if name not in (*METHODS, *BOUNDS)]
     if unknown:
         raise InputError(f"There is no method {unknown[0]!r}; expected {', '.join((*METHODS, *BOUNDS))}.")
     try:
-        shares = check_keep_ratios([float(ratio) for ratio in read_list(ratios, "keep_ratios")])
+        shares = check_keep_ratios([float(ratio) for ratio in read_list(ratios, "keep_ratios", "0.25 and 0.1")])
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from None
     rows = parse_rows(names)

@@ -35,8 +35,9 @@ class Sweep:
 
 def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
     """The checked grid of a sweep, full tokens left out: they are always asked first."""
-    names = [read_method(name) for name in read_list(methods, "methods")]
-    ratios = sorted({read_ratio(ratio) for ratio in read_list(keep_ratios, "keep_ratios")}, reverse=True)
+    names = [read_method(name) for name in read_list(methods, "methods", "saliency and adafv")]
+    shares = read_list(keep_ratios, "keep_ratios", "0.25 and 0.1")
+    ratios = sorted({read_ratio(share) for share in shares}, reverse=True)
     cells = [(name, ratio) for name in dict.fromkeys(names) if name != "full" for ratio in ratios]
     if len(cells) > MOST_ROWS:
         raise InputError(f"A sweep takes at most {MOST_ROWS} answers; {len(cells)} were asked for.")
