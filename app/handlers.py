@@ -25,7 +25,7 @@ from app.inputs import Choice, More
 from app.payload import payload
 from app.scenes import picture_key
 from app.settings import Settings
-from app.views import answer_view, answers_text, compare, measured, notice, ranked, scores_view
+from app.views import answer_view, answers_text, compare, notice
 from app.visits import Run, Visit, Visits
 
 UPDATES_PER_S = 15
@@ -178,25 +178,14 @@ class Desk:
         except AdaFVError as error:
             yield None, answer_view(None, "error", str(error))
 
-    def answer(self, visit: Visit, question: Question, with_full: bool) -> dict[str, Any]:
-        """The whole answer as one value (the `/ask` endpoint)."""
+    def answered(self, visit: Visit, question: Question) -> tuple[Run, Selection, Answer]:
+        """A run with its selection and its whole answer, also on all tokens where asked for (`run.full`)."""
         stop = visit.begin()
         run = self.score(visit, question, stop)
-        selection = self.select(run, question.choice, stop)
-        pruned = self.whole(run, question, stop, run.method)
-        full = self.whole(run, question, stop, "full") if with_full else None
-        return {
-            "answer": pruned.text,
-            "full_answer": full.text if full else None,
-            "method": run.method,
-            "model": run.model,
-            "keep_ratio": question.choice.keep_ratio,
-            "k_text": selection.k_text,
-            "k_visual": selection.k_visual,
-            **measured(pruned),
-            "full": measured(full) if full else None,
-            **compare(pruned, full),
-        }
+        run.selection = selection = self.select(run, question.choice, stop)
+        run.pruned = pruned = self.whole(run, question, stop, run.method)
+        run.full = self.whole(run, question, stop, "full") if question.more.compare else None
+        return run, selection, pruned
 
     def whole(self, run: Run, question: Question, stop: threading.Event, method: str) -> Answer:
         """The last snapshot of an answer. Raises ModelError where there is none."""
@@ -208,12 +197,6 @@ class Desk:
         if last is None:
             raise ModelError("The request was stopped before it was answered: send it again.")
         return last
-
-    def scores(self, visit: Visit, question: Question) -> dict[str, Any]:
-        """Scores and selection without an answer (the `/scores` endpoint)."""
-        run = self.score(visit, question)
-        selection = self.select(run, question.choice)
-        return scores_view(ranked(run.scores, run.options), selection)
 
 
 def engine_name(engine: Engine) -> str:

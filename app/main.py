@@ -22,13 +22,14 @@ import torch
 import adafv_core
 from adafv_core.errors import AdaFVError
 from adafv_core.models.downloading import Report
+from app.api.endpoints import add_endpoints
 from app.bench import Bench, Engine
 from app.busy import say_when_busy
-from app.endpoints import add_endpoints
 from app.files import Exports
 from app.garage import Garage
 from app.handlers import Desk
 from app.hosting import load_first
+from app.incoming import take_plainly
 from app.parts import page_css, page_head, part
 from app.scenes import SceneFolder
 from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
@@ -94,6 +95,7 @@ def make_page(site: Site) -> gr.Blocks:
         page.unload(leave)
     page.queue(max_size=site.settings.queue_size, default_concurrency_limit=4, api_open=False)
     say_when_busy(page)
+    take_plainly(page)
     return page
 
 

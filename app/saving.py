@@ -13,7 +13,7 @@ import torch
 
 from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
-from adafv_core.runs import read_run
+from adafv_core.runs import SavedRun, read_run
 from adafv_core.types import Selection
 from app.inputs import Choice, read_choice
 from app.overlay import Maps, overlay_sheet
@@ -68,7 +68,7 @@ def save_json(site: Site, visit: Visit, keep: Any) -> str:
 
 def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file."""
-    saved = read_run(_text(Path(path), 4 * site.settings.max_image_bytes))
+    saved = read_saved(site, path)
     if METHODS[saved.method].inside_llm or METHODS[saved.method].reads_features:
         raise InputError(NEEDS_FEATURES.format(method=saved.method))
     picture_path = site.exports.place("picture.png")
@@ -89,6 +89,11 @@ def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
     return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note)
+
+
+def read_saved(site: Site, path: str | Path) -> SavedRun:
+    """The saved run in a file that was sent. Raises InputError that says what is wrong with it."""
+    return read_run(_text(Path(path), 4 * site.settings.max_image_bytes))
 
 
 def _text(file: Path, most_bytes: int) -> str:

@@ -109,6 +109,12 @@ def grid_view(scores: TokenScores) -> dict[str, Any]:
     }
 
 
+def words_view(scores: TokenScores) -> list[dict[str, Any]]:
+    """The prompt's words as plain values: whether each counts, and its own similarity to every visual token."""
+    rows = zip(scores.words, scores.counted.tolist(), scores.word_t2i.tolist(), strict=True)
+    return [{"text": text, "counted": counted, "t2i": row} for text, counted, row in rows]
+
+
 def notice(text: str = "", level: str = "info") -> str:
     """The notice line as JSON text. level: info, warn or error."""
     return json.dumps({"text": text, "level": level})

@@ -55,6 +55,7 @@ class Visit:
 
     model: str
     stop: threading.Event = field(default_factory=threading.Event)
+    study: threading.Event = field(default_factory=threading.Event)
     scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
@@ -66,6 +67,17 @@ class Visit:
         self.stop.set()
         self.stop = threading.Event()
         return self.stop
+
+    def begin_study(self) -> threading.Event:
+        """End the study that runs, and hand out the stop signal of the next one; questions go on beside it."""
+        self.study.set()
+        self.study = threading.Event()
+        return self.study
+
+    def end(self) -> None:
+        """End what runs."""
+        self.stop.set()
+        self.study.set()
 
     def change_model(self, model: str) -> None:
         """Another model answers from now on. Marks on the last one's maps belong to no picture any more."""
@@ -114,14 +126,14 @@ class Visits:
         with self._lock:
             visit = self._by_session.pop(session or "", None)
         if visit is not None:
-            visit.stop.set()
+            visit.end()
 
     def __len__(self) -> int:
         return len(self._by_session)
 
     def _trim(self) -> None:
         while len(self._by_session) > _MOST_VISITS:
-            self._by_session.popitem(last=False)[1].stop.set()
+            self._by_session.popitem(last=False)[1].end()
         held = sum(visit.size_bytes for visit in self._by_session.values())
         for visit in list(self._by_session.values())[:-1]:
             if held <= self.most_bytes:

@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import AdaFVError
-from adafv_core.models.downloading import folder_here
-from adafv_core.models.registry import KNOWN_MODELS, KnownModel, find_known
+from adafv_core.models.registry import KnownModel, find_known
 from app.hosting import ON_A_GPU
+from app.models_here import on_disk, others, taken_over
 from app.parts import part
 from app.site import Site
 from app.views import masthead, notice
@@ -50,14 +50,12 @@ def build_menu(site: Site, offer: gr.HTML | None) -> ModelMenu:
 
 def choices(first: str) -> list[tuple[str, str]]:
     """What the menu lists, as pairs of text and name: the model the app started with, and the known ones."""
-    others = [known for known in KNOWN_MODELS if known.model_id != first]
-    return [(first, first), *((f"{known.title} · {cost(known)}", known.model_id) for known in others)]
+    return [(first, first), *((f"{known.title} · {cost(known)}", known.model_id) for known in others(first))]
 
 
 def cost(known: KnownModel) -> str:
     """What a model asks of whoever loads it: a download, unless it is on this machine, and a licence."""
-    here = folder_here(known.model_id, known.revision) is not None
-    return f"{'downloaded' if here else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.licence}"
+    return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.licence}"
 
 
 def offer_view(site: Site, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
@@ -90,13 +88,11 @@ def bind_menu(site: Site, menu: ModelMenu, shown: dict[str, Any]) -> list[Any]:
         while not coming.ended(_UPDATE_S):
             yield {place: told(coming.view())}
         try:
-            engine = coming.engine()
-        except Exception as error:
-            plain = f"{wanted} could not be loaded ({type(error).__name__})."
-            said = f"{error if isinstance(error, AdaFVError) else plain} The page stays on {visit.model}."
+            engine = taken_over(visit, coming)
+        except AdaFVError as error:
+            said = f"{error} The page stays on {visit.model}."
             changed = {shown["notice"]: notice(said, "error")}
         else:
-            visit.change_model(wanted)
             said = f"{wanted} is loaded and answers from now on."
             chosen = gr.Dropdown(choices(desk.garage.first), value=wanted)
             changed = {shown["notice"]: notice(said), shown["masthead"]: masthead(engine), menu.model: chosen}

@@ -17,8 +17,8 @@ from adafv_core.methods import METHODS
 from adafv_core.study.records import pack
 from adafv_core.study.rows import BOUNDS
 from adafv_core.study.summary_file import Summary, write_summary
-from app.endpoints import plainly
 from app.parts import any_number, json_list, part
+from app.plain import plainly
 from app.site import Site
 from app.study_charts import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study_views import beside_published, command, details, figures_line, headline, overview
@@ -174,10 +174,10 @@ def _add_endpoints(site: Site) -> None:
         """
 
         def work() -> Summary | None:
-            model = site.desk.visits.of(request.session_hash).model
-            wish = read_wish(site.desk, model, methods, keep_ratios, scenes, None)
+            visit = site.desk.visits.of(request.session_hash)
+            wish = read_wish(site.desk, visit.model, methods, keep_ratios, scenes, None)
             file = site.exports.place("adafv-study.jsonl")
-            for _ in run_study(site.desk, wish, file, threading.Event()):
+            for _ in run_study(site.desk, wish, file, visit.begin_study()):
                 pass
             return summary_of(file)
 
