@@ -27,7 +27,7 @@ from adafv_core.study.user_sets import SUFFIX, open_user_set
 from app.bench import Stopped
 from app.handlers import Desk
 from app.images import open_image
-from app.inputs import read_count, read_list
+from app.inputs import read_count, read_list, read_number
 
 RESULTS = Path(__file__).resolve().parents[1] / "assets" / "results"
 MOST_PICTURES = 500
@@ -57,10 +57,8 @@ def read_wish(desk: Desk, model: str, methods: Any, ratios: Any, scenes: Any, fi
     unknown = [name for name in names if name not in (*METHODS, *BOUNDS)]
     if unknown:
         raise InputError(f"There is no method {unknown[0]!r}; expected {', '.join((*METHODS, *BOUNDS))}.")
-    try:
-        shares = check_keep_ratios([float(ratio) for ratio in read_list(ratios, "keep_ratios", "0.25 and 0.1")])
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from None
+    given = read_list(ratios, "keep_ratios", "0.25 and 0.1")
+    shares = check_keep_ratios([read_number(ratio, "Each of keep_ratios", 0.1) for ratio in given])
     rows = parse_rows(names)
     if files:
         return Wish(model, rows, shares, _own_data(desk, files), Settings(_BATCH, 16, SUFFIX))

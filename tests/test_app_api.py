@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -18,6 +19,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 ROOT = Path(__file__).resolve().parents[1]
+
+ENDPOINTS = {
+    "/ask", "/scores", "/sweep", "/new_scene", "/overlays", "/run", "/read_run", "/models", "/load_model", "/stop",
+    "/study_results", "/study",
+}  # fmt: skip
 
 
 @cache
@@ -58,12 +64,27 @@ def test_sweep_and_new_scene() -> None:
 def test_every_action_is_documented_and_nothing_else_is_public() -> None:
     with urllib.request.urlopen(f"{shared_address()}/gradio_api/info", timeout=30) as answer:
         named = json.load(answer)["named_endpoints"]
-    assert {"/ask", "/scores", "/sweep", "/new_scene"} <= set(named)
-    for name in ("/ask", "/scores", "/sweep"):
+    assert set(named) == ENDPOINTS
+    for name in ("/ask", "/scores", "/sweep", "/overlays", "/run"):
         arguments = named[name]["parameters"]
         assert [one["parameter_name"] for one in arguments][:2] == ["image", "prompt"]
         assert all(one["label"] and one["python_type"]["type"] for one in arguments)
-        assert named[name]["description"]
+        assert [one["parameter_has_default"] for one in arguments[2:]] == [True] * len(arguments[2:])
+    assert all(endpoint["description"] for endpoint in named.values())
+
+
+def test_the_readme_lists_every_endpoint_with_its_arguments() -> None:
+    with urllib.request.urlopen(f"{shared_address()}/gradio_api/info", timeout=30) as answer:
+        named = json.load(answer)["named_endpoints"]
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## API\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(/\w+)\((.*?)\)` \| (.+?) \|$", section, re.MULTILINE)
+    more = re.search(r"^`…` stands for (.+?)\.", section, re.MULTILINE | re.DOTALL)
+    assert more is not None
+    rest = re.findall(r"`(\w+)`", more[1])
+    listed = {name: arguments.replace("…", ", ".join(rest)).split(", ") for name, arguments, _ in rows}
+    assert listed == {
+        name: [one["parameter_name"] for one in endpoint["parameters"]] or [""] for name, endpoint in named.items()
+    }
 
 
 BAD = [
@@ -76,6 +97,28 @@ BAD = [
     ({"method": "<img src=x onerror=1>"}, "&lt;img"),
     ({"prompt": "   "}, "no question yet"),
     ({"image": None}, "no image yet"),
+    ({"temperature": None}, "The temperature must be a number, 100 for example; got nothing."),
+    ({"temperature": 1e308}, "temperature must be finite and above 0, at most 1,000,000 (100 is the default)"),
+    ({"temperature": -1}, "at most 1,000,000"),
+    ({"floor": 0.7}, "from 0 to 0.5"),
+    ({"floor": "half"}, "The floor must be a number"),
+    ({"text_tokens": "<b>"}, "text tokens must be question or all; got '&lt;b&gt;'."),
+    ({"positions": 3}, "positions must be contiguous or original"),
+    ({"force_keep": [-1]}, "force_keep must be a list of token indices, numbered from 0; got [-1]."),
+    ({"force_keep": [1.5]}, "force_keep must be a list of token indices"),
+    ({"force_drop": [True]}, "force_drop must be a list of token indices"),
+    ({"force_drop": {"a": 1}}, "force_drop must be a list of token indices"),
+    ({"force_keep": [196]}, "this image has 196 visual tokens"),
+    ({"force_keep": [1], "force_drop": [1]}, "both force_keep and force_drop"),
+    ({"force_keep": list(range(30))}, "raise the budget or force fewer"),
+    ({"force_keep": [1], "method": "t2i"}, "force_keep and force_drop are for the method adafv"),
+]
+BAD_SWEEPS = [
+    ({"methods": []}, "methods must be a list with at least one entry, saliency and adafv for example; got nothing."),
+    ({"keep_ratios": []}, "at least one entry"),
+    ({"keep_ratios": [2]}, "at most 1"),
+    ({"methods": "<img>"}, "&lt;img&gt;"),
+    ({"max_new_tokens": 0}, "whole number from 1 to 512"),
 ]
 
 
@@ -87,6 +130,20 @@ def test_wrong_values_get_a_sentence_and_no_traceback(change: dict[str, Any], sa
             client().predict(**values, api_name=name)
         assert said in str(raised.value)
         assert "Traceback" not in str(raised.value) and ".py" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("change", "said"), BAD_SWEEPS)
+def test_wrong_sweeps_get_a_sentence(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(AppError) as raised:
+        client().predict(image=handle_file(scene_path()), prompt=QUESTION, **change, api_name="/sweep")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["maybe", "true", 1, None])
+def test_with_full_is_true_or_false(value: Any) -> None:
+    for name in ("/ask", "/run"):
+        with pytest.raises(AppError, match="must be true or false"):
+            client().predict(image=handle_file(scene_path()), prompt=QUESTION, with_full=value, api_name=name)
 
 
 def call(name: str, data: list[Any]) -> str:
@@ -111,14 +168,55 @@ def call(name: str, data: list[Any]) -> str:
         {"path": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}},
         {"path": "x.png", "url": "http://127.0.0.1:9/picture.png", "meta": {"_type": "gradio.FileData"}},
         {"path": "/etc/passwd"},
+        {"path": str(ROOT / "assets" / "example.png")},
         "/etc/passwd",
+        5,
+        "abc",
+        [],
         {"url": "data:image/svg+xml;base64,PHN2Zy8+", "path": "x.svg", "meta": {"_type": "gradio.FileData"}},
     ],
 )
 def test_only_uploaded_files_are_read(image: Any) -> None:
     answer = call("scores", [image, "what is this?", 0.1, "adafv"])
-    assert "event: error" in answer or "detail" in answer
+    assert re.search(r'event: error\ndata: {"error": "[^"]{20,}\."', answer), answer
     assert "root:" not in answer and "Traceback" not in answer and "t2i" not in answer
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("scores", [], "/scores needs image and then prompt; no values came."),
+        ("ask", [None], "/ask needs image and then prompt; 1 value came."),
+        ("ask", [None, "what is it?", 0.1, "adafv", 4, True], "There is no image yet"),
+        ("read_run", [], "/read_run needs file; no values came."),
+        ("read_run", [5], "file: only a file that was sent to this page is taken."),
+        ("read_run", [{"path": "/etc/passwd"}], "file: only a file that was sent"),
+        ("read_run", [None], "There is no file yet"),
+        ("load_model", [""], "Name a model to load"),
+    ],
+)
+def test_values_that_are_missing(name: str, data: list[Any], said: str) -> None:
+    assert f'"error": "{said}' in call(name, data)
+
+
+def test_arguments_left_out_at_the_end_take_their_defaults() -> None:
+    sent = client().predict(handle_file(scene_path()), QUESTION, api_name="/scores")
+    path = str(client().predict(handle_file(scene_path()), QUESTION, api_name="/overlays"))
+    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    assert f'"n_visual": {sent["n_visual"]}' in call("scores", [picture, QUESTION])
+
+
+def test_an_error_that_nobody_foresaw_stays_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(path: Any) -> Any:
+        raise RuntimeError(f"<secret> {path}")
+
+    monkeypatch.setattr(shared_site().desk, "picture", broken)
+    with pytest.raises(AppError) as raised:
+        client().predict(handle_file(scene_path()), QUESTION, api_name="/scores")
+    assert "did not expect" in str(raised.value) and "secret" not in str(raised.value)
+    assert "RuntimeError: <secret>" in capfd.readouterr().err
 
 
 def test_two_clients_are_two_visitors() -> None:

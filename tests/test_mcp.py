@@ -62,13 +62,18 @@ def test_it_is_off_unless_asked_for() -> None:
 
 def test_every_endpoint_is_a_tool_with_typed_and_described_arguments() -> None:
     tools = {tool.name: tool for tool in in_a_session(lambda session: session.list_tools()).tools}
-    assert set(tools) == {"ask", "scores", "sweep", "new_scene", "study_results", "study"}
+    assert set(tools) == {
+        "ask", "scores", "sweep", "new_scene", "overlays", "run", "read_run", "models", "load_model", "stop",
+        "study_results", "study",
+    }  # fmt: skip
     for tool in tools.values():
         assert tool.description
         for name, argument in tool.inputSchema["properties"].items():
             assert isinstance(argument["type"], str) and argument["description"], f"{tool.name}: {name}"
     assert tools["sweep"].inputSchema["properties"]["methods"]["items"] == {"type": "string"}
     assert tools["sweep"].inputSchema["properties"]["methods"]["default"] == list(METHODS)
+    assert tools["ask"].inputSchema["properties"]["force_keep"]["items"] == {"type": "integer"}
+    assert "Position ids" in tools["ask"].inputSchema["properties"]["positions"]["description"]
 
 
 def test_a_scene_is_drawn_and_asked_about_under_its_address() -> None:
@@ -108,3 +113,19 @@ def test_bad_values_are_told_in_a_sentence() -> None:
     data = "data:image/png;base64," + base64.b64encode(scene_path().read_bytes()).decode()
     failed, text = call("ask", image=data, prompt=QUESTION, keep_ratio=7)
     assert failed and "keep_ratio" in text
+
+
+def test_a_run_is_saved_and_read_under_its_address() -> None:
+    data = "data:image/png;base64," + base64.b64encode(scene_path().read_bytes()).decode()
+    failed, saved = call("run", image=data, prompt=QUESTION, max_new_tokens=4, with_full=False, force_keep=[5])
+    assert not failed and saved.endswith("adafv-run.json"), saved
+    failed, read = call("read_run", file=saved)
+    assert not failed and "'force_keep': [5]" in read.replace('"', "'")
+    failed, text = call("read_run", file="http://127.0.0.1:9/adafv-run.json")
+    assert failed and "not its address" in text
+
+
+@pytest.mark.parametrize(("tool", "arguments"), [("stop", {}), ("load_model", {"name": "pocket"})])
+def test_nothing_is_changed_in_a_session_that_all_share(tool: str, arguments: dict[str, str]) -> None:
+    failed, text = call(tool, **arguments)
+    assert failed and "share one session" in text

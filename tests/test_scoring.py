@@ -99,7 +99,7 @@ def test_wrong_tokens_are_refused(text: torch.Tensor, image: torch.Tensor) -> No
         t2i_attention(text, image)
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), "100", True, None])
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), 1e308, "100", True, None])
 def test_wrong_temperatures_are_refused(temperature: object) -> None:
     with pytest.raises(InputError, match="temperature must be finite and above 0"):
         t2i_attention(drawn(3, 4), drawn(5, 4), temperature)
