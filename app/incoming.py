@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData, ImageData
 
-from app.plain import sentence
+from app.faults import sentence
 
 NOT_A_FILE = (
     "{names}: only a file that was sent to this page is taken. Upload it first; in Python, pass "

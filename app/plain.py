@@ -1,34 +1,16 @@
-"""What is told of an error: one sentence that says what to do, escaped, and never anything of the server's inside."""
+"""An endpoint's errors as its callers get them: one sentence, escaped."""
 
 from __future__ import annotations
 
 import html
-import sys
-import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
 import gradio as gr
 
-from adafv_core.errors import AdaFVError
-from app.bench import Stopped
+from app.faults import sentence
 
 T = TypeVar("T")
-STOPPED = "The request was stopped before it was answered: send it again."
-UNEXPECTED = (
-    "The server met an error that it did not expect. Send the request again; if that does not help, tell whoever "
-    "runs this server: its log holds the details."
-)
-
-
-def sentence(error: BaseException) -> str:
-    """What to tell of an error. One that nobody foresaw is written to stderr with its traceback, and only there."""
-    if isinstance(error, AdaFVError):
-        return str(error)
-    if isinstance(error, Stopped):
-        return STOPPED
-    traceback.print_exception(error, file=sys.stderr)
-    return UNEXPECTED
 
 
 def plainly(work: Callable[[], T]) -> T:

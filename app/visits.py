@@ -28,7 +28,8 @@ class FromFile:
 class Run:
     """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
 
-    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked.
+    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
+    the payload that shows it.
     """
 
     picture: Image.Image
@@ -42,30 +43,47 @@ class Run:
     pruned: Answer | None = None
     full: Answer | None = None
     from_file: FromFile | None = None
+    key: str = ""
 
 
 @dataclass
 class Visit:
     """One visitor.
 
-    stop: set to end the running answer. scored: the last scores, with the key of their picture (the model's name in
-    it). full: answers on all tokens, by what they answered. shown_key: of the payload the page shows. picture_key: of
-    the picture the page's marks belong to.
+    stop: set to end the running answer. study: set to end the study that the API runs. asked, stopped: numbers, given
+    by the page, of its newest question and of the newest one that is not to be answered. scored: the last scores, with
+    the key of their picture (the model's name in it). full: answers on all tokens, by what they answered. shown_key: of
+    the payload the page shows. picture_key: of the picture the page's marks belong to.
     """
 
     model: str
     stop: threading.Event = field(default_factory=threading.Event)
     study: threading.Event = field(default_factory=threading.Event)
+    asked: int = 0
+    stopped: int = 0
     scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
     shown_key: str = ""
     picture_key: str = ""
 
-    def begin(self) -> threading.Event:
-        """End what runs, and hand out the stop signal of what comes next."""
+    def order(self, number: int) -> None:
+        """A question is on its way: end what runs, and what was asked before and has not begun."""
+        self.asked = max(self.asked, number)
+        self.stop.set()
+
+    def halt(self, number: int) -> None:
+        """End what runs, and every question up to this number, wherever it waits."""
+        self.stopped = max(self.stopped, number)
+        self.stop.set()
+
+    def begin(self, number: int = 0) -> threading.Event:
+        """End what runs, and hand out the stop signal of what begins; set already where the question with this number
+        was stopped, or followed by another, before it began. 0: it has none."""
         self.stop.set()
         self.stop = threading.Event()
+        if 0 < number <= self.stopped or 0 < number < self.asked:
+            self.stop.set()
         return self.stop
 
     def begin_study(self) -> threading.Event:
@@ -111,12 +129,16 @@ class Visits:
         self._lock = threading.Lock()
         self._by_session: OrderedDict[str, Visit] = OrderedDict()
 
-    def of(self, session: str | None) -> Visit:
-        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach."""
+    def of(self, session: str | None, model: str = "") -> Visit:
+        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach.
+
+        model: which one answers a session that is new here, or was forgotten; else the first one.
+        """
+        fresh = Visit(model or self.first_model)
         if not session:
-            return Visit(self.first_model)
+            return fresh
         with self._lock:
-            visit = self._by_session.setdefault(session, Visit(self.first_model))
+            visit = self._by_session.setdefault(session, fresh)
             self._by_session.move_to_end(session)
             self._trim()
             return visit
@@ -127,6 +149,11 @@ class Visits:
             visit = self._by_session.pop(session or "", None)
         if visit is not None:
             visit.end()
+
+    def forget(self) -> None:
+        """Forget every session."""
+        for session in list(self._by_session):
+            self.leave(session)
 
     def __len__(self) -> int:
         return len(self._by_session)

@@ -209,10 +209,10 @@ def test_the_api_example(tmp_path: Path) -> None:
     with running_app("-m", "app") as (address, printed):
         assert any(address in line for line in printed)
         out = run_python(example("gradio_client").replace("http://127.0.0.1:7860", address)).splitlines()
-    kept, visual, cache_bytes = (int(word) for word in out[-2].split()[-3:])
+    kept, visual, cache_bytes = (int(word) for word in out[-3].split()[-3:])
     assert 0 < kept < visual and cache_bytes > 0
-    lengths = [int(word) for word in out[-1].split()]
-    assert lengths == [visual, visual, visual, kept]
+    lengths = [int(word) for word in out[-2].split()]
+    assert lengths == [visual, visual, visual, kept] and out[-1] == "[90]"
 
 
 def test_the_method_example(tmp_path: Path) -> None:

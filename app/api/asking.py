@@ -62,13 +62,13 @@ def add_asking(site: Site, offers: Offers) -> None:
     picture = gr.Image(type="filepath", visible=False, label="The drawn scene, PNG")
     offers.add(ask, **ON_THE_MODEL)
     offers.add(scores, **ON_THE_MODEL)
-    offers.add(sweep, **ON_THE_MODEL)
+    offers.add(sweep, concurrency_id="sweep", concurrency_limit=1)
     offers.add(new_scene, picture, offers.values)
 
 
 def read_asked(
-    site: Site, image: Any, prompt: Any, keep_ratio: Any, method: Any, more: tuple[Any, ...], keep: Any = (),
-    drop: Any = (),
+    site: Site, image: Any, prompt: Any, keep_ratio: Any, method: Any, more: tuple[Any, ...], keep: Any = None,
+    drop: Any = None,
 ) -> Question:  # fmt: skip
     """One checked request from an endpoint's arguments. more: as `read_more` takes them. Raises InputError."""
     ratio, name, settings = read_ratio(keep_ratio), read_method(method), read_more(*more, site.settings)

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from adafv_core.errors import AdaFVError
+from app.faults import sentence
 from app.saving import open_run, save_json, save_png
 from app.site import Site
+from app.tabs.asking import SENT
 from app.views import notice
 
 
@@ -44,8 +45,8 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         def make(request: gr.Request, choice: Any) -> tuple[Any, Any]:
             try:
                 return save(site, desk.visits.of(request.session_hash), choice), notice()
-            except AdaFVError as error:
-                return gr.skip(), notice(str(error), "error")
+            except Exception as error:
+                return gr.skip(), notice(sentence(error), "error")
 
         return make
 
@@ -54,13 +55,14 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         (row.json, row.json_file, save_json, "json-file"),
     ):
         click = f"() => (document.querySelector('#{name} a, a#{name}') || document.querySelector('#{name}')).click()"
-        button.click(as_file(save), [keep], [file, shown["notice"]], **private).then(None, None, None, js=click)
+        saved = button.click(as_file(save), [keep], [file, shown["notice"]], js=SENT, **private)
+        saved.then(None, None, None, js=click)
 
     def opened(request: gr.Request, path: str) -> tuple[Any, ...]:
         try:
             run = open_run(site, desk.visits.of(request.session_hash), path)
-        except AdaFVError as error:
-            return (*([gr.skip()] * 6), notice(str(error), "error"))
+        except Exception as error:
+            return (*([gr.skip()] * 6), notice(sentence(error), "error"))
         hidden = gr.Radio([], value=None, visible=False)
         return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, notice(run.note)
 
