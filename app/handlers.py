@@ -26,7 +26,7 @@ from app.inputs import Choice, More, Shown
 from app.payload import payload
 from app.scenes import picture_key
 from app.settings import Settings
-from app.views import answer_view, answers_text, compare, notice
+from app.views import answer_view, answers_text, compare, measured, notice, ranked, scores_view
 from app.visits import Run, Visit, Visits
 
 UPDATES_PER_S = 15
@@ -189,14 +189,42 @@ class Desk:
         except Exception as error:
             yield None, answer_view(None, "error", sentence(error))
 
-    def answered(self, visit: Visit, question: Question) -> tuple[Run, Selection, Answer]:
+    def chosen(self, visit: Visit, question: Question) -> tuple[Run, Selection]:
+        """A run that is not answered, and its selection."""
+        stop = visit.begin()
+        run = self.score(visit, question, stop)
+        return run, self.select(run, question.choice, stop)
+
+    def answered(self, visit: Visit, question: Question, with_full: bool) -> tuple[Run, Selection, Answer]:
         """A run with its selection and its whole answer, also on all tokens where asked for (`run.full`)."""
         stop = visit.begin()
         run = self.score(visit, question, stop)
         run.selection = selection = self.select(run, question.choice, stop)
         run.pruned = pruned = self.whole(run, question, stop, run.method)
-        run.full = self.whole(run, question, stop, "full") if question.more.compare else None
+        run.full = self.whole(run, question, stop, "full") if with_full else None
         return run, selection, pruned
+
+    def answer(self, visit: Visit, question: Question, with_full: bool) -> dict[str, Any]:
+        """The whole answer as one value (the `/ask` endpoint)."""
+        run, selection, pruned = self.answered(visit, question, with_full)
+        return {
+            "answer": pruned.text,
+            "full_answer": run.full.text if run.full else None,
+            "method": run.method,
+            "model": run.model,
+            "keep_ratio": question.choice.keep_ratio,
+            "options": run.options,
+            "k_text": selection.k_text,
+            "k_visual": selection.k_visual,
+            **measured(pruned),
+            "full": measured(run.full) if run.full else None,
+            **compare(pruned, run.full),
+        }
+
+    def scores(self, visit: Visit, question: Question) -> dict[str, Any]:
+        """Scores and selection without an answer (the `/scores` endpoint)."""
+        run, selection = self.chosen(visit, question)
+        return scores_view(ranked(run.scores, run.options), selection)
 
     def whole(self, run: Run, question: Question, stop: threading.Event, method: str) -> Answer:
         """The last snapshot of an answer. Raises ModelError where there is none."""

@@ -204,5 +204,3 @@ def test_stop_ends_the_sessions_study() -> None:
     mine.predict(api_name="/stop")
     told = job.result(timeout=60)
     assert told is None or told["answers"] < 331 * 5
-
-

@@ -7,14 +7,11 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import InputError
-from adafv_core.types import Answer, Selection
 from app.api.arguments import Offers
 from app.handlers import Question
 from app.inputs import Choice, read_marks, read_method, read_more, read_path, read_prompt, read_ratio
 from app.site import Site
 from app.sweeping import read_sweep, run_sweep, sweep_view
-from app.views import compare, measured, ranked, scores_view
-from app.visits import Run
 
 ON_THE_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 
@@ -30,8 +27,7 @@ def add_asking(site: Site, offers: Offers) -> None:
         """Answer a question about an image with pruned visual tokens, and with all of them to compare."""
         more = (temperature, floor, text_tokens, positions, max_new_tokens, with_full)
         asked = read_asked(site, image, prompt, keep_ratio, method, more, force_keep, force_drop)
-        run, selection, pruned = site.desk.answered(site.desk.visits.of(request.session_hash), asked)
-        return answered_view(run, selection, pruned, asked.choice.keep_ratio)
+        return site.desk.answer(site.desk.visits.of(request.session_hash), asked, asked.more.compare)
 
     def scores(
         request: gr.Request, image: Any, prompt: Any, keep_ratio: Any, method: Any, temperature: Any, floor: Any,
@@ -40,8 +36,7 @@ def add_asking(site: Site, offers: Offers) -> None:
         """Scores of every visual token for a question, and which ones stay: equal-length lists."""
         more = (temperature, floor, text_tokens, positions, 1, False)
         asked = read_asked(site, image, prompt, keep_ratio, method, more, force_keep, force_drop)
-        run, selection = scored(site, request, asked)
-        return scores_view(ranked(run.scores, run.options), selection)
+        return site.desk.scores(site.desk.visits.of(request.session_hash), asked)
 
     def sweep(
         request: gr.Request, image: Any, prompt: Any, methods: Any, keep_ratios: Any, temperature: Any, floor: Any,
@@ -78,28 +73,3 @@ def read_asked(
     text = read_prompt(prompt, site.settings)
     picture, key = site.desk.picture(read_path(image))
     return Question(picture, key, text, name, choice, settings)
-
-
-def scored(site: Site, request: gr.Request, asked: Question) -> tuple[Run, Selection]:
-    """A run that is not answered, and its selection."""
-    visit = site.desk.visits.of(request.session_hash)
-    stop = visit.begin()
-    run = site.desk.score(visit, asked, stop)
-    return run, site.desk.select(run, asked.choice, stop)
-
-
-def answered_view(run: Run, selection: Selection, pruned: Answer, keep_ratio: float) -> dict[str, Any]:
-    """An answered run as the plain values of `/ask`."""
-    return {
-        "answer": pruned.text,
-        "full_answer": run.full.text if run.full else None,
-        "method": run.method,
-        "model": run.model,
-        "keep_ratio": keep_ratio,
-        "options": run.options,
-        "k_text": selection.k_text,
-        "k_visual": selection.k_visual,
-        **measured(pruned),
-        "full": measured(run.full) if run.full else None,
-        **compare(pruned, run.full),
-    }

@@ -9,7 +9,7 @@ import gradio as gr
 
 from adafv_core.errors import InputError
 from app.api.arguments import Offers
-from app.api.asking import ON_THE_MODEL, read_asked, scored
+from app.api.asking import ON_THE_MODEL, read_asked
 from app.handlers import Question
 from app.saving import read_saved, save_json, save_png
 from app.site import Site
@@ -27,7 +27,7 @@ def add_keeping(site: Site, offers: Offers) -> None:
         """The four overlays on the image as one PNG: similarity, saliency, mixed score, kept tokens."""
         more = (temperature, floor, text_tokens, positions, 1, False)
         asked = read_asked(site, image, prompt, keep_ratio, method, more, force_keep, force_drop)
-        drawn, _ = scored(site, request, asked)
+        drawn, _ = site.desk.chosen(site.desk.visits.of(request.session_hash), asked)
         return save_png(site, *_kept(drawn, asked))
 
     def run(
@@ -38,7 +38,7 @@ def add_keeping(site: Site, offers: Offers) -> None:
         """Ask, and get the whole run as a JSON file: scores, selection, answers, settings, versions, picture."""
         more = (temperature, floor, text_tokens, positions, max_new_tokens, with_full)
         asked = read_asked(site, image, prompt, keep_ratio, method, more, force_keep, force_drop)
-        answered, _, _ = site.desk.answered(site.desk.visits.of(request.session_hash), asked)
+        answered, _, _ = site.desk.answered(site.desk.visits.of(request.session_hash), asked, asked.more.compare)
         return save_json(site, *_kept(answered, asked))
 
     def read_run(file: Any) -> tuple[str, dict[str, Any]]:

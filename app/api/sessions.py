@@ -52,7 +52,7 @@ def add_sessions(site: Site, offers: Offers) -> None:
 
 def _own_session(request: gr.Request) -> str:
     """The caller's session. Raises InputError where it is not the caller's alone."""
-    session = request.session_hash
+    session = getattr(request, "session_hash", None)
     if not session or request.headers.get("x-gradio-user") == "mcp":
         raise InputError(NO_SESSION)
     return str(session)
