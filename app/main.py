@@ -30,6 +30,7 @@ from app.garage import Garage
 from app.handlers import Desk
 from app.hosting import load_first
 from app.parts import page_css, page_head, part
+from app.saving import most_run_bytes
 from app.scenes import SceneFolder
 from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
 from app.site import Site
@@ -111,7 +112,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
         theme=make_theme(),
         css=page_css(),
         head=page_head(),
-        max_file_size=settings.max_image_bytes,
+        max_file_size=most_run_bytes(settings),
         mcp_server=settings.mcp,
         pwa=False,
         quiet=True,
