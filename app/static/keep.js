@@ -31,7 +31,7 @@
       clearTimeout(handing);
       handing = setTimeout(handOver, HAND_OVER_MS);
       clearTimeout(timer);
-      if (live.checked) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
+      if (live.checked && !page.scores.from_file) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
     }
     function handOver() {
       clearTimeout(handing);
@@ -68,6 +68,7 @@
       if (what === "scores" || what === "budget" || what === "forced") show();
       if (what === "forced") settle();
       if (what === "scores") props.value = page.choice();
+      if (what === "scores" && page.scores.from_file) clearTimeout(timer);
     });
     if (page.scores) { fill(); show(); }
     return function () {};
