@@ -181,13 +181,16 @@ def _budget_left(split: _Split, budget: int) -> Tensor:
     n_forced = split.n_forced
     if bool((n_forced > budget).any()):
         raise BudgetError(
-            f"force_keep names {int(n_forced.max())} visual tokens, more than the budget of {budget}; "
-            "raise the budget or force fewer."
+            f"{int(n_forced.max())} visual tokens are forced to stay, more than the budget of {budget}: "
+            "keep more tokens or force fewer."
         )
     left: Tensor = budget - n_forced
     if bool((left > split.n_free).any()):
         most = int((n_forced + split.n_free).min())
-        raise BudgetError(f"force_drop leaves {most} visual tokens, fewer than the budget of {budget}.")
+        raise BudgetError(
+            f"The tokens forced to go leave {most} visual tokens, fewer than the budget of {budget}: "
+            "keep fewer tokens or force fewer to go."
+        )
     return left
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
+from adafv_core.errors import AdaFVError
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
 T = TypeVar("T")
@@ -43,8 +44,11 @@ class Engine(Protocol):
     ) -> Iterator[Answer]: ...
 
 
-class Stopped(Exception):
+class Stopped(AdaFVError):
     """The visitor asked to stop before the job began."""
+
+    def __init__(self) -> None:
+        super().__init__("This was stopped before it began: ask again.")
 
 
 class Bench:
@@ -64,6 +68,8 @@ class Bench:
                 raise Stopped
         try:
             self._count(1)
+            if stop is not None and stop.is_set():
+                raise Stopped
             yield
         finally:
             self._count(-1)

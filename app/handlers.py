@@ -15,13 +15,14 @@ from typing import Any
 from PIL import Image
 
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.errors import AdaFVError, ModelError
+from adafv_core.errors import InputError, ModelError
 from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
 from app.bench import Bench, Engine, Stopped
+from app.faults import sentence
 from app.garage import Garage
 from app.images import open_image
-from app.inputs import Choice, More
+from app.inputs import Choice, More, Shown
 from app.payload import payload
 from app.scenes import picture_key
 from app.settings import Settings
@@ -103,53 +104,63 @@ class Desk:
         else:
             yield lambda budget, **masks: get_method(run.method, **run.options, **masks).select(run.scores, budget)
 
-    def ask(self, visit: Visit, question: Question) -> Iterator[tuple[str | None, str, str]]:
-        """The page's stream: (payload or None, answers, notice). The maps come before the first token."""
-        stop = visit.begin()
+    def visit(self, session: str | None, shown: Shown) -> Visit:
+        """A session's visit; one the server has forgotten goes on with the model that its page names."""
+        known = shown.model in self.garage.loaded() or self.settings.model_menu
+        return self.visits.of(session, shown.model if known else "")
+
+    def ask(self, visit: Visit, question: Question, number: int = 0) -> Iterator[tuple[str | None, str, str]]:
+        """The page's stream: (payload or None, answers, notice). The maps come before the first token.
+
+        number: of this question, as the page counts them; every text carries it back.
+        """
+        stop = visit.begin(number)
+        said = partial(answers_text, method=question.method, asked=number)
         if question.picture_key != (visit.picture_key or self.first_key):
             question = _without_marks(question)
-        key = _content_key(visit.model, question)
+        more = question.more
         try:
             run = self.score(visit, question, stop)
-            run.selection = self.select(run, question.choice, stop)
-            shown = self.payload(run, question.choice, key, stop) if key != visit.shown_key else None
+            run.key = _content_key(visit.model, question)
+            problem = self._selected(run, question.choice, stop)
+            shown = self.payload(run, question.choice, run.key, stop) if run.key != visit.shown_key else None
         except Stopped:
+            stopped = answer_view(None, "stopped")
+            yield None, said(stopped, stopped if more.compare else None), notice()
             return
-        except AdaFVError as error:
-            yield (
-                None,
-                answers_text(answer_view(None, "error", str(error)), None, question.method, {}),
-                notice(),
-            )
+        except Exception as error:
+            yield None, said(answer_view(None, "error", sentence(error)), None), notice()
             return
-        visit.run, visit.shown_key, visit.picture_key = run, key, question.picture_key
-        line = (
-            notice(FOREIGN) if visit.model == "pocket" and not self.known_pictures(question.picture_key) else notice()
-        )
-        full_key = (visit.model, question.picture_key, question.prompt, question.more.max_new_tokens)
-        run.full = visit.full.get(full_key) if question.more.compare else None
+        visit.run, visit.shown_key, visit.picture_key = run, run.key, question.picture_key
+        foreign = visit.model == "pocket" and not self.known_pictures(question.picture_key)
+        line = notice(FOREIGN if foreign else "")
+        full_key = (visit.model, question.picture_key, question.prompt, more.max_new_tokens)
+        run.full = visit.full.get(full_key) if more.compare else None
         waiting = answer_view(None, "waiting")
-        full = answer_view(run.full, "done") if run.full else waiting if question.more.compare else None
-        yield shown, answers_text(waiting, full, question.method, compare(None, None)), line
+        pruned = answer_view(None, "error", problem) if problem else waiting
+        full = answer_view(run.full, "done") if run.full else waiting if more.compare else None
+        yield shown, said(pruned, full), line
 
-        pruned = waiting
-        for answer, pruned in self._stream(run, question, stop, run.method):
+        for answer, pruned in [] if problem else self._stream(run, question, stop, run.method):
             run.pruned = answer
-            yield None, answers_text(pruned, full, run.method, compare(None, None)), line
-        if question.more.compare and run.full is None and not stop.is_set():
+            yield None, said(pruned, full), line
+        if full is waiting and not stop.is_set():
             for answer, full in self._stream(run, question, stop, "full"):
-                if full["state"] == "done" and answer is not None:
-                    run.full = answer
-                    visit.remember_full(full_key, answer)
-                yield None, answers_text(pruned, full, run.method, compare(None, None)), line
+                run.full = answer
+                yield None, said(pruned, full), line
+            if run.full is not None and full["state"] == "done":
+                visit.remember_full(full_key, run.full)
         elif full is waiting:
             full = answer_view(None, "stopped")
-        complete = pruned["state"] == "done" and run.full is not None
-        yield (
-            None,
-            answers_text(pruned, full, run.method, compare(run.pruned if complete else None, run.full)),
-            line,
-        )
+        yield None, said(pruned, full, compare(run.pruned, run.full)), line
+
+    def _selected(self, run: Run, choice: Choice, stop: threading.Event) -> str:
+        """Select for the run; the sentence that says why nothing can be, which leaves the answer on all tokens."""
+        try:
+            run.selection = self.select(run, choice, stop)
+        except InputError as error:
+            return str(error)
+        return ""
 
     def _stream(
         self, run: Run, question: Question, stop: threading.Event, method: str
@@ -174,9 +185,9 @@ class Desk:
             done = answer is not None and answer.finished
             yield answer, answer_view(answer, "done" if done else "stopped")
         except Stopped:
-            yield None, answer_view(answer, "stopped")
-        except AdaFVError as error:
-            yield None, answer_view(None, "error", str(error))
+            yield answer, answer_view(answer, "stopped")
+        except Exception as error:
+            yield None, answer_view(None, "error", sentence(error))
 
     def answer(self, visit: Visit, question: Question, with_full: bool) -> dict[str, Any]:
         """The whole answer as one value (the `/ask` endpoint)."""

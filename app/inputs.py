@@ -39,6 +39,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What the page says of itself. key: of the payload it shows. model: the one its masthead names. asked: number of
+    its newest question."""
+
+    key: str = ""
+    model: str = ""
+    asked: int = 0
+
+
+@dataclass(frozen=True)
 class More:
     """The folded settings of the page."""
 
@@ -74,6 +84,15 @@ def read_choice(text: Any) -> Choice:
     if any(index < 0 for index in keep + drop):
         raise InputError("Forced tokens are numbered from 0.")
     return Choice(read_ratio(ratio), keep, drop)
+
+
+def read_shown(text: Any) -> Shown:
+    """What the page says of itself, beside the choice in the slider's JSON text; nothing where there is none."""
+    try:
+        raw = json.loads(text) if text else {}
+        return Shown(str(raw.get("key", "")), str(raw.get("model", "")), int(raw.get("asked", 0)))
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise InputError("The slider's value could not be read: reload the page.") from None
 
 
 def read_ratio(value: Any) -> float:

@@ -87,7 +87,7 @@ def make_page(site: Site) -> gr.Blocks:
         add_endpoints(site)
         explore.bind(site, explore_tab, top)
         sweep.bind(site, sweep_tab, explore_tab)
-        study.bind(site, study_tab)
+        study.bind(site, study_tab, explore_tab.keep)
 
         def leave(request: gr.Request) -> None:
             site.desk.visits.leave(request.session_hash)

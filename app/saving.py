@@ -15,7 +15,7 @@ from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
 from adafv_core.runs import read_run
 from adafv_core.types import Selection
-from app.inputs import Choice, More, read_choice
+from app.inputs import Choice, More, read_choice, read_shown
 from app.opened import OpenedDesk, OpenedFile, more_of
 from app.overlay import Maps, overlay_sheet
 from app.records import run_record
@@ -39,10 +39,15 @@ class Opened:
 
 
 def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selection]:
-    """The run on the visitor's page, at the slider's place. Raises InputError where there is none."""
-    run = visit.run or site.first.run
-    if run is None:
-        raise InputError("There is nothing to save yet: ask a question first.")
+    """The run on the visitor's page, at the slider's place. Raises InputError where the server does not hold it.
+
+    keep: names the run that is shown; where it names none, the visitor's last one is taken.
+    """
+    shown = read_shown(keep).key
+    held = [run for run in (visit.run, site.first.run) if run is not None and shown in ("", run.key)]
+    if not held:
+        raise InputError("What the page shows is no longer held by the server: ask again, then save.")
+    run = held[0]
     choice = read_choice(keep)
     return run, choice, site.desk.select(run, choice)
 
@@ -96,7 +101,8 @@ def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     desk = OpenedDesk.beside(site.desk)
     if not torch.equal(desk.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
-    body = desk.payload(run, choice, f"file/{key}/{uuid.uuid4().hex}")
+    run.key = f"file/{key}/{uuid.uuid4().hex}"
+    body = desk.payload(run, choice, run.key)
     visit.run, visit.shown_key, visit.picture_key = run, "", key
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."

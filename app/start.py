@@ -15,7 +15,7 @@ from app.handlers import Desk, Question
 from app.inputs import Choice, More
 from app.scenes import SceneFolder, ShownScene, picture_key
 from app.views import answer_view as view
-from app.views import answers_text, compare, notice
+from app.views import answers_text, notice
 from app.visits import Run, Visit
 
 EXAMPLES = (7, 10, 19, 25, 35, 43)
@@ -61,7 +61,7 @@ def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
     visit = Visit(desk.garage.first)
     payload, answers, line = (
         "",
-        answers_text(view(None, "waiting"), None, "adafv", compare(None, None)),
+        answers_text(view(None, "waiting"), None, method="adafv"),
         notice(),
     )
     for _ in range(2):

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from adafv_core.errors import AdaFVError, InputError
+from adafv_core.errors import InputError
 from adafv_core.types import Answer
+from app.faults import sentence
 from app.handlers import Desk, Question
 from app.inputs import Choice, read_list, read_method, read_ratio
 from app.sweep_rows import SweepRow
@@ -44,9 +45,14 @@ def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
     return cells
 
 
-def run_sweep(desk: Desk, visit: Visit, question: Question, cells: Sequence[tuple[str, float]]) -> Iterator[Sweep]:
-    """Answer with all tokens, then once for each cell, yielding what is done after each."""
-    stop = visit.begin()
+def run_sweep(
+    desk: Desk, visit: Visit, question: Question, cells: Sequence[tuple[str, float]], number: int = 0
+) -> Iterator[Sweep]:
+    """Answer with all tokens, then once for each cell, yielding what is done after each.
+
+    number: of this sweep, as the page counts what it asks.
+    """
+    stop = visit.begin(number)
     started = time.perf_counter()
     rows: list[SweepRow] = []
     full: Answer | None = None
@@ -57,10 +63,10 @@ def run_sweep(desk: Desk, visit: Visit, question: Question, cells: Sequence[tupl
         try:
             run = desk.score(visit, asked, stop)
             answer = desk.whole(run, asked, stop, method)
-        except AdaFVError as error:
+        except Exception as error:
             if stop.is_set():
                 break
-            rows.append(SweepRow(method, ratio, 0, 0, "", None, None, 0.0, 0, 0, str(error)))
+            rows.append(SweepRow(method, ratio, 0, 0, "", None, None, 0.0, 0, 0, sentence(error)))
         else:
             if stop.is_set() and not answer.finished:
                 break

@@ -13,7 +13,8 @@ from adafv_core.scoring import rescored
 from adafv_core.types import Answer, Selection, TokenScores
 
 CONVENTION = (
-    "Measured on this run. Times leave the image encoder out where the picture was encoded before; "
+    "Measured here, all tokens once for each question. "
+    "Times leave the image encoder out where the picture was encoded before; "
     "those of a pruned answer hold scoring and choosing. "
     "FLOPs count multiply and add as two, LLM prefill with one LM-head position; KV cache after the prefill."
 )
@@ -36,15 +37,23 @@ def measured(answer: Answer) -> dict[str, Any]:
     return {name: getattr(answer, name) for name in names}
 
 
-def answers_text(pruned: dict[str, Any], full: dict[str, Any] | None, method: str, comparison: dict[str, Any]) -> str:
-    """Both answers as the JSON text that the page shows."""
-    body = {"pruned": pruned, "full": full, "method_title": method, "convention": CONVENTION, **comparison}
-    return json.dumps(body, allow_nan=False)
+def answers_text(
+    pruned: dict[str, Any],
+    full: dict[str, Any] | None,
+    comparison: dict[str, Any] | None = None,
+    *,
+    method: str,
+    asked: int = 0,
+) -> str:
+    """Both answers as the JSON text that the page shows. asked: number of the question, as the page counts them."""
+    body = {"pruned": pruned, "full": full, "method_title": method, "convention": CONVENTION, "asked": asked}
+    return json.dumps({**body, **(comparison or compare(None, None))}, allow_nan=False)
 
 
 def compare(pruned: Answer | None, full: Answer | None) -> dict[str, Any]:
-    """Whether both answers say the same, and how far the first new token's distribution moved (KL, nats)."""
-    if pruned is None or full is None:
+    """Whether both answers say the same, and how far the first new token's distribution moved (KL, nats); None where
+    one is not there whole."""
+    if pruned is None or full is None or not (pruned.finished and full.finished):
         return {"same": None, "kl_nats": None}
     return {"same": normal(pruned.text) == normal(full.text), "kl_nats": divergence(full, pruned)}
 
@@ -109,9 +118,9 @@ def grid_view(scores: TokenScores) -> dict[str, Any]:
     }
 
 
-def notice(text: str = "", level: str = "info") -> str:
-    """The notice line as JSON text. level: info, warn or error."""
-    return json.dumps({"text": text, "level": level})
+def notice(text: str = "", level: str = "info", asked: int = 0) -> str:
+    """The notice line as JSON text. level: info, warn or error. asked: number of the question it answers, if one."""
+    return json.dumps({"text": text, "level": level, "asked": asked})
 
 
 def masthead(engine: Any, fallback: str = "") -> str:
@@ -122,4 +131,4 @@ def masthead(engine: Any, fallback: str = "") -> str:
     origin = "bundled with the program" if name == "pocket" else "from a folder"
     detail = f"revision {revision}" if revision else origin
     title = f"{name} @ {revision[:7]}" if revision else Path(name).name
-    return json.dumps({"model": f"{title} · {place}", "detail": detail, "fallback": fallback})
+    return json.dumps({"name": name, "model": f"{title} · {place}", "detail": detail, "fallback": fallback})

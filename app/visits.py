@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from adafv_core.types import Answer, Selection, TokenScores
+from app.signals import Signals
 
 _MOST_VISITS = 512
 
@@ -28,7 +29,8 @@ class FromFile:
 class Run:
     """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
 
-    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked.
+    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
+    the payload that shows it.
     """
 
     picture: Image.Image
@@ -42,30 +44,25 @@ class Run:
     pruned: Answer | None = None
     full: Answer | None = None
     from_file: FromFile | None = None
+    key: str = ""
 
 
 @dataclass
-class Visit:
-    """One visitor.
+class Visit(Signals):
+    """One visitor, with the signals of its questions and sweeps.
 
-    stop: set to end the running answer. scored: the last scores, with the key of their picture (the model's name in
-    it). full: answers on all tokens, by what they answered. shown_key: of the payload the page shows. picture_key: of
-    the picture the page's marks belong to.
+    studying: signals of its studies. scored: the last scores, with the key of their picture (the model's name in it).
+    full: answers on all tokens, by what they answered. shown_key: of the payload the page shows. picture_key: of the
+    picture the page's marks belong to.
     """
 
     model: str
-    stop: threading.Event = field(default_factory=threading.Event)
+    studying: Signals = field(default_factory=Signals)
     scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
     shown_key: str = ""
     picture_key: str = ""
-
-    def begin(self) -> threading.Event:
-        """End what runs, and hand out the stop signal of what comes next."""
-        self.stop.set()
-        self.stop = threading.Event()
-        return self.stop
 
     def change_model(self, model: str) -> None:
         """Another model answers from now on. Marks on the last one's maps belong to no picture any more."""
@@ -76,6 +73,11 @@ class Visit:
         self.full[key] = answer
         while len(self.full) > 8:
             self.full.popitem(last=False)
+
+    def end(self) -> None:
+        """End everything it runs."""
+        self.stop.set()
+        self.studying.stop.set()
 
     @property
     def size_bytes(self) -> int:
@@ -99,12 +101,16 @@ class Visits:
         self._lock = threading.Lock()
         self._by_session: OrderedDict[str, Visit] = OrderedDict()
 
-    def of(self, session: str | None) -> Visit:
-        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach."""
+    def of(self, session: str | None, model: str = "") -> Visit:
+        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach.
+
+        model: which one answers a session that is new here, or was forgotten; else the first one.
+        """
+        fresh = Visit(model or self.first_model)
         if not session:
-            return Visit(self.first_model)
+            return fresh
         with self._lock:
-            visit = self._by_session.setdefault(session, Visit(self.first_model))
+            visit = self._by_session.setdefault(session, fresh)
             self._by_session.move_to_end(session)
             self._trim()
             return visit
@@ -114,14 +120,19 @@ class Visits:
         with self._lock:
             visit = self._by_session.pop(session or "", None)
         if visit is not None:
-            visit.stop.set()
+            visit.end()
+
+    def forget(self) -> None:
+        """Forget every session."""
+        for session in list(self._by_session):
+            self.leave(session)
 
     def __len__(self) -> int:
         return len(self._by_session)
 
     def _trim(self) -> None:
         while len(self._by_session) > _MOST_VISITS:
-            self._by_session.popitem(last=False)[1].stop.set()
+            self._by_session.popitem(last=False)[1].end()
         held = sum(visit.size_bytes for visit in self._by_session.values())
         for visit in list(self._by_session.values())[:-1]:
             if held <= self.most_bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from app_site import question, shared_site
 
 from adafv_core.types import Crop, TokenGrid, TokenScores, VisualTokens
+from app.inputs import Shown
 from app.visits import Visit, Visits, tensor_bytes
 
 
@@ -39,6 +42,17 @@ def test_a_new_question_ends_the_running_one() -> None:
     first = visit.begin()
     second = visit.begin()
     assert first.is_set() and not second.is_set()
+
+
+def test_a_forgotten_visitor_goes_on_with_the_model_of_the_page() -> None:
+    desk = shared_site().desk
+    visit = desk.visit("comes back", Shown(model="somebody/else"))
+    assert visit.model == "somebody/else"
+    assert desk.visit("comes back", Shown(model="pocket")) is visit and visit.model == "somebody/else"
+    closed = replace(desk, settings=replace(desk.settings, model_menu=False))
+    assert closed.visit("another", Shown(model="somebody/else")).model == "pocket"
+    desk.visits.leave("comes back")
+    desk.visits.leave("another")
 
 
 def test_memory_is_bounded_and_the_longest_idle_go_first() -> None:

@@ -133,7 +133,7 @@ def test_adafv_masks_force_tokens_in_and_out() -> None:
     assert chosen.size == 5
     assert torch.equal(chosen.why == Why.FORCED, keep) and not bool(chosen.kept[drop].any())
     assert torch.equal(chosen.mixed >= 1, chosen.kept)
-    with pytest.raises(BudgetError, match="2 visual tokens, more than the budget of 1"):
+    with pytest.raises(BudgetError, match="2 visual tokens are forced to stay, more than the budget of 1"):
         select("adafv", scores, 1, force_keep=keep)
     with pytest.raises(InputError, match="shape \\(16,\\)"):
         select("adafv", scores, 5, force_keep=keep[:4])

@@ -160,9 +160,9 @@ def test_forced_tokens_are_paid_for_first(kind: str, floor: float) -> None:
 def test_forcing_more_than_the_budget_or_dropping_too_much_is_refused() -> None:
     t2i, saliency = score_pairs("distinct", 6, 0)
     five = torch.tensor([True] * 5 + [False])
-    with pytest.raises(BudgetError, match="5 visual tokens, more than the budget of 4"):
+    with pytest.raises(BudgetError, match="5 visual tokens are forced to stay, more than the budget of 4"):
         mix(t2i, saliency, 4, force_keep=five)
-    with pytest.raises(BudgetError, match="leaves 1 visual tokens, fewer than the budget of 2"):
+    with pytest.raises(BudgetError, match="leave 1 visual tokens, fewer than the budget of 2"):
         mix(t2i, saliency, 2, force_drop=five)
     with pytest.raises(InputError, match="both force_keep and force_drop"):
         mix(t2i, saliency, 5, force_keep=five, force_drop=five)

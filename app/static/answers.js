@@ -35,7 +35,21 @@
       const text = answer ? (answer.error || answer.text) : "";
       if (part.text.textContent !== text) part.text.textContent = text;
     }
+    /* From the click until the first word of the server: what stands here belongs to the question before. */
+    let last = null;
+    const states = (text) => Object.values(cards).forEach((one) => { one.state.textContent = text; });
+    page.on(function (what) {
+      const waited = adafv.answersRoot.hasAttribute("data-waiting");
+      if (["asked", "halted", "answered"].includes(what)) adafv.answersRoot.toggleAttribute("data-waiting", page.waiting > 0);
+      if (what === "asked") states(STATES.waiting);
+      if (what === "halted" && waited) states(STATES.stopped);
+      if (what === "answered" && last) draw(last);
+    });
     return function (value) {
+      last = value;
+      page.answered(value.asked);
+    };
+    function draw(value) {
       fill(cards.pruned, value.pruned, value.method_title || "Pruned");
       fill(cards.full, value.full, "All tokens");
       const ready = [value.pruned, value.full].map((a) => a && a.n_kept !== undefined && a.ttft_s !== undefined);
@@ -56,7 +70,7 @@
         node("td", { text: ready[0] ? show(value.pruned) : "–" }), node("td", { text: ready[1] ? show(value.full) : "–" }),
         node("td", { class: "ratio", text: ready[0] && ready[1] && measure && measure(value.full) > 0 ? "× " + format.value(measure(value.pruned) / measure(value.full)) : "" })]))));
       note.textContent = value.convention || "";
-    };
+    }
   });
 
   /* A full queue: Gradio's client shows a sentence of its own for status 503; for others it shows the server's. */
@@ -75,6 +89,7 @@
       line.dataset.level = value.level || "info";
       line.setAttribute("role", value.level === "error" ? "alert" : "status");
       line.textContent = value.text || "";
+      if (value.asked && value.level === "error") page.answered(value.asked);
     };
   });
 
@@ -82,7 +97,7 @@
     return function (value) {
       element.replaceChildren(node("div", { class: "examples", role: "group", "aria-label": "Example scenes" }, value.examples.map((example, i) =>
         node("button", { type: "button", class: "example", title: example.question, "aria-label": "Example: " + example.question,
-          on: { click: () => { page.settleNow && page.settleNow(); trigger("choose", { index: i }); } } }, [node("img", { src: example.picture, alt: "", width: 64, height: 64 })]))));
+          on: { click: () => { trigger("choose", { index: i }); } } }, [node("img", { src: example.picture, alt: "", width: 64, height: 64 })]))));
     };
   });
 
@@ -106,6 +121,7 @@
     const dark = asked ? asked === "dark" : stored ? stored === "1" : matchMedia("(prefers-color-scheme: dark)").matches;
     setDark(dark);
     return function (value) {
+      page.model = value.name;
       model.textContent = value.model;
       model.title = value.detail || "";
       fallback.textContent = value.fallback || "";

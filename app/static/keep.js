@@ -3,10 +3,10 @@
   "use strict";
   const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format, write = adafv.write;
   const CHIPS = [[0.25, "−75 %"], [0.1, "−90 %"], [0.05, "−95 %"]];
-  const SETTLE_MS = 900, HAND_OVER_MS = 120;
+  const SETTLE_MS = 900;
 
-  adafv.part("keep", function (element, trigger, props) {
-    let timer = 0, handing = 0;
+  adafv.part("keep", function (element, trigger) {
+    let timer = 0;
     const slider = node("input", { type: "range", min: 0, max: 1, step: 1, value: 0, id: "keep-slider",
       "aria-label": "Keep ratio: share of visual tokens the model is given" });
     const count = node("output", { class: "keep-count", for: "keep-slider" });
@@ -26,24 +26,11 @@
       page.moveTo(stop);
       settle();
     }
-    /* The server is told of the choice once the slider rests; before anything that asks, at once. */
     function settle() {
-      clearTimeout(handing);
-      handing = setTimeout(handOver, HAND_OVER_MS);
       clearTimeout(timer);
       if (live.checked && !page.scores.from_file) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
     }
-    function handOver() {
-      clearTimeout(handing);
-      handing = 0;
-      props.value = page.choice();
-    }
-    const handOverNow = () => { if (handing) handOver(); };
-    page.settleNow = () => { clearTimeout(timer); };
     slider.addEventListener("input", () => move(Number(slider.value)));
-    document.addEventListener("click", (event) => { if (event.target.closest("#ask-button, #stop-button")) clearTimeout(timer); }, true);
-    document.addEventListener("click", handOverNow, true);
-    document.addEventListener("keydown", (event) => { if (event.key === "Enter") handOverNow(); }, true);
 
     function fill() {
       const stops = page.scores.stops;
@@ -67,8 +54,7 @@
       if (what === "scores") fill();
       if (what === "scores" || what === "budget" || what === "forced") show();
       if (what === "forced") settle();
-      if (what === "scores") props.value = page.choice();
-      if (what === "scores" && page.scores.from_file) clearTimeout(timer);
+      if (what === "asked" || what === "halted" || (what === "scores" && page.scores.from_file)) clearTimeout(timer);
     });
     if (page.scores) { fill(); show(); }
     return function () {};

@@ -4,7 +4,7 @@
   const adafv = (window.adafv = window.adafv || {});
   const page = (adafv.page = {
     scores: null, stop: 0, forced: null, result: null, pointed: [], word: -1, crop: "all", brush: "point",
-    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [],
+    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [], model: "", number: 0, waiting: 0,
   });
 
   page.on = (listener) => page.listeners.push(listener);
@@ -62,8 +62,33 @@
   page.choice = function () {
     const stop = page.scores ? page.scores.stops[page.stop] : { ratio: 0.1, budget: 0 };
     const marked = (sign) => (page.forced ? Array.from(page.forced.keys()).filter((i) => page.forced[i] === sign) : []);
-    return JSON.stringify({ keep_ratio: stop.ratio, force_keep: marked(1), force_drop: marked(-1) });
+    return JSON.stringify({ keep_ratio: stop.ratio, force_keep: marked(1), force_drop: marked(-1),
+      key: page.scores ? page.scores.key : "", model: page.model, asked: page.number });
   };
+
+  /* What is asked has a number. `waiting` is that of the question whose answer has not begun to come. Each takes the
+     values that go to the server and hands them on. */
+  page.count = function (values) {
+    page.number += 1;
+    return values;
+  };
+  page.ask = function (values) {
+    page.count(values);
+    page.waiting = page.number;
+    page.tell("asked");
+    return values;
+  };
+  page.halt = function (values) {
+    page.waiting = 0;
+    page.tell("halted");
+    return values;
+  };
+  page.answered = function (number) {
+    if (page.waiting && number < page.waiting) return;
+    page.waiting = 0;
+    page.tell("answered");
+  };
+  page.sent = (values) => [page.choice(), ...values.slice(1)];
 
   function node(tag, options, children) {
     const made = document.createElement(tag);

@@ -9,15 +9,18 @@ from typing import Any
 
 import gradio as gr
 
-from adafv_core.errors import AdaFVError
 from adafv_core.methods import METHODS
+from app.faults import sentence
 from app.handlers import Question
-from app.inputs import read_choice, read_method, read_more, read_path, read_prompt
+from app.inputs import read_choice, read_method, read_more, read_path, read_prompt, read_shown
 from app.parts import any_number, checked_image, part
 from app.site import Site
+from app.tabs.asking import ASKED, ASKED_AND_SENT, HALTED, SENT, asking
 from app.tabs.keepsakes import Keepsakes, bind_row, build_row
 from app.tabs.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.views import notice
+
+NEW_PICTURE = "A new picture: ask, and its maps and answers take the place of those shown."
 
 
 @dataclass
@@ -49,13 +52,13 @@ class Explore:
     def asked(self) -> list[gr.components.Component]:
         """The inputs of a question, in the order `read_question` takes them."""
         return [
-            self.image, self.prompt, self.method, self.keep, self.temperature, self.floor, self.text_tokens,
+            self.keep, self.image, self.prompt, self.method, self.temperature, self.floor, self.text_tokens,
             self.positions, self.max_new_tokens, self.compare,
         ]  # fmt: skip
 
 
-def read_question(site: Site, image: Any, prompt: Any, method: Any, keep: Any, *more: Any) -> Question:
-    """One checked request from the tab's inputs. Raises InputError."""
+def read_question(site: Site, keep: Any, image: Any, prompt: Any, method: Any, *more: Any) -> Question:
+    """One checked request from the tab's inputs, the page's own words first (`SENT`). Raises InputError."""
     method = read_method(method)
     settings = read_more(*more, site.settings)
     choice = read_choice(keep)
@@ -137,17 +140,18 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         "trigger_mode": "multiple",
     }  # fmt: skip
 
-    def signal_stop(request: gr.Request) -> None:
-        desk.visits.of(request.session_hash).stop.set()
+    order, halt = asking(site)
 
     def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        visit = desk.visits.of(request.session_hash)
+        number = 0
         try:
+            shown = read_shown(values[0])
+            number = shown.asked
             question = read_question(site, *values)
-        except AdaFVError as error:
-            yield gr.skip(), gr.skip(), notice(str(error), "error")
+        except Exception as error:
+            yield gr.skip(), gr.skip(), notice(sentence(error), "error", number)
             return
-        for payload, answers, line in desk.ask(visit, question):
+        for payload, answers, line in desk.ask(desk.visit(request.session_hash, shown), question, number):
             yield gr.skip() if payload is None else payload, answers, line
 
     def ask_again(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -162,11 +166,11 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
     def answered(event: Any, start: Any) -> None:
         quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         if start is None:
-            stopped = event(signal_stop, **quick)
+            ordered = event(order, tab.keep, js=ASKED_AND_SENT, **quick)
         else:
             function, inputs, outputs = start
-            stopped = event(function, inputs, outputs, **quick).then(signal_stop, **quick)
-        stopped.then(ask, tab.asked, shown, **streamed)
+            ordered = event(function, inputs, outputs, js=ASKED, **quick).then(order, tab.keep, js=SENT, **quick)
+        ordered.then(ask, tab.asked, shown, js=SENT, **streamed)
 
     def new_scene() -> tuple[Any, ...]:
         scene = site.scenes.new_scene()
@@ -182,7 +186,7 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
 
     for loaded in bind_menu(site, tab.menu, parts):
-        loaded.then(ask_again, tab.asked, shown, **streamed)
+        loaded.then(ask_again, tab.asked, shown, js=ASKED_AND_SENT, **streamed)
     scene_outputs = [tab.image, tab.prompt, tab.questions]
     answered(tab.ask.click, None)
     answered(tab.prompt.submit, None)
@@ -191,11 +195,8 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
     answered(tab.new_scene.click, (new_scene, None, scene_outputs))
     answered(tab.examples.choose, (example, None, scene_outputs))
     answered(tab.questions.input, (lambda text: text, tab.questions, tab.prompt))
-    tab.stop.click(signal_stop, queue=False, api_visibility="private", show_progress="hidden")
-    tab.image.upload(
-        lambda: gr.Radio([], value=None, visible=False),
-        None,
-        tab.questions,
-        queue=False,
-        api_visibility="private",
-    )
+    silent: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    tab.stop.click(halt, tab.keep, js=HALTED, **silent)
+    tab.prompt.input(None, None, tab.questions, js="() => null", **silent)
+    hidden = gr.Radio([], value=None, visible=False)
+    tab.image.upload(lambda: (hidden, notice(NEW_PICTURE)), None, [tab.questions, tab.notice], **silent)

@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from adafv_core.errors import AdaFVError
+from app.faults import sentence
 from app.inputs import More
 from app.saving import open_run, save_json, save_png
 from app.site import Site
+from app.tabs.asking import SENT
 from app.views import notice
 
 MORE = tuple(one.name for one in fields(More))
@@ -47,8 +48,8 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         def make(request: gr.Request, choice: Any) -> tuple[Any, Any]:
             try:
                 return save(site, desk.visits.of(request.session_hash), choice), gr.skip()
-            except AdaFVError as error:
-                return None, notice(str(error), "error")
+            except Exception as error:
+                return None, notice(sentence(error), "error")
 
         return make
 
@@ -56,14 +57,14 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         (row.png, row.png_file, save_png, "png"),
         (row.json, row.json_file, save_json, "json"),
     ):
-        saved = button.click(as_file(save), [keep], [file, shown["notice"]], **private)
+        saved = button.click(as_file(save), [keep], [file, shown["notice"]], js=SENT, **private)
         saved.then(None, None, None, js=f"() => window.adafv.saved('{name}')")
 
     def opened(request: gr.Request, path: str) -> tuple[Any, ...]:
         try:
             run = open_run(site, desk.visits.of(request.session_hash), path)
-        except AdaFVError as error:
-            return (*([gr.skip()] * (len(names) - 1)), notice(str(error), "error"))
+        except Exception as error:
+            return (*([gr.skip()] * (len(names) - 1)), notice(sentence(error), "error"))
         hidden = gr.Radio([], value=None, visible=False)
         more = (getattr(run.more, name) for name in MORE)
         return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, *more, notice(run.note)

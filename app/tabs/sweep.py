@@ -9,12 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from adafv_core.errors import AdaFVError
 from adafv_core.methods import METHODS
 from app.charts import agreement_figure, kl_figure
+from app.faults import sentence
+from app.inputs import read_shown
 from app.parts import part
 from app.site import Site
 from app.sweeping import progress_text, read_sweep, run_sweep, sweep_csv, sweep_json, sweep_view
+from app.tabs.asking import COUNTED_AND_SENT, HALTED, SENT, asking
 from app.tabs.explore import Explore, read_question
 
 RATIOS = (0.5, 0.25, 0.1, 0.05, 0.025)
@@ -76,21 +78,22 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
     desk = site.desk
     outputs = [tab.progress, tab.table, tab.kl, tab.agreement, tab.csv, tab.json]
 
-    def signal_stop(request: gr.Request) -> None:
-        desk.visits.of(request.session_hash).stop.set()
+    order, halt = asking(site)
 
-    def sweep(request: gr.Request, methods: Any, ratios: Any, *values: Any) -> Iterator[tuple[Any, ...]]:
-        visit = desk.visits.of(request.session_hash)
+    def sweep(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        *asked_values, methods, ratios = values
         try:
-            question = read_question(site, *values)
+            shown = read_shown(values[0])
+            visit = desk.visit(request.session_hash, shown)
+            question = read_question(site, *asked_values)
             cells = read_sweep(methods, ratios)
-        except AdaFVError as error:
-            yield json.dumps({"share": None, "text": str(error), "level": "error"}), *([gr.skip()] * 5)
+        except Exception as error:
+            yield json.dumps({"share": None, "text": sentence(error), "level": "error"}), *([gr.skip()] * 5)
             return
         hidden = [gr.Plot(visible=False)] * 2
         yield gr.skip(), gr.skip(), *hidden, *([gr.DownloadButton(interactive=False)] * 2)
         state = None
-        for state in run_sweep(desk, visit, question, cells):
+        for state in run_sweep(desk, visit, question, cells, shown.asked):
             yield progress_text(state), json.dumps(sweep_view(state)), *([gr.skip()] * 4)
         if state is not None and state.rows:
             yield (
@@ -103,8 +106,8 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
             )
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    tab.run.click(signal_stop, queue=False, **private).then(
-        sweep, [tab.methods, tab.ratios, *asked.asked], outputs, concurrency_id="model", concurrency_limit=1,
+    tab.run.click(order, asked.keep, js=COUNTED_AND_SENT, queue=False, **private).then(
+        sweep, [*asked.asked, tab.methods, tab.ratios], outputs, js=SENT, concurrency_id="sweep", concurrency_limit=1,
         trigger_mode="multiple", **private,
     )  # fmt: skip
-    tab.stop.click(signal_stop, queue=False, **private)
+    tab.stop.click(halt, asked.keep, js=HALTED, queue=False, **private)

@@ -102,7 +102,7 @@ def outside(url: str) -> bool:
 def settled(page: Page, timeout: float = 60_000) -> None:
     """Wait until both answers have come to an end."""
     page.wait_for_function(
-        "Array.from(document.querySelectorAll('.answer'))"
+        "!document.querySelector('.answers[data-waiting]') && Array.from(document.querySelectorAll('.answer'))"
         ".every((a) => ['done', 'stopped', 'error'].includes(a.dataset.state))",
         timeout=timeout,
     )

@@ -113,17 +113,6 @@ def test_the_other_tabs_read_too(
     assert Path(table.value.path()).read_text(encoding="utf-8").startswith("method,keep_ratio")
 
 
-def test_stopping_a_sweep_keeps_what_is_done(open_page: Callable[..., Page]) -> None:
-    page = open_page()
-    short_answers(page)
-    page.get_by_role("tab", name="Sweep").click()
-    page.get_by_role("button", name="Run sweep").click()
-    page.wait_for_selector(".sweep-table td[data-same]", timeout=60_000)
-    page.locator("#sweep-stop").click()
-    page.wait_for_function("/Stopped|All/.test(document.querySelector('#part-progress').textContent)", timeout=60_000)
-    assert page.locator(".sweep-table td[data-same]").count() >= 1
-
-
 def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page]) -> None:
     page = open_page()
     settled(page)

@@ -1,0 +1,73 @@
+"""The bundled model with long, slow answers, so that there is something to stop; and a page that asks it."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from app_site import free_port, shared_site
+
+from adafv_core.types import Answer
+from app.bench import Bench
+from app.garage import Garage
+from app.main import launch, make_page
+from app.site import Site
+from app.visits import Visits
+
+TOKEN_S = 0.1
+TOKENS = 60
+
+
+class SlowEngine:
+    """The real engine, each answer told TOKENS times. told: how many tokens of which method came, in all."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(shared_site().desk.garage.engine("pocket"), name)
+
+    def stream(self, image: Any, prompt: str, *, method: str, stop: Any, **options: Any) -> Iterator[Answer]:
+        """`Engine.stream`, slower."""
+        engine = shared_site().desk.garage.engine("pocket")
+        last = list(engine.stream(image, prompt, method=method, **options))[-1]
+        for _ in range(TOKENS):
+            if stop.is_set():
+                return
+            time.sleep(TOKEN_S)
+            self.told[method] = self.told.get(method, 0) + 1
+            yield replace(last, finished=False)
+        yield last
+
+
+@cache
+def slow_site() -> Site:
+    """The shared site on a slow engine and a bench of its own."""
+    shared = shared_site()
+    settings = replace(shared.settings, port=free_port())
+    engine: Any = SlowEngine()
+    desk = replace(
+        shared.desk, garage=Garage("pocket", engine, lambda name, progress: engine), bench=Bench(),
+        visits=Visits("pocket", settings.visit_bytes), settings=settings,
+    )  # fmt: skip
+    return replace(shared, settings=settings, desk=desk)
+
+
+def slow_engine() -> SlowEngine:
+    """The one of the slow site."""
+    engine: Any = slow_site().desk.garage.engine("pocket")
+    assert isinstance(engine, SlowEngine)
+    return engine
+
+
+@cache
+def slow_address() -> str:
+    """The address of the slow site's page."""
+    page = make_page(slow_site())
+    address = launch(page, slow_site().settings, block=False)
+    atexit.register(page.close, verbose=False)
+    return address.rstrip("/")
