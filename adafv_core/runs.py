@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.checks import budget_from_keep_ratio, check_temperature
 from adafv_core.errors import InputError
-from adafv_core.methods import METHODS
+from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, VisualTokens, Why
 
 FORMAT = "adafv-run"
@@ -27,6 +27,10 @@ VERSION = 1
 MOST_TOKENS = 50_000
 MOST_WORDS = 4_000
 MOST_CHARACTERS = 100_000
+_COUNTS = ("n_visual", "n_kept", "n_newline", "n_text", "prefill_flops", "vision_flops", "kv_cache_bytes")
+_HIGHEST = torch.finfo(torch.float32).max
+_RATES = ("encode_s", "select_s", "prefill_s", "ttft_s", "decode_s", "tokens_per_s")
+_PICTURES = tuple(f"data:image/{kind};base64" for kind in ("png", "jpeg", "webp"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class SavedRun:
     model, revision, versions: what answered it. scores: `t2i` is what the method ranked, with the temperature and
     text tokens of its options; its visual tokens have saliency and places, but no features. selection: at keep_ratio,
     with force_keep and force_drop (token indices). options: of the method. answers: "pruned" and "full", each a
-    mapping with its text and what it cost, or None; "same" and "kl_nats" compare them. picture: a PNG file's bytes.
+    mapping with its text, its state ("done", or "stopped" where it was ended early) and what it cost, or None; "same"
+    and "kl_nats" compare them where both are there. "pruned" was made with `selection` and with no other: it is None
+    where the slider had moved on since the answer. picture: a PNG file's bytes; where that would be too large a
+    picture for the page, those of the JPEG, PNG or WebP file that was asked about. max_new_tokens: the longest answer
+    that was asked for, None where the file does not say.
     """
 
     model: str
@@ -52,6 +60,7 @@ class SavedRun:
     selection: Selection
     answers: Mapping[str, Any]
     picture: bytes
+    max_new_tokens: int | None = None
 
 
 def read_run(text: str) -> SavedRun:
@@ -63,31 +72,40 @@ def read_run(text: str) -> SavedRun:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError("This JSON file is not a saved run of this page.")
     if record.get("version") != VERSION:
-        raise InputError(f"This run has file version {record.get('version')!r}; version {VERSION} can be read here.")
+        version = record.get("version")
+        raise InputError(f"This run has file version {version!r:.60}; version {VERSION} can be read here.")
     try:
         return _run(record)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-        raise InputError(f"This saved run is damaged near {error}.") from None
+    except InputError as error:
+        short = _shortened(str(error))
+        if short == str(error):
+            raise
+        raise InputError(short) from None
+    except KeyError as missing:
+        raise InputError(f"This saved run is damaged: it has no {missing.args[0]}.") from None
+    except (TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        raise InputError(f"This saved run is damaged: {_shortened(str(error))}.") from None
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:200]} … {line[-99:]}"
 
 
 def _run(record: dict[str, Any]) -> SavedRun:
-    if record["method"] not in METHODS:
-        raise InputError(f"There is no method {record['method']!r:.60}; the methods are {', '.join(METHODS)}.")
-    for name in ("model", "prompt"):
-        if not isinstance(record[name], str):
-            raise InputError(f"The {name} of this saved run is damaged.")
-    options = {str(name): value for name, value in record["options"].items()}
+    method = record["method"]
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(f"There is no method {method!r:.60}; the methods are {', '.join(METHODS)}.")
+    options = _options(record["options"], method)
     scores = _scores(record, options)
     marks = {name: _marks(record, name, scores.size) for name in ("force_keep", "force_drop")}
     budget_from_keep_ratio(record["keep_ratio"], scores.size)
     return SavedRun(
-        record["model"],
-        None if record["revision"] is None else str(record["revision"]),
-        {str(name): str(value) for name, value in record["versions"].items()},
-        record["prompt"],
-        record["method"],
+        _text(record["model"], "The model"),
+        None if record["revision"] is None else _text(record["revision"], "The revision"),
+        {_text(name, "A package"): _text(value, "A version") for name, value in record["versions"].items()},
+        scores.prompt,
+        method,
         options,
         float(record["keep_ratio"]),
         marks["force_keep"],
@@ -96,41 +114,62 @@ def _run(record: dict[str, Any]) -> SavedRun:
         _selection(record, scores.size, options),
         _answers(record["answers"]),
         _picture(record["picture"]),
+        _most_new(record.get("max_new_tokens")),
     )
+
+
+def _text(value: Any, what: str) -> str:
+    """A text that can be written as UTF-8, which JSON's escapes do not promise."""
+    if not isinstance(value, str) or len(value) > MOST_CHARACTERS or any("\ud800" <= c <= "\udfff" for c in value):
+        raise InputError(f"{what} of this saved run is damaged.")
+    return value
+
+
+def _options(options: Mapping[str, Any], method: str) -> dict[str, Any]:
+    given = {_text(name, "An option"): value for name, value in options.items()}
+    if not all(isinstance(value, str | int | float) for value in given.values()):
+        raise InputError("An option of this saved run is neither a number nor a word.")
+    known = METHODS[method].__dataclass_fields__
+    get_method(method, **{name: value for name, value in given.items() if name in known})
+    return given
+
+
+def _most_new(count: Any) -> int | None:
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_CHARACTERS):
+        raise InputError(f"max_new_tokens of this saved run must be a whole number above 0; it is {count!r:.60}.")
+    return count
 
 
 def _scores(record: dict[str, Any], options: dict[str, Any]) -> TokenScores:
     scores, n, words = record["scores"], record["scores"]["n_visual"], record["scores"]["words"]
     if type(n) is not int or not 1 <= n <= MOST_TOKENS:
         raise InputError(f"A saved run may have 1 to {MOST_TOKENS} visual tokens; this one says {n!r:.60}.")
-    if len(words) > MOST_WORDS:
-        raise InputError(f"A saved run may have at most {MOST_WORDS} words.")
-    for word in words:
-        if not isinstance(word["text"], str) or not isinstance(word["counted"], bool):
-            raise InputError("A word of this saved run is damaged.")
+    if not 1 <= len(words) <= MOST_WORDS:
+        raise InputError(f"A saved run has 1 to {MOST_WORDS} words; this one has {len(words)}.")
+    if not all(isinstance(word["counted"], bool) for word in words):
+        raise InputError("A word of this saved run does not say whether it counts.")
     saliency = _row(scores, "saliency", n)
     nothing = torch.zeros(n, 1)
     visual = VisualTokens(nothing, saliency, _grid(record["grid"], n), nothing, saliency[None])
-    rows = [_row(word, "t2i", n) for word in words]
     return TokenScores(
         t2i=_row(scores, "t2i", n),
         saliency=saliency,
-        words=tuple(word["text"] for word in words),
-        word_t2i=torch.stack(rows) if rows else torch.zeros(0, n),
+        words=tuple(_text(word["text"], "A word") for word in words),
+        word_t2i=torch.stack([_row(word, "t2i", n) for word in words]),
         counted=torch.tensor([word["counted"] for word in words], dtype=torch.bool),
         text_tokens=torch.zeros(len(words), 1),
         visual=visual,
-        prompt=record["prompt"],
-        temperature=float(options.get("temperature", 100.0)),
+        prompt=_text(record["prompt"], "The prompt"),
+        temperature=check_temperature(options.get("temperature", 100.0)),
     )
 
 
 def _row(part: Mapping[str, Any], name: str, n: int) -> torch.Tensor:
     values = part[name]
     good = isinstance(values, list) and len(values) == n
-    if not good or not all(_number(value) and value >= 0 for value in values):
+    if not good or not all(_number(value) and 0 <= value <= _HIGHEST for value in values):
         raise InputError(f"{name} of this saved run must be {n} numbers that are 0 or more.")
-    return torch.tensor(values, dtype=torch.float32)
+    return torch.tensor([float(value) for value in values], dtype=torch.float32)
 
 
 def _number(value: Any) -> bool:
@@ -138,26 +177,35 @@ def _number(value: Any) -> bool:
 
 
 def _grid(grid: Mapping[str, Any], n: int) -> TokenGrid:
-    crops, offset = [], 0
-    for crop in grid["crops"]:
-        whole = all(type(crop[name]) is int and crop[name] >= 0 for name in ("rows", "cols", "offset"))
-        if not whole or crop["offset"] != offset or not isinstance(crop["name"], str):
-            raise InputError("A crop of this saved run is damaged.")
-        left, top, right, bottom = (float(side) for side in crop["box"])
-        if not (right > left and bottom > top):
-            raise InputError("A crop of this saved run has no area.")
-        crops.append(Crop(crop["name"], crop["rows"], crop["cols"], (left, top, right, bottom), offset))
-        offset += crop["rows"] * crop["cols"]
-    if offset != n:
-        raise InputError(f"The crops of this saved run hold {offset} tokens, its scores {n}.")
     width, height = grid["image_size"]
     if not all(type(side) is int and 1 <= side <= 100_000 for side in (width, height)):
         raise InputError("The image size in this saved run is damaged.")
+    crops, offset = [], 0
+    for crop in grid["crops"]:
+        crops.append(_crop(crop, offset, width, height))
+        offset += crops[-1].size
+    if offset != n:
+        raise InputError(f"The crops of this saved run hold {offset} tokens, its scores {n}.")
     return TokenGrid((width, height), tuple(crops))
+
+
+def _crop(crop: Mapping[str, Any], offset: int, width: int, height: int) -> Crop:
+    whole = all(type(crop[name]) is int and crop[name] >= 1 for name in ("rows", "cols"))
+    if not whole or type(crop["offset"]) is not int or crop["offset"] != offset:
+        raise InputError("A crop of this saved run is damaged.")
+    left, top, right, bottom = crop["box"]
+    if not all(_number(side) for side in (left, top, right, bottom)) or not (right > left and bottom > top):
+        raise InputError("A crop of this saved run has no area.")
+    if left < -width or top < -height or right > 2 * width or bottom > 2 * height:
+        raise InputError("A crop of this saved run lies outside its image.")
+    box = (float(left), float(top), float(right), float(bottom))
+    return Crop(_text(crop["name"], "A crop"), crop["rows"], crop["cols"], box, offset)
 
 
 def _marks(record: Mapping[str, Any], name: str, n: int) -> tuple[int, ...]:
     marks = record[name]
+    if not isinstance(marks, list):
+        raise InputError(f"{name} of this saved run must be a list of tokens.")
     for token in marks:
         if type(token) is not int or not 0 <= token < n:
             raise InputError(f"{name} names token {token!r:.60}; this run has {n} visual tokens.")
@@ -169,6 +217,8 @@ def _selection(record: Mapping[str, Any], n: int, options: Mapping[str, Any]) ->
     counts = {name: part[name] for name in ("budget", "k_text", "k_visual")}
     kept, why, mixed = torch.zeros(n, dtype=torch.bool), part["why"], _row(part, "mixed", n)
     indices = part["kept"]
+    if not isinstance(indices, list) or not indices or not isinstance(why, list):
+        raise InputError("The selection of this saved run keeps no token.")
     if any(type(value) is not int or not 0 <= value <= n for value in (*indices, *counts.values())) or n in indices:
         raise InputError("The selection of this saved run is damaged.")
     kept[indices] = True
@@ -181,28 +231,32 @@ def _selection(record: Mapping[str, Any], n: int, options: Mapping[str, Any]) ->
 
 
 def _answers(answers: Mapping[str, Any]) -> dict[str, Any]:
-    if answers["same"] not in (True, False, None) or not (answers["kl_nats"] is None or _number(answers["kl_nats"])):
+    whole: dict[str, Any] = {name: _answer(answers[name]) for name in ("pruned", "full")}
+    same, kl_nats = answers["same"], answers["kl_nats"]
+    if not (same is None or isinstance(same, bool)) or not (kl_nats is None or _number(kl_nats)):
         raise InputError("The comparison of the answers in this saved run is damaged.")
-    whole = {name: _answer(answers[name]) for name in ("pruned", "full")}
-    return {**whole, "same": answers["same"], "kl_nats": answers["kl_nats"]}
+    if None in whole.values() and (same, kl_nats) != (None, None):
+        raise InputError("This saved run compares answers that it does not hold.")
+    return {**whole, "same": same, "kl_nats": kl_nats}
 
 
 def _answer(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if answer is None:
         return None
-    texts = {name: answer[name] for name in ("text", "state", "error")}
-    if not all(isinstance(text, str) and len(text) <= MOST_CHARACTERS for text in texts.values()):
-        raise InputError("An answer of this saved run is damaged.")
-    costs = {str(name): value for name, value in answer.items() if name not in texts}
-    if not all(isinstance(value, bool) or _number(value) for value in costs.values()):
-        raise InputError("What an answer of this saved run cost must be numbers.")
-    return {**texts, **costs}
+    for name in ("text", "error"):
+        _text(answer[name], "An answer")
+    if answer["state"] not in ("done", "stopped") or not isinstance(answer["finished"], bool):
+        raise InputError("An answer of this saved run must be done or stopped.")
+    for name in (*_COUNTS, *_RATES):
+        if not _number(answer[name]) or answer[name] < 0:
+            raise InputError(f"{name} of an answer of this saved run must be a number that is 0 or more.")
+    return {name: answer[name] for name in answer if name in {"text", "error", "state", "finished", *_COUNTS, *_RATES}}
 
 
 def _picture(address: Any) -> bytes:
     head, _, data = str(address).partition(",")
-    if head != "data:image/png;base64":
-        raise InputError("The picture in this saved run is not a PNG.")
+    if head not in _PICTURES:
+        raise InputError("The picture in this saved run is not a PNG, JPEG or WebP file.")
     try:
         return base64.b64decode(data, validate=True)
     except binascii.Error:

@@ -1,7 +1,11 @@
-"""Opens a picture from outside safely: size and format are read from the header before a pixel is decoded."""
+"""Opens a picture from outside safely: size and format are read from the header before a pixel is decoded.
+
+`picture_file` gives a picture back as a file that opens again.
+"""
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -11,12 +15,14 @@ from adafv_core.errors import ImageError
 from app.settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+_ORIGINAL = "adafv_original"
 _WANTED = "Use a PNG, JPEG or WebP picture."
 
 
 def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
     """The picture at `path`: RGB, upright, transparency laid on white, first frame of an animation.
 
+    A large one keeps its file's bytes in its `info`, since as a PNG it could be larger than what is taken.
     Raises ImageError with one sentence where the file is missing, too large, truncated, or no picture.
     """
     if path is None or str(path) == "":
@@ -38,7 +44,10 @@ def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
         try:
             with Image.open(file, formats=FORMATS) as opened:
                 _check_header(opened, settings)
-                return _decode(opened)
+                picture = _decode(opened)
+                if 3 * picture.width * picture.height > settings.max_image_bytes:
+                    picture.info[_ORIGINAL] = (f"image/{str(opened.format).lower()}", file.read_bytes())
+                return picture
         except ImageError:
             raise
         except Image.DecompressionBombError:
@@ -47,6 +56,16 @@ def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
             raise ImageError(f"This file is not a picture that can be read here. {_WANTED}") from None
         except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, MemoryError):
             raise ImageError(f"This picture is damaged or incomplete and could not be read. {_WANTED}") from None
+
+
+def picture_file(picture: Image.Image, most_bytes: int) -> tuple[str, bytes]:
+    """The media type and bytes of a file that holds this picture: a PNG, or its own file where that is too large."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    if buffer.tell() <= most_bytes or _ORIGINAL not in picture.info:
+        return "image/png", buffer.getvalue()
+    kind, data = picture.info[_ORIGINAL]
+    return str(kind), bytes(data)
 
 
 def _check_header(opened: Image.Image, settings: Settings) -> None:

@@ -31,6 +31,7 @@ from app.handlers import Desk
 from app.hosting import load_first
 from app.incoming import take_plainly
 from app.parts import page_css, page_head, part
+from app.saving import most_run_bytes
 from app.scenes import SceneFolder
 from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
 from app.site import Site
@@ -87,7 +88,7 @@ def make_page(site: Site) -> gr.Blocks:
         add_endpoints(site)
         explore.bind(site, explore_tab, top)
         sweep.bind(site, sweep_tab, explore_tab)
-        study.bind(site, study_tab)
+        study.bind(site, study_tab, explore_tab.keep)
 
         def leave(request: gr.Request) -> None:
             site.desk.visits.leave(request.session_hash)
@@ -113,7 +114,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
         theme=make_theme(),
         css=page_css(),
         head=page_head(),
-        max_file_size=settings.max_image_bytes,
+        max_file_size=most_run_bytes(settings),
         mcp_server=settings.mcp,
         pwa=False,
         quiet=True,

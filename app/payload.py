@@ -25,6 +25,7 @@ from app.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896
 """The picture that lies under the maps is sent at most this large; exports use the image's own size."""
+OWN_RATIO_ONLY = "This saved run holds its own keep ratio only: ask again to choose others."
 
 
 def slider_stops() -> tuple[float, ...]:
@@ -44,13 +45,15 @@ def payload(
     keep_ratio: float,
     key: str,
     forced: tuple[Sequence[int], Sequence[int]] | None = None,
+    only: Selection | None = None,
 ) -> str:
     """The browser's payload as JSON text.
 
     scores: of this image and prompt. picture: the image itself. select: the Selection of a budget, without
     forced tokens. options: temperature, floor and text_tokens as the method runs with them. key: names this
-    content; the page ignores a payload it already shows. forced: token indices to keep and to drop, given
-    where the page shall take over these marks and keep_ratio (a loaded run, the first screen).
+    content; the page ignores a payload it already shows. forced: token indices to keep and to drop of an opened
+    run, whose marks and keep_ratio the page takes over, and which it does not ask again by itself. only: its saved
+    selection, where the method chooses on more than scores; then no other stop can be chosen.
 
     For adafv the best split of every budget is sent; for other methods, per stop, why each token stays. A method
     inside the LLM is asked once: its ranking does not depend on the budget.
@@ -58,7 +61,8 @@ def payload(
     n = scores.size
     scores = ranked(scores, options)
     floor = float(options.get("floor", 0.0))
-    stops = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in slider_stops()]
+    ratios = slider_stops() if forced is None else sorted({*slider_stops(), keep_ratio})
+    stops = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in ratios]
     body: dict[str, Any] = {
         "n": n,
         "method": method,
@@ -76,6 +80,7 @@ def payload(
         "words": word_maps(scores),
         "stops": stops,
         "set_choice": forced is not None,
+        "from_file": forced is not None,
         "force_keep": list(forced[0]) if forced else [],
         "force_drop": list(forced[1]) if forced else [],
         "colour_maps": {name: _base64(table) for name, table in COLOUR_MAPS.items()},
@@ -87,7 +92,8 @@ def payload(
         body["path_vision"] = _base64(_array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        body.update(_tables(*_at_stops(select, method, stops, n), stops))
+        chosen = _at_stops(select, method, stops, n) if only is None else _at_one_stop(only, keep_ratio, stops)
+        body.update(_tables(*chosen, stops))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
@@ -133,6 +139,16 @@ def _at_stops(
             stop["problem"] = str(error)
             chosen.append(None)
     return chosen, _array(select(n).mixed, np.float32)
+
+
+def _at_one_stop(
+    only: Selection, keep_ratio: float, stops: list[dict[str, Any]]
+) -> tuple[list[Selection | None], NDArray[Any]]:
+    """As `_at_stops`, where one selection at one keep ratio is all there is."""
+    for stop in stops:
+        if stop["ratio"] != keep_ratio:
+            stop["problem"] = OWN_RATIO_ONLY
+    return [None if "problem" in stop else only for stop in stops], _array(only.mixed, np.float32)
 
 
 def _more_of(best: Selection, budget: int) -> Selection:

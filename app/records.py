@@ -6,26 +6,27 @@
 from __future__ import annotations
 
 import base64
-import io
 from importlib.metadata import version
 from typing import Any
 
 import torch
-from PIL import Image
 
 from adafv_core import __version__
 from adafv_core.runs import FORMAT, VERSION
-from adafv_core.types import Selection
+from adafv_core.types import Answer, Selection
+from app.images import picture_file
 from app.inputs import Choice
+from app.opened import OpenedFile
 from app.views import answer_view, compare, grid_view, ranked
 from app.visits import Run
 
 
-def run_record(run: Run, choice: Choice, selection: Selection) -> dict[str, Any]:
+def run_record(run: Run, choice: Choice, selection: Selection, most_picture_bytes: int) -> dict[str, Any]:
     """Everything about a run as plain values. Score lists are float32, written so that they read back equal.
 
     scores are those the method ranked (its own temperature and text tokens); `adafv_core.mix(t2i, saliency,
-    budget, floor)` on the lists gives `selection.kept` again, where no tokens were forced.
+    budget, floor)` on the lists gives `selection.kept` again, where no tokens were forced. answers: the pruned one
+    only where it was made with this selection. most_picture_bytes: the largest picture file that opens again.
     """
     scores, made = ranked(run.scores, run.options), run.from_file
     return {
@@ -58,8 +59,9 @@ def run_record(run: Run, choice: Choice, selection: Selection) -> dict[str, Any]
             "why": selection.why.tolist(),
             "mixed": _floats(selection.mixed),
         },
-        "answers": dict(made.answers) if made else _answers(run),
-        "picture": _picture(run.picture),
+        "answers": _answers(run, selection),
+        "picture": _address(*picture_file(run.picture, most_picture_bytes)),
+        **_most_new(run),
     }
 
 
@@ -68,19 +70,37 @@ def installed_versions() -> dict[str, str]:
     return {"adafv": __version__, **{name: version(name) for name in ("torch", "transformers", "gradio")}}
 
 
-def _answers(run: Run) -> dict[str, Any]:
+def _answers(run: Run, selection: Selection) -> dict[str, Any]:
+    own = run.selection is not None and _same_tokens(run.selection, selection)
+    if run.from_file is not None:
+        kept = run.from_file.answers
+        return dict(kept) if own else {**kept, "pruned": None, **compare(None, None)}
+    pruned = run.pruned if own else None
+    both_whole = pruned is not None and run.full is not None and pruned.finished and run.full.finished
     return {
-        "pruned": answer_view(run.pruned, "done") if run.pruned else None,
-        "full": answer_view(run.full, "done") if run.full else None,
-        **compare(run.pruned, run.full),
+        "pruned": _answer(pruned),
+        "full": _answer(run.full),
+        **(compare(pruned, run.full) if both_whole else compare(None, None)),
     }
+
+
+def _same_tokens(one: Selection, other: Selection) -> bool:
+    return one.budget == other.budget and torch.equal(one.indices.cpu(), other.indices.cpu())
+
+
+def _answer(answer: Answer | None) -> dict[str, Any] | None:
+    return answer_view(answer, "done" if answer.finished else "stopped") if answer else None
+
+
+def _most_new(run: Run) -> dict[str, int]:
+    made = run.from_file
+    count = made.max_new_tokens if isinstance(made, OpenedFile) else getattr(run, "max_new_tokens", None)
+    return {} if count is None else {"max_new_tokens": count}
 
 
 def _floats(values: torch.Tensor) -> list[float]:
     return [float(str(value)) for value in values.detach().cpu().float().numpy()]
 
 
-def _picture(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _address(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64," + base64.b64encode(data).decode("ascii")

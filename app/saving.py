@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,19 @@ from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
 from adafv_core.runs import SavedRun, read_run
 from adafv_core.types import Selection
-from app.inputs import Choice, read_choice, read_shown
+from app.inputs import Choice, More, read_choice, read_shown
+from app.opened import OpenedDesk, OpenedFile, more_of
 from app.overlay import Maps, overlay_sheet
 from app.records import run_record
+from app.settings import Settings
 from app.site import Site
 from app.views import CONVENTION, ranked
-from app.visits import FromFile, Run, Visit
-
-NEEDS_FEATURES = "This run was made with {method}, whose choice cannot be made again from scores alone: ask it anew."
+from app.visits import Run, Visit
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A saved run as the page takes it: payload and answers are JSON texts."""
+    """A saved run as the page takes it: payload and answers are JSON texts, more the folded settings."""
 
     payload: str
     answers: str
@@ -35,6 +35,7 @@ class Opened:
     prompt: str
     method: str
     note: str
+    more: More
 
 
 def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selection]:
@@ -53,7 +54,7 @@ def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selecti
 
 def save_png(site: Site, visit: Visit, keep: Any) -> str:
     """Write the four overlays at the image's own size; returns the path."""
-    run, _, selection = looked_at(site, visit, keep)
+    run, _, selection = looked_at(_with_opened(site), visit, keep)
     scores = ranked(run.scores, run.options)
     maps = Maps(
         *(values.detach().cpu().float().numpy() for values in (scores.t2i, scores.saliency, selection.mixed)),
@@ -61,45 +62,67 @@ def save_png(site: Site, visit: Visit, keep: Any) -> str:
         why=selection.why.cpu().numpy().astype(np.int8),
     )
     path = site.exports.place("adafv-overlays.png")
-    overlay_sheet(run.picture, scores.visual.grid, maps).save(path)
+    overlay_sheet(run.picture, scores.visual.grid, maps).save(path, compress_level=1)
     return str(path)
 
 
 def save_json(site: Site, visit: Visit, keep: Any) -> str:
-    """Write the whole run as JSON; returns the path."""
-    record = run_record(*looked_at(site, visit, keep))
-    return site.exports.write("adafv-run.json", json.dumps(record, allow_nan=False))
+    """Write the whole run as JSON; returns the path. Raises InputError where the file could not be opened again."""
+    record = run_record(*looked_at(_with_opened(site), visit, keep), most_picture_bytes=site.settings.max_image_bytes)
+    text, most = json.dumps(record, allow_nan=False), most_run_bytes(site.settings)
+    if len(text) > most:
+        raise InputError(
+            f"This run would be a file of {len(text) / 1e6:.1f} MB; at most {most / 1e6:.1f} MB can be opened again. "
+            "Ask a shorter question, or send a smaller picture."
+        )
+    return site.exports.write("adafv-run.json", text)
+
+
+def most_run_bytes(settings: Settings) -> int:
+    """The largest run file: a picture file of the largest size taken, in base64, and twice its room for the scores."""
+    return 4 * settings.max_image_bytes
 
 
 def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file."""
-    saved = read_saved(site, path)
-    if METHODS[saved.method].inside_llm or METHODS[saved.method].reads_features:
-        raise InputError(NEEDS_FEATURES.format(method=saved.method))
-    picture_path = site.exports.place("picture.png")
-    picture_path.write_bytes(saved.picture)
+    saved, picture_path = read_saved(site, path)
     picture, key = site.desk.picture(picture_path)
     known = METHODS[saved.method].__dataclass_fields__
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
     run = Run(
-        picture, saved.scores, saved.prompt, saved.method, options, saved.model, saved.revision,
-        from_file=FromFile(saved.versions, saved.answers),
+        picture, saved.scores, saved.prompt, saved.method, options, saved.model, saved.revision, saved.selection,
+        from_file=OpenedFile(saved.versions, saved.answers, saved.keep_ratio, saved.max_new_tokens),
     )  # fmt: skip
     choice = Choice(saved.keep_ratio, saved.force_keep, saved.force_drop)
-    run.selection = site.desk.select(run, choice)
-    if not torch.equal(run.selection.indices, saved.selection.indices):
+    desk = OpenedDesk.beside(site.desk)
+    if not torch.equal(desk.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
     run.key = f"file/{key}/{uuid.uuid4().hex}"
-    body = site.desk.payload(run, choice, run.key)
+    body = desk.payload(run, choice, run.key)
     visit.run, visit.shown_key, visit.picture_key = run, "", key
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
-    return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note)
+    more = more_of(saved, site.settings)
+    return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, more)
 
 
-def read_saved(site: Site, path: str | Path) -> SavedRun:
-    """The saved run in a file that was sent. Raises InputError that says what is wrong with it."""
-    return read_run(_text(Path(path), 4 * site.settings.max_image_bytes))
+def _with_opened(site: Site) -> Site:
+    return replace(site, desk=OpenedDesk.beside(site.desk))
+
+
+def _kind(picture: bytes) -> str:
+    return "jpg" if picture[:2] == b"\xff\xd8" else "webp" if picture[:4] == b"RIFF" else "png"
+
+
+def read_saved(site: Site, path: str | Path) -> tuple[SavedRun, Path]:
+    """The saved run in a file that was sent, and its picture as a file. Raises InputError that says what is wrong."""
+    saved = read_run(_text(Path(path), most_run_bytes(site.settings)))
+    picture_path = site.exports.place(f"picture.{_kind(saved.picture)}")
+    picture_path.write_bytes(saved.picture)
+    picture, _ = site.desk.picture(picture_path)
+    if picture.size != saved.scores.visual.grid.image_size:
+        raise InputError("This saved run is damaged: its picture has not the size that its scores are of.")
+    return saved, picture_path
 
 
 def _text(file: Path, most_bytes: int) -> str:

@@ -20,6 +20,7 @@ from app.views import compare
 from app.visits import Visit
 
 MOST_ROWS = 200
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,6 @@ def progress_text(sweep: Sweep) -> str:
 
 
 def _plain_cell(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in "=+-@\t\r":
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return "'" + value
     return "" if value is None else value

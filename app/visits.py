@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from adafv_core.types import Answer, Selection, TokenScores
+from app.signals import Signals
 
 _MOST_VISITS = 512
 
@@ -47,55 +48,21 @@ class Run:
 
 
 @dataclass
-class Visit:
-    """One visitor.
+class Visit(Signals):
+    """One visitor, with the signals of its questions and sweeps.
 
-    stop: set to end the running answer. study: set to end the study that the API runs. asked, stopped: numbers, given
-    by the page, of its newest question and of the newest one that is not to be answered. scored: the last scores, with
-    the key of their picture (the model's name in it). full: answers on all tokens, by what they answered. shown_key: of
-    the payload the page shows. picture_key: of the picture the page's marks belong to.
+    studying: signals of its studies. scored: the last scores, with the key of their picture (the model's name in it).
+    full: answers on all tokens, by what they answered. shown_key: of the payload the page shows. picture_key: of the
+    picture the page's marks belong to.
     """
 
     model: str
-    stop: threading.Event = field(default_factory=threading.Event)
-    study: threading.Event = field(default_factory=threading.Event)
-    asked: int = 0
-    stopped: int = 0
+    studying: Signals = field(default_factory=Signals)
     scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
     shown_key: str = ""
     picture_key: str = ""
-
-    def order(self, number: int) -> None:
-        """A question is on its way: end what runs, and what was asked before and has not begun."""
-        self.asked = max(self.asked, number)
-        self.stop.set()
-
-    def halt(self, number: int) -> None:
-        """End what runs, and every question up to this number, wherever it waits."""
-        self.stopped = max(self.stopped, number)
-        self.stop.set()
-
-    def begin(self, number: int = 0) -> threading.Event:
-        """End what runs, and hand out the stop signal of what begins; set already where the question with this number
-        was stopped, or followed by another, before it began. 0: it has none."""
-        self.stop.set()
-        self.stop = threading.Event()
-        if 0 < number <= self.stopped or 0 < number < self.asked:
-            self.stop.set()
-        return self.stop
-
-    def begin_study(self) -> threading.Event:
-        """End the study that runs, and hand out the stop signal of the next one; questions go on beside it."""
-        self.study.set()
-        self.study = threading.Event()
-        return self.study
-
-    def end(self) -> None:
-        """End what runs."""
-        self.stop.set()
-        self.study.set()
 
     def change_model(self, model: str) -> None:
         """Another model answers from now on. Marks on the last one's maps belong to no picture any more."""
@@ -106,6 +73,11 @@ class Visit:
         self.full[key] = answer
         while len(self.full) > 8:
             self.full.popitem(last=False)
+
+    def end(self) -> None:
+        """End everything it runs."""
+        self.stop.set()
+        self.studying.stop.set()
 
     @property
     def size_bytes(self) -> int:

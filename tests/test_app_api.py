@@ -19,6 +19,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from app.faults import UNFORESEEN
+from app.saving import most_run_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -240,7 +241,7 @@ def test_nothing_is_monitored_recorded_or_shared() -> None:
 
 
 def test_large_uploads_are_refused() -> None:
-    limit = shared_site().settings.max_image_bytes
+    limit = most_run_bytes(shared_site().settings)
     boundary = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body = boundary + b"0" * (limit + 1) + b"\r\n--b--\r\n"
     request = urllib.request.Request(
@@ -249,6 +250,14 @@ def test_large_uploads_are_refused() -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=60)
     assert refused.value.code in (413, 400, 500)
+
+
+def test_a_picture_keeps_its_own_limit_below_that_of_uploads(tmp_path: Path) -> None:
+    limit = shared_site().settings.max_image_bytes
+    large = tmp_path / "large.png"
+    large.write_bytes(scene_path(3).read_bytes().ljust(limit + 1, b"0"))
+    with pytest.raises(AppError, match=r"at most 21\.0 MB are taken"):
+        client().predict(handle_file(large), QUESTION, 0.1, "adafv", api_name="/scores")
 
 
 def test_it_refuses_to_start_in_vibe_mode() -> None:

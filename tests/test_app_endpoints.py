@@ -198,9 +198,9 @@ def test_stop_ends_the_sessions_sweep_and_no_other() -> None:
 def test_stop_ends_the_sessions_study() -> None:
     mine = Client(shared_address(), verbose=False)
     job = mine.submit(["saliency", "adafv"], [0.1, 0.2], 50, api_name="/study")
-    visit = shared_site().desk.visits.of(mine.session_hash)
-    first = visit.study
-    wait_until(lambda: visit.study is not first)
+    studying = shared_site().desk.visits.of(mine.session_hash).studying
+    first = studying.stop
+    wait_until(lambda: studying.stop is not first)
     mine.predict(api_name="/stop")
     told = job.result(timeout=60)
     assert told is None or told["answers"] < 331 * 5

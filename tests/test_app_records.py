@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from app_site import question, shared_site
@@ -16,7 +18,10 @@ from PIL import Image
 
 import adafv_core
 from adafv_core.errors import AdaFVError, InputError
+from adafv_core.methods import METHODS
+from app.handlers import Question
 from app.inputs import Choice, More
+from app.payload import OWN_RATIO_ONLY
 from app.saving import open_run, save_json, save_png
 from app.visits import Visit
 
@@ -79,14 +84,108 @@ def test_what_was_opened_is_what_is_saved_again() -> None:
     assert adafv_core.read_run(json.dumps(moved)).selection.size == 20
 
 
-@pytest.mark.parametrize("method", ["divprune", "visionzip", "vispruner", "fastv"])
-def test_methods_that_read_features_ask_to_be_asked_anew(method: str) -> None:
-    _, path = saved(Choice(0.25), method)
-    visit = Visit("pocket")
-    with pytest.raises(InputError, match=f"made with {method}"):
-        open_run(shared_site(), visit, path)
-    assert visit.run is None
-    assert adafv_core.read_run(path.read_text(encoding="utf-8")).method == method
+def bits(table: str) -> list[int]:
+    """Why each token stays, from one stop's table."""
+    return [half for byte in base64.b64decode(table) for half in (byte & 15, byte >> 4)]
+
+
+@pytest.mark.parametrize("method", [name for name, one in METHODS.items() if one.reads_features or one.inside_llm])
+def test_methods_that_read_features_open_at_their_own_keep_ratio(method: str) -> None:
+    site, visit = shared_site(), Visit("pocket")
+    _, path = saved(Choice(0.4), method)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    opened = open_run(site, visit, path)
+    body = json.loads(opened.payload)
+    able = [at for at, stop in enumerate(body["stops"]) if "problem" not in stop]
+    assert [body["stops"][at]["ratio"] for at in able] == [body["keep_ratio"]] == [0.4]
+    assert {stop.get("problem") for stop in body["stops"]} == {None, OWN_RATIO_ONLY}
+    assert bits(body["tables"][able[0]])[: body["n"]] == record["selection"]["why"]
+    mixed = np.frombuffer(base64.b64decode(body["ranking"]), np.float32) if body["ranking"] else None
+    assert mixed is None or mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
+    assert json.loads(opened.answers)["pruned"] == record["answers"]["pruned"]
+    same = json.dumps({name: record[name] for name in ("keep_ratio", "force_keep", "force_drop")})
+    assert Path(save_json(site, visit, same)).read_bytes() == path.read_bytes()
+    assert Image.open(save_png(site, visit, same)).width == 2 * 672 + 12
+    with pytest.raises(InputError, match="its own keep ratio only"):
+        save_json(site, visit, None)
+
+
+@pytest.mark.parametrize("method", ["adafv", "saliency", "random"])
+def test_an_opened_run_is_saved_again_byte_for_byte(method: str) -> None:
+    site, visit = shared_site(), Visit("pocket")
+    _, path = saved(Choice(0.1), method)
+    body = json.loads(open_run(site, visit, path).payload)
+    assert body["from_file"] is True
+    assert Path(save_json(site, visit, None)).read_bytes() == path.read_bytes()
+
+
+def test_a_ratio_between_the_slider_s_stops_opens_at_its_own() -> None:
+    _, path = saved(Choice(1 / 3))
+    body = json.loads(open_run(shared_site(), Visit("pocket"), path).payload)
+    assert body["keep_ratio"] == 1 / 3 and 1 / 3 in [stop["ratio"] for stop in body["stops"]]
+
+
+MORE = More(temperature=20.0, floor=0.4, text_tokens="all", positions="original", max_new_tokens=7, compare=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "back"),
+    [("adafv", MORE), ("t2i", More(20.0, text_tokens="all", max_new_tokens=7, compare=False)),
+     ("divprune", More(max_new_tokens=7, compare=False))],
+)  # fmt: skip
+def test_opening_brings_the_settings_back(method: str, back: More) -> None:
+    site, visit = shared_site(), Visit("pocket")
+    list(site.desk.ask(visit, question(method=method, more=MORE)))
+    assert visit.run is not None
+    visit.run.max_new_tokens = 7  # type: ignore[attr-defined]
+    path = save_json(site, visit, None)
+    assert adafv_core.read_run(Path(path).read_text(encoding="utf-8")).max_new_tokens == 7
+    other = Visit("pocket")
+    opened = open_run(site, other, path)
+    assert opened.more == back
+    again = Path(save_json(site, other, None))
+    assert again.read_bytes() == Path(path).read_bytes()
+    picture, key = site.desk.picture(opened.picture_path)
+    list(site.desk.ask(other, Question(picture, key, opened.prompt, opened.method, Choice(0.1), opened.more)))
+    assert other.run is not None and other.run.selection is not None and visit.run.selection is not None
+    assert torch.equal(other.run.selection.indices, visit.run.selection.indices)
+
+
+def test_older_files_say_nothing_of_new_tokens() -> None:
+    _, path = saved(Choice(0.1))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record.pop("max_new_tokens", None)
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert open_run(shared_site(), Visit("pocket"), path).more.max_new_tokens == More.max_new_tokens
+    record["max_new_tokens"] = 99_999
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert open_run(shared_site(), Visit("pocket"), path).more.max_new_tokens == shared_site().settings.max_new_tokens
+
+
+def test_an_answer_is_saved_with_its_own_selection_only() -> None:
+    site, visit = shared_site(), Visit("pocket")
+    list(site.desk.ask(visit, question(choice=Choice(0.1))))
+    place = json.dumps({"keep_ratio": 0.25, "force_keep": [], "force_drop": []})
+    there, moved = (json.loads(Path(save_json(site, visit, at)).read_text("utf-8")) for at in (None, place))
+    assert there["answers"]["pruned"]["n_kept"] == there["selection"]["budget"] == 20
+    assert there["answers"]["same"] is not None
+    assert moved["selection"]["budget"] == 49 and moved["answers"]["full"] == there["answers"]["full"]
+    assert [moved["answers"][name] for name in ("pruned", "same", "kl_nats")] == [None] * 3
+    opened = Visit("pocket")
+    open_run(site, opened, save_json(site, visit, None))
+    assert json.loads(Path(save_json(site, opened, place)).read_text("utf-8"))["answers"] == moved["answers"]
+
+
+def test_a_stopped_answer_is_saved_as_stopped() -> None:
+    site, visit = shared_site(), Visit("pocket")
+    list(site.desk.ask(visit, question()))
+    assert visit.run is not None and visit.run.pruned is not None and visit.run.full is not None
+    visit.run.full = replace(visit.run.full, finished=False)
+    answers = json.loads(Path(save_json(site, visit, None)).read_text("utf-8"))["answers"]
+    assert (answers["pruned"]["state"], answers["full"]["state"], answers["same"]) == ("done", "stopped", None)
+    visit.run.pruned = replace(visit.run.pruned, finished=False)
+    answers = json.loads(Path(save_json(site, visit, None)).read_text("utf-8"))["answers"]
+    assert answers["pruned"]["state"] == "stopped" and answers["pruned"]["text"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +233,7 @@ DAMAGE = {
     "method": (change("method", to="<img>"), "no method"),
     "ratio": (change("keep_ratio", to=0), "keep_ratio"),
     "marks": (change("force_keep", to=[9999]), "9999"),
-    "picture": (change("picture", to="http://elsewhere/x.png"), "not a PNG"),
+    "picture": (change("picture", to="http://elsewhere/x.png"), "is not a PNG"),
     "no picture": (change("picture", to="data:image/png;base64,AAAA"), "not a picture"),
     "option": (change("options", "floor", to=7), "floor"),
     "kept": (change("selection", "kept", 0, to=-1), "selection"),
@@ -142,7 +241,16 @@ DAMAGE = {
     "why": (change("selection", "why", to=[7] * 196), "why it was kept"),
     "other tokens": (change("scores", "t2i", to=[1.0] + [0.0] * 195), "not those that its scores give"),
     "answer": (change("answers", "pruned", "text", to=5), "answer"),
-    "cost": (change("answers", "full", "ttft_s", to="<b>"), "numbers"),
+    "cost": (change("answers", "full", "ttft_s", to="<b>"), "ttft_s of an answer"),
+    "running": (change("answers", "full", "state", to="running"), "done or stopped"),
+    "one for true": (change("answers", "same", to=1), "comparison"),
+    "compared with nothing": (change("answers", "pruned", to=None), "does not hold"),
+    "nothing to read": (change("scores", "words", to=[]), "1 to 4000 words"),
+    "too high": (change("scores", "words", 0, "t2i", 0, to=1e300), "196 numbers"),
+    "endless box": (change("grid", "crops", 0, "box", to=[0, 0, float("inf"), 1]), "no area"),
+    "huge box": (change("grid", "crops", 0, "box", to=[0, 0, 1e9, 1]), "outside its image"),
+    "another size": (change("grid", "image_size", to=[671, 672]), "not the size"),
+    "half a character": (change("prompt", to="\ud800"), "prompt"),
     "model": (change("model", to=None), "model"),
 }
 

@@ -63,3 +63,17 @@ def test_files_hold_the_rows_and_no_formula_runs() -> None:
     assert lines[0]["answer"] == "'=HYPERLINK(1)" and lines[0]["kl_nats"] == ""
     assert lines[1]["answer"] == "red" and float(lines[1]["kl_nats"]) == 0.25
     assert json.loads(sweep_json(sweep))["rows"][1]["same"] is True
+
+
+def test_the_csv_holds_the_same_rows_as_the_json() -> None:
+    row = SweepRow("adafv", 0.1, 196, 20, "red, \"dark\"\nred", True, 0.1 + 0.2, 1e-7, 5, 6)
+    rows = (row, replace(row, answer="", same=None, kl_nats=None, error="=Failed"), replace(row, answer="-1"))
+    sweep = Sweep("prompt", "pocket", rows, 3, 0.0)
+    lines = list(csv.DictReader(io.StringIO(sweep_csv(sweep), newline="")))
+    written = json.loads(sweep_json(sweep))["rows"]
+    assert [line["error"] for line in lines] == ["", "'=Failed", ""]
+    for line, one in zip(lines, written, strict=True):
+        assert list(line) == list(one)
+        for name, value in one.items():
+            text = "" if value is None else str(value)
+            assert line[name] == (f"'{text}" if text and text[0] in "=-" else text), name

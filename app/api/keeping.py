@@ -45,10 +45,7 @@ def add_keeping(site: Site, offers: Offers) -> None:
         """What is in a saved run: its picture, and scores, selection, answers and settings as plain values."""
         if not isinstance(file, str) or not file:
             raise InputError("There is no file yet: send a run that was saved as JSON.")
-        saved = read_saved(site, file)
-        path = site.exports.place("picture.png")
-        path.write_bytes(saved.picture)
-        site.desk.picture(path)
+        saved, path = read_saved(site, file)
         values = {
             "model": saved.model,
             "revision": saved.revision,
@@ -58,6 +55,7 @@ def add_keeping(site: Site, offers: Offers) -> None:
             "keep_ratio": saved.keep_ratio,
             "force_keep": saved.force_keep,
             "force_drop": saved.force_drop,
+            "max_new_tokens": saved.max_new_tokens,
             **scores_view(saved.scores, saved.selection),
             "words": words_view(saved.scores),
             "answers": saved.answers,
@@ -66,7 +64,7 @@ def add_keeping(site: Site, offers: Offers) -> None:
 
     png = gr.File(visible=False, label="The overlays, PNG")
     saved_json = gr.File(visible=False, label="The run, JSON")
-    picture = gr.Image(type="filepath", visible=False, label="The picture of the run, PNG")
+    picture = gr.Image(type="filepath", visible=False, label="The picture of the run")
     offers.add(overlays, png, **ON_THE_MODEL)
     offers.add(run, saved_json, **ON_THE_MODEL)
     offers.add(read_run, picture, offers.values)

@@ -28,7 +28,7 @@
     }
     function settle() {
       clearTimeout(timer);
-      if (live.checked) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
+      if (live.checked && !page.scores.from_file) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
     }
     slider.addEventListener("input", () => move(Number(slider.value)));
 
@@ -54,7 +54,7 @@
       if (what === "scores") fill();
       if (what === "scores" || what === "budget" || what === "forced") show();
       if (what === "forced") settle();
-      if (what === "asked" || what === "halted") clearTimeout(timer);
+      if (what === "asked" || what === "halted" || (what === "scores" && page.scores.from_file)) clearTimeout(timer);
     });
     if (page.scores) { fill(); show(); }
     return function () {};

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import gradio as gr
 
 from app.inputs import read_shown
+from app.signals import Signals
 from app.site import Site
+from app.visits import Visit
 
 SENT = "(...values) => adafv.page.sent(values)"
 ASKED = "(...values) => adafv.page.ask(values)"
@@ -22,15 +24,15 @@ HALTED = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 Signal = Callable[[gr.Request, str], None]
 
 
-def asking(site: Site) -> tuple[Signal, Signal]:
-    """What is told ahead of a question, past the queue; and what Stop tells."""
+def asking(site: Site, of: Callable[[Visit], Signals] = lambda visit: visit) -> tuple[Signal, Signal]:
+    """What is told ahead of a job, past the queue; and what Stop tells. of: the signals of that kind of job."""
 
     def order(request: gr.Request, keep: str) -> None:
         shown = read_shown(keep)
-        site.desk.visit(request.session_hash, shown).order(shown.asked)
+        of(site.desk.visit(request.session_hash, shown)).order(shown.asked)
 
     def halt(request: gr.Request, keep: str) -> None:
         shown = read_shown(keep)
-        site.desk.visit(request.session_hash, shown).halt(shown.asked)
+        of(site.desk.visit(request.session_hash, shown)).halt(shown.asked)
 
     return order, halt

@@ -129,7 +129,9 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
     desk = site.desk
     parts = {
         "stage": tab.stage, "answers": tab.answers, "image": tab.image, "prompt": tab.prompt, "method": tab.method,
-        "questions": tab.questions, "notice": tab.notice, "masthead": masthead,
+        "questions": tab.questions, "notice": tab.notice, "masthead": masthead, "temperature": tab.temperature,
+        "floor": tab.floor, "text_tokens": tab.text_tokens, "positions": tab.positions,
+        "max_new_tokens": tab.max_new_tokens, "compare": tab.compare,
     }  # fmt: skip
     bind_row(site, tab.save, tab.keep, parts)
     shown = [tab.stage, tab.answers, tab.notice]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
 
 from app.faults import sentence
+from app.inputs import More
 from app.saving import open_run, save_json, save_png
 from app.site import Site
 from app.tabs.asking import SENT
 from app.views import notice
+
+MORE = tuple(one.name for one in fields(More))
 
 
 @dataclass
@@ -44,27 +47,27 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
     def as_file(save: Any) -> Any:
         def make(request: gr.Request, choice: Any) -> tuple[Any, Any]:
             try:
-                return save(site, desk.visits.of(request.session_hash), choice), notice()
+                return save(site, desk.visits.of(request.session_hash), choice), gr.skip()
             except Exception as error:
-                return gr.skip(), notice(sentence(error), "error")
+                return None, notice(sentence(error), "error")
 
         return make
 
     for button, file, save, name in (
-        (row.png, row.png_file, save_png, "png-file"),
-        (row.json, row.json_file, save_json, "json-file"),
+        (row.png, row.png_file, save_png, "png"),
+        (row.json, row.json_file, save_json, "json"),
     ):
-        click = f"() => (document.querySelector('#{name} a, a#{name}') || document.querySelector('#{name}')).click()"
         saved = button.click(as_file(save), [keep], [file, shown["notice"]], js=SENT, **private)
-        saved.then(None, None, None, js=click)
+        saved.then(None, None, None, js=f"() => window.adafv.saved('{name}')")
 
     def opened(request: gr.Request, path: str) -> tuple[Any, ...]:
         try:
             run = open_run(site, desk.visits.of(request.session_hash), path)
         except Exception as error:
-            return (*([gr.skip()] * 6), notice(sentence(error), "error"))
+            return (*([gr.skip()] * (len(names) - 1)), notice(sentence(error), "error"))
         hidden = gr.Radio([], value=None, visible=False)
-        return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, notice(run.note)
+        more = (getattr(run.more, name) for name in MORE)
+        return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, *more, notice(run.note)
 
-    names = ("stage", "answers", "image", "prompt", "method", "questions", "notice")
+    names = ("stage", "answers", "image", "prompt", "method", "questions", *MORE, "notice")
     row.open.upload(opened, [row.open], [shown[name] for name in names], **private)

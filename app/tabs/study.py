@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,19 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_function_description
 
-from adafv_core.errors import AdaFVError
 from adafv_core.methods import METHODS
 from adafv_core.study.records import pack
 from adafv_core.study.rows import BOUNDS
 from adafv_core.study.summary_file import Summary, write_summary
+from app.faults import sentence
+from app.inputs import read_shown
 from app.parts import any_number, json_list, part
 from app.plain import plainly
 from app.site import Site
 from app.study_charts import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study_views import beside_published, command, details, figures_line, headline, overview
 from app.studying import RESULTS, progress_text, read_wish, run_study, stored_results, summary_of
+from app.tabs.asking import COUNTED_AND_SENT, SENT, asking
 
 _FIRST = ("random", "saliency", "t2i", "fixed_mix", "adafv", "oracle", "blind")
 _NOTHING = "No results are stored yet. Measure them below, or with `python -m adafv_core.study`."
@@ -106,42 +107,35 @@ def _half(figure: Any, place: str) -> gr.Plot:
         return _plot(figure, place)
 
 
-def bind(site: Site, tab: StudyTab) -> None:
-    """Wire the tab and add the endpoints /study_results and /study."""
+def bind(site: Site, tab: StudyTab, keep: gr.HTML) -> None:
+    """Wire the tab and add the endpoints /study_results and /study. keep: where the page's words come."""
     desk = site.desk
-    stops: dict[str, threading.Event] = {}
+    order, halt = asking(site, lambda visit: visit.studying)
 
     def choose(name: Any) -> list[Any]:
         results = stored_results()
         known = name if name in results else next(iter(results), "")
         return _updates(results.get(known), *_files(known))
 
-    def signal_stop(request: gr.Request) -> None:
-        event = stops.get(request.session_hash or "")
-        if event is not None:
-            event.set()
-
     def measure(
-        request: gr.Request, methods: Any, ratios: Any, scenes: Any, files: Any, begun: dict[str, str]
+        request: gr.Request, keep: Any, methods: Any, ratios: Any, scenes: Any, files: Any, begun: dict[str, str]
     ) -> Iterator[tuple[Any, ...]]:
         nothing = [gr.skip()] * (1 + len(tab.shown))
-        session = request.session_hash or ""
-        stop = stops[session] = threading.Event()
         state = None
         try:
-            wish = read_wish(desk, desk.visits.of(session).model, methods, ratios, scenes, files)
+            shown = read_shown(keep)
+            visit = desk.visit(request.session_hash, shown)
+            stop = visit.studying.begin(shown.asked)
+            wish = read_wish(desk, visit.model, methods, ratios, scenes, files)
             begun = begun if begun.get("key") == wish.key else {
                 "key": wish.key, "file": str(site.exports.place("adafv-study.jsonl")),
             }  # fmt: skip
             file = Path(begun["file"])
             for state in run_study(desk, wish, file, stop):
                 yield progress_text(state), begun, *nothing
-        except AdaFVError as error:
-            yield json.dumps({"share": None, "text": str(error), "level": "error"}), begun, *nothing
+        except Exception as error:
+            yield json.dumps({"share": None, "text": sentence(error), "level": "error"}), begun, *nothing
             return
-        finally:
-            if stops.get(session) is stop:
-                del stops[session]
         line = progress_text(state, stop.is_set() and state.done < state.total) if state else gr.skip()
         summary = summary_of(file)
         if summary is None:
@@ -151,11 +145,12 @@ def bind(site: Site, tab: StudyTab) -> None:
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.stored.input(choose, tab.stored, tab.shown, **private)
-    tab.run.click(signal_stop, queue=False, **private).then(
-        measure, [tab.methods, tab.ratios, tab.scenes, tab.files, tab.file],
-        [tab.progress, tab.file, tab.stored, *tab.shown], concurrency_id="study", concurrency_limit=1, **private,
+    tab.run.click(order, keep, js=COUNTED_AND_SENT, queue=False, **private).then(
+        measure, [keep, tab.methods, tab.ratios, tab.scenes, tab.files, tab.file],
+        [tab.progress, tab.file, tab.stored, *tab.shown], js=SENT, concurrency_id="study", concurrency_limit=1,
+        **private,
     )  # fmt: skip
-    tab.stop.click(signal_stop, queue=False, **private)
+    tab.stop.click(halt, keep, js=SENT, queue=False, **private)
     _add_endpoints(site)
 
 
@@ -177,7 +172,7 @@ def _add_endpoints(site: Site) -> None:
             visit = site.desk.visits.of(request.session_hash)
             wish = read_wish(site.desk, visit.model, methods, keep_ratios, scenes, None)
             file = site.exports.place("adafv-study.jsonl")
-            for _ in run_study(site.desk, wish, file, visit.begin_study()):
+            for _ in run_study(site.desk, wish, file, visit.studying.begin()):
                 pass
             return summary_of(file)
 

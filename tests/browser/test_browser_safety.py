@@ -94,6 +94,9 @@ def test_an_api_value_comes_back_as_text_even_where_a_page_shows_it_as_html(
         ("scores", [None, "what is it?", text, text]),
         ("sweep", [None, "what is it?", [text], [text]]),
         ("study", [[text], [0.1], 1]),
+        ("overlays", [None, "what is it?", 0.1, "adafv", text]),
+        ("run", [None, "what is it?", 0.1, "adafv", 4, text]),
+        ("read_run", [text]),
     ):
         told = page.evaluate(CALL, [name, data])
         assert "event: error" in told and "Traceback" not in told

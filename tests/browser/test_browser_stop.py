@@ -106,6 +106,15 @@ def test_a_sweep_stops_before_it_begins_and_within_an_answer(slow_page: Callable
     expect(page.locator("#sweep-csv")).to_be_enabled()
 
 
+def test_a_study_stops_before_it_begins(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.get_by_role("tab", name="Study").click()
+    page.locator("#study-again > .label-wrap").click()
+    page.wait_for_selector("#study-run")
+    page.evaluate("() => ['#study-run', '#study-stop'].forEach((name) => document.querySelector(name).click())")
+    expect(page.locator("#study-progress")).to_contain_text("Stopped after 0 of", timeout=20_000)
+
+
 def test_a_sweep_of_another_visitor_does_not_hold_up_a_question(slow_page: Callable[[], Page]) -> None:
     first, second = slow_page(), slow_page()
     first.get_by_role("tab", name="Sweep").click()

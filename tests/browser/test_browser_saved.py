@@ -1,0 +1,115 @@
+"""Saved runs in a real browser: their settings come back, nothing asks by itself, and what is missing is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_site import question, shared_site
+from conftest import settled
+from playwright.sync_api import Page, expect
+
+from app.inputs import Choice, More
+from app.payload import OWN_RATIO_ONLY
+from app.saving import save_json
+from app.visits import Visit
+
+KEPT = "Array.from(adafv.page.result.kept.keys()).filter((i) => adafv.page.result.kept[i])"
+
+
+def saved_run(folder: Path, method: str = "adafv", more: More | None = None, **changed: Any) -> tuple[Path, list[int]]:
+    """A run file and the tokens it keeps."""
+    visit = Visit("pocket")
+    list(shared_site().desk.ask(visit, question(method=method, choice=Choice(0.25), more=more)))
+    place = json.dumps({"keep_ratio": 0.25, "force_keep": [], "force_drop": []})
+    record = json.loads(Path(save_json(shared_site(), visit, place)).read_text(encoding="utf-8"))
+    file = folder / "run.json"
+    file.write_text(json.dumps({**record, **changed}), encoding="utf-8")
+    return file, record["selection"]["kept"]
+
+
+def opened(page: Page, file: Path) -> None:
+    page.set_input_files("#save-row input[type=file]", file)
+    expect(page.locator("#part-notice .notice")).to_contain_text("Opened a saved run", timeout=30_000)
+
+
+def asked(page: Page) -> list[str]:
+    """Filled with each question that the page sends from now on."""
+    found: list[str] = []
+    page.on("request", lambda request: found.append(request.url) if "/queue/join" in request.url else None)
+    return found
+
+
+def test_an_opened_run_asks_again_as_it_was_asked(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    more = More(20.0, 0.4, "all", "original", 7, compare=False)
+    file, kept = saved_run(tmp_path, more=more, max_new_tokens=7)
+    page = open_page()
+    opened(page, file)
+    page.locator("#more .label-wrap").click()
+    expect(page.locator("#temperature input")).to_have_value("20")
+    expect(page.locator("#max-new-tokens input")).to_have_value("7")
+    expect(page.locator("#floor input[type=number]")).to_have_value("0.4")
+    expect(page.locator("#text-tokens input:checked")).to_have_value("all")
+    expect(page.locator("#positions input:checked")).to_have_value("original")
+    assert not page.locator("#compare input").is_checked()
+    key = page.evaluate("adafv.page.scores.key")
+    assert page.evaluate(KEPT) == kept
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_function(f"adafv.page.scores.key !== {json.dumps(key)}", timeout=30_000)
+    assert page.evaluate(KEPT) == kept
+
+
+def test_sliding_on_an_opened_run_asks_nobody(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    file, _ = saved_run(tmp_path, model="somebody/else")
+    page = open_page()
+    opened(page, file)
+    key, sent = page.evaluate("adafv.page.scores.key"), asked(page)
+    page.get_by_role("button", name="Keep 5 percent").click()
+    page.wait_for_timeout(1_500)
+    assert page.evaluate("[adafv.page.scores.key, adafv.page.result.size]") == [key, 10] and not sent
+    page.press("#prompt textarea", "Enter")
+    page.wait_for_function(f"adafv.page.scores.key !== {json.dumps(key)}", timeout=30_000)
+    settled(page)
+    sent.clear()
+    page.get_by_role("button", name="Keep 25 percent").click()
+    page.wait_for_timeout(1_500)
+    assert sent
+
+
+@pytest.mark.parametrize("method", ["divprune", "fastv"])
+def test_a_run_that_cannot_choose_again_says_so(open_page: Callable[..., Page], tmp_path: Path, method: str) -> None:
+    file, kept = saved_run(tmp_path, method)
+    page = open_page()
+    opened(page, file)
+    assert page.evaluate(KEPT) == kept
+    page.get_by_role("button", name="Keep 5 percent").click()
+    expect(page.locator(".panel-mixed .panel-note")).to_have_text(OWN_RATIO_ONLY)
+    assert page.evaluate(KEPT) == []
+    page.get_by_role("button", name="Save run").click()
+    expect(page.locator("#part-notice .notice")).to_contain_text(OWN_RATIO_ONLY, timeout=30_000)
+    page.get_by_role("button", name="Keep 25 percent").click()
+    assert page.evaluate(KEPT) == kept
+    with page.expect_download() as again:
+        page.get_by_role("button", name="Save run").click()
+    assert Path(again.value.path()).read_bytes() == file.read_bytes()
+
+
+def test_saving_says_so_and_leaves_the_notice_alone(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    file, _ = saved_run(tmp_path)
+    page = open_page()
+    opened(page, file)
+    said = page.inner_text("#part-notice .notice")
+    page.evaluate(
+        "window.seen = ''; const tools = document.querySelector('.save-tools');"
+        "new MutationObserver(() => { window.seen += tools.innerText })"
+        ".observe(tools, { childList: true, subtree: true })"
+    )
+    for name in ("Save PNG", "Save run"):
+        with page.expect_download():
+            page.get_by_role("button", name=name).click()
+        expect(page.locator(".save-tools button", has_text=name)).to_be_enabled()
+    assert "Saving…" in page.evaluate("window.seen")
+    assert page.inner_text("#part-notice .notice") == said
