@@ -34,7 +34,7 @@ def send(space: Space, api: HfApi) -> Iterator[str]:
     yield f"Set {', '.join(f'{name}={value}' for name, value in space.variables.items())}."
     there = api.list_repo_files(space.repo_id, repo_type="space")
     old = [path for path in there if path.split("/")[0] in space.folders and path not in space.files]
-    operations = [
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationAdd(path, content) for path, content in space.files.items()),
         *(CommitOperationDelete(path) for path in old),
     ]

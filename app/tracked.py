@@ -34,12 +34,13 @@ def published_files(root: Path, folders: Sequence[str]) -> tuple[list[str], list
 
 
 def _listed(root: Path, kind: str, more: Sequence[str]) -> list[str] | None:
-    """What `git ls-files` says; None where this is no checkout."""
+    """What `git ls-files` says, whoever owns the checkout; None where this is no checkout."""
     stock = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "ls-files", "-z", kind, *more], cwd=root, env=stock, capture_output=True, text=True
-        )
+            ["git", "-c", "safe.directory=*", "ls-files", "-z", kind, *more], cwd=root, env=stock, text=True,
+            capture_output=True,
+        )  # fmt: skip
         trouble = done.stderr.strip().partition("\n")[0]
     except OSError as error:
         done, trouble = None, f"git cannot be started ({error.strerror})"
