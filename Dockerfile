@@ -1,10 +1,10 @@
 # The page in a container: answers with the pocket model, on a CPU, with no network.
 #     docker build -t adafv . && docker run --rm -p 7860:7860 adafv
-# For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple, then docker run --gpus all …
+# README.md has the commands for a GPU, which takes a torch of its own (TORCH_INDEX) and a volume for the model.
 FROM python:3.11-slim-bookworm
 
 RUN useradd --create-home --uid 1000 user
-USER user
+USER 1000
 ENV HOME=/home/user \
     PATH=/home/user/.local/bin:$PATH \
     HF_HOME=/home/user/.cache/huggingface \
@@ -15,6 +15,8 @@ ENV HOME=/home/user \
     ADAFV_MODEL=auto \
     ADAFV_FALLBACK=1
 WORKDIR /home/user/app
+# A new volume that is put here belongs to the user.
+RUN mkdir -p "$HF_HOME"
 
 # What changes seldom comes first: a change of the sources installs nothing anew.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -26,6 +28,7 @@ COPY --chown=user adafv_core ./adafv_core
 COPY --chown=user app ./app
 
 EXPOSE 7860
-HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/config', timeout=4)"]
+# The first start downloads the model; a start that is done sooner is healthy at once.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=1h --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen(f\"http://127.0.0.1:{os.environ.get('GRADIO_SERVER_PORT') or 7860}/config\", timeout=4)"]
 CMD ["python", "app/main.py"]

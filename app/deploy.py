@@ -6,41 +6,47 @@ The token comes from HF_TOKEN or from `hf auth login`; it is neither taken as an
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
 
-from httpx2 import HTTPError
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceHardware, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported: large files go by the LFS protocol
 
+from huggingface_hub import HfApi, SpaceHardware, get_token
+
+from app.sending import STEPS, explain, send, what_is_left
 from app.space import SDKS, ZERO_GPU, Space, SpaceError, make_space, split_front_matter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 1 after a sentence that says what went wrong."""
+    """The exit status: 0; 1, or 130 after Ctrl-C, after a sentence that says what went wrong and what is left to do."""
     options = make_parser().parse_args(arguments)
-    hardware = options.hardware or (ZERO_GPU if options.sdk == "gradio" else "cpu-basic")
+    left = list(STEPS)
     try:
-        space = make_space(options.space, options.sdk, hardware, options.model)
+        space = make_space(options.space, options.sdk, hardware_of(options), options.model)
         if options.dry_run:
-            print(describe(space))
+            say(describe(space))
             return 0
         if not get_token():
             raise SpaceError("There is no token: set HF_TOKEN, or log in with `hf auth login`, and run this again.")
-        print(send(space, HfApi()))
+        for line in left_out(space):
+            say(line)
+        for done in send(space, HfApi()):
+            say(done)
+            left.pop(0)
         return 0
+    except KeyboardInterrupt:
+        return complain(f"Stopped. {what_is_left(left)}", 130)
     except SpaceError as error:
         return complain(str(error))
-    except OfflineModeIsEnabled:
-        return complain("HF_HUB_OFFLINE is set, so nothing was sent: unset it and run this again.")
-    except HFValidationError as error:
-        return complain(f"{options.space} is no name for a Space: {error}")
-    except HfHubHTTPError as error:
-        return complain(f"The hub refused: {error.server_message or error}")
-    except (OSError, HTTPError) as error:
-        return complain(f"The hub could not be reached: {error}")
-    except ValueError as error:
-        return complain(f"The hub does not take this README.md: {error}")
+    except Exception as error:
+        return complain(f"{explain(error)}\n{what_is_left(left)}")
+
+
+def hardware_of(options: argparse.Namespace) -> str:
+    """The hardware that was asked for; else ZeroGPU, or a CPU for a container."""
+    return str(options.hardware or (ZERO_GPU if options.sdk == "gradio" else "cpu-basic"))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -75,42 +81,37 @@ def describe(space: Space) -> str:
             *(f"front       {name}: {value}" for name, value in matter.items()),
             *(f"requires    {line}" for line in needs),
             *(f"{len(content):>11,} {path}" for path, content in space.files.items()),
+            *left_out(space),
             f"{total:>11,} bytes in {len(space.files)} files; nothing was sent.",
         ]
     )
 
 
-def send(space: Space, api: HfApi) -> str:
-    """Make the Space if it is not there, set its variables, send its files in one commit, ask for its hardware.
-
-    Files that stand in its folders from an earlier version are removed. Returns what was done, with the address.
-    """
-    hardware = SpaceHardware(space.hardware)
-    made = api.create_repo(
-        space.repo_id, repo_type="space", space_sdk=space.sdk, space_hardware=hardware, exist_ok=True
-    )
-    for name, value in space.variables.items():
-        api.add_space_variable(space.repo_id, name, value)
-    there = api.list_repo_files(space.repo_id, repo_type="space")
-    old = [path for path in there if path.split("/")[0] in space.folders and path not in space.files]
-    operations = [
-        *(CommitOperationAdd(path, content) for path, content in space.files.items()),
-        *(CommitOperationDelete(path) for path in old),
-    ]
-    commit = api.create_commit(
-        space.repo_id, operations, repo_type="space", commit_message="Update from the project's repository"
-    )
-    runtime = api.get_space_runtime(space.repo_id)
-    if space.hardware not in (runtime.hardware, runtime.requested_hardware):
-        api.request_space_hardware(space.repo_id, hardware)
-    return f"Sent {len(space.files)} files, removed {len(old)}, commit {commit.oid[:12]}.\n{made}"
+def left_out(space: Space) -> list[str]:
+    """A line about new files that stay behind, if there are any."""
+    if not space.left_out:
+        return []
+    many, shown = len(space.left_out), ", ".join(space.left_out[:5])
+    count = "1 file that git does not know is" if many == 1 else f"{many} files that git does not know are"
+    return [f"{count} left out (`git add` what belongs to the page): {shown}{', …' if many > 5 else ''}"]
 
 
-def complain(text: str) -> int:
-    """Say what went wrong, without the token should the hub have repeated it; the exit status to end with."""
+def say(text: str) -> None:
+    """A line of what was done."""
+    print(without_secrets(text), flush=True)
+
+
+def complain(text: str, status: int = 1) -> int:
+    """Say what went wrong; the exit status to end with."""
+    print(without_secrets(text), file=sys.stderr)
+    return status
+
+
+def without_secrets(text: str) -> str:
+    """A text without the token and without signed addresses, should the hub have repeated one."""
     token = get_token()
-    print(text.replace(token, "…") if token else text, file=sys.stderr)
-    return 1
+    text = text.replace(token, "…") if token else text
+    return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", r"\1?…", re.sub(r"hf_\w{8,}", "…", text))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,10 @@ class Desk:
                 visit.scored = (key, scores)
         options = question.more.options_for(question.method)
         revision = getattr(engine, "revision", None)
-        return Run(question.picture, scores, question.prompt, question.method, options, visit.model, revision)
+        return Run(
+            question.picture, scores, question.prompt, question.method, options, visit.model, revision,
+            max_new_tokens=question.more.max_new_tokens,
+        )  # fmt: skip
 
     def select(self, run: Run, choice: Choice, stop: threading.Event | None = None) -> Selection:
         """The selection of a run at the slider's place."""

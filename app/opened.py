@@ -21,7 +21,6 @@ class OpenedFile(FromFile):
     """A file's words on its run, with those that no other part of a Run holds."""
 
     keep_ratio: float
-    max_new_tokens: int | None
 
 
 class OpenedDesk(Desk):

@@ -16,7 +16,6 @@ from adafv_core.runs import FORMAT, VERSION
 from adafv_core.types import Answer, Selection
 from app.images import picture_file
 from app.inputs import Choice
-from app.opened import OpenedFile
 from app.views import answer_view, compare, grid_view, ranked
 from app.visits import Run
 
@@ -93,9 +92,7 @@ def _answer(answer: Answer | None) -> dict[str, Any] | None:
 
 
 def _most_new(run: Run) -> dict[str, int]:
-    made = run.from_file
-    count = made.max_new_tokens if isinstance(made, OpenedFile) else getattr(run, "max_new_tokens", None)
-    return {} if count is None else {"max_new_tokens": count}
+    return {} if run.max_new_tokens is None else {"max_new_tokens": run.max_new_tokens}
 
 
 def _floats(values: torch.Tensor) -> list[float]:

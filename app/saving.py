@@ -83,15 +83,18 @@ def most_run_bytes(settings: Settings) -> int:
     return 4 * settings.max_image_bytes
 
 
-def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
-    """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file."""
+def open_run(site: Site, visit: Visit, path: str | Path, number: int = 0) -> Opened:
+    """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file.
+
+    number: of this, as the page counts what it asks.
+    """
     saved, picture_path = read_saved(site, path)
     picture, key = site.desk.picture(picture_path)
     known = METHODS[saved.method].__dataclass_fields__
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
     run = Run(
         picture, saved.scores, saved.prompt, saved.method, options, saved.model, saved.revision, saved.selection,
-        from_file=OpenedFile(saved.versions, saved.answers, saved.keep_ratio, saved.max_new_tokens),
+        from_file=OpenedFile(saved.versions, saved.answers, saved.keep_ratio), max_new_tokens=saved.max_new_tokens,
     )  # fmt: skip
     choice = Choice(saved.keep_ratio, saved.force_keep, saved.force_drop)
     desk = OpenedDesk.beside(site.desk)
@@ -100,7 +103,7 @@ def open_run(site: Site, visit: Visit, path: str | Path) -> Opened:
     run.key = f"file/{key}/{uuid.uuid4().hex}"
     body = desk.payload(run, choice, run.key)
     visit.run, visit.shown_key, visit.picture_key = run, "", key
-    answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION}
+    answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
     more = more_of(saved, site.settings)
     return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, more)

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from app.tracked import GitError, published_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SDKS = ("gradio", "docker")
@@ -19,7 +23,8 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 STOCK_INDEX = "https://pypi.org/simple"
 _FOLDERS = ("adafv_core", "app", "assets")
 _FILES = {"gradio": ("LICENSE",), "docker": ("LICENSE", "Dockerfile", ".dockerignore")}
-_LEFT_OUT = {"__pycache__", ".mypy_cache", ".ruff_cache"}
+LARGEST_BYTES = 9 * 1024**2
+"""The most one file may have; all of the project's own are below it."""
 _GRADIO_ONLY = ("sdk_version", "python_version", "app_file")
 
 
@@ -29,13 +34,18 @@ class SpaceError(Exception):
 
 @dataclass(frozen=True)
 class Space:
-    """Everything that is sent. files: content by path in the Space. variables: environment of the running Space."""
+    """Everything that is sent.
+
+    files: content by path in the Space. variables: environment of the running Space. left_out: new files in the
+    folders that git was not told of.
+    """
 
     repo_id: str
     sdk: str
     hardware: str
     variables: dict[str, str]
     files: dict[str, bytes]
+    left_out: tuple[str, ...] = ()
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -45,8 +55,7 @@ class Space:
 
 def make_space(repo_id: str, sdk: str, hardware: str, model: str = "auto", root: Path = ROOT) -> Space:
     """Plan a Space from the files under `root`. Raises SpaceError."""
-    if repo_id.count("/") != 1 or not all(repo_id.split("/")):
-        raise SpaceError(f"Expected OWNER/NAME, the name of a Space; got {repo_id!r}.")
+    _check_name(repo_id)
     if hardware == ZERO_GPU and sdk != "gradio":
         raise SpaceError(
             f"{ZERO_GPU} runs Spaces of the Gradio SDK only: leave --sdk {sdk} out, or name other hardware."
@@ -54,19 +63,45 @@ def make_space(repo_id: str, sdk: str, hardware: str, model: str = "auto", root:
     variables = {"ADAFV_MODEL": model}
     if sdk == "docker":
         variables["TORCH_INDEX"] = CPU_INDEX if hardware in CPU_HARDWARE else STOCK_INDEX
-    files = {
-        "README.md": readme((root / "README.md").read_text(encoding="utf-8"), sdk, hardware).encode(),
-        "requirements.txt": requirements(
-            (root / "requirements.txt").read_text(encoding="utf-8"), sdk, hardware
-        ).encode(),
-    }
-    for name in _FILES[sdk]:
-        files[name] = (root / name).read_bytes()
-    for folder in _FOLDERS:
-        for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and not _LEFT_OUT & set(path.parts) and path.suffix != ".pyc":
-                files[path.relative_to(root).as_posix()] = path.read_bytes()
-    return Space(repo_id, sdk, hardware, variables, files)
+    try:
+        contents, left_out = _read(root, sdk)
+    except GitError as error:
+        raise SpaceError(str(error)) from error
+    except OSError as error:
+        raise SpaceError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    for name, change in (("README.md", readme), ("requirements.txt", requirements)):
+        contents[name] = change(contents[name].decode(), sdk, hardware).encode()
+    return Space(repo_id, sdk, hardware, variables, contents, tuple(left_out))
+
+
+def _check_name(repo_id: str) -> None:
+    expected = f"Expected OWNER/NAME, the name of a Space; got {repo_id!r}"
+    if repo_id.count("/") != 1 or not all(repo_id.split("/")):
+        raise SpaceError(f"{expected}.")
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise SpaceError(f"{expected}. {error}") from error
+
+
+def _read(root: Path, sdk: str) -> tuple[dict[str, bytes], list[str]]:
+    """Content by path, and what was left out. Raises SpaceError, GitError, OSError."""
+    tops = ("README.md", "requirements.txt", *_FILES[sdk])
+    missing = [name for name in (*tops, *_FOLDERS) if not (root / name).exists()]
+    if missing:
+        raise SpaceError(
+            f"There is no {' and no '.join(missing)} in {root}: run this in a clone of the repository, which has all "
+            "that a Space is made of; an installed package has not."
+        )
+    inside, left_out = published_files(root, _FOLDERS)
+    for path in inside:
+        size = (root / path).stat().st_size
+        if size > LARGEST_BYTES:
+            raise SpaceError(
+                f"{path} has {size / 1024**2:.1f} MiB; a Space is made of files up to {LARGEST_BYTES // 1024**2} MiB. "
+                "Move it out of the project's folders and run this again."
+            )
+    return {path: (root / path).read_bytes() for path in (*tops, *inside)}, left_out
 
 
 def readme(text: str, sdk: str, hardware: str) -> str:

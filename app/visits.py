@@ -30,7 +30,7 @@ class Run:
     """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
 
     revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
-    the payload that shows it.
+    the payload that shows it. max_new_tokens: as asked; None where it is not known.
     """
 
     picture: Image.Image
@@ -45,6 +45,7 @@ class Run:
     full: Answer | None = None
     from_file: FromFile | None = None
     key: str = ""
+    max_new_tokens: int | None = None
 
 
 @dataclass

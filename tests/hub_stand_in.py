@@ -1,7 +1,7 @@
 """A stand-in for the hub on loopback: the part of its API that making and updating a Space needs.
 
 It keeps what it is sent in memory and answers as the hub does: repositories, preupload, large files by the basic LFS
-transfer, commits as lines of JSON, variables, hardware.
+transfer, commits as lines of JSON, variables, hardware. Any step can be told to fail or to hang.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import base64
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -23,20 +24,40 @@ TOKEN = "hf_" + "standin" * 4
 
 @dataclass
 class Hub:
-    """What the hub knows. requests: (method, path, Authorization header). large: LFS objects by sha256."""
+    """What the hub knows, and how it behaves.
+
+    requests: (method, path, Authorization header). large: LFS objects by sha256. failing: status and JSON to answer
+    with, by step (a key of STEPS). hanging: a step that is not answered before the hub ends; `reached` tells of it.
+    """
 
     address: str = ""
     spaces: dict[str, dict[str, Any]] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     refuse: str = ""
+    failing: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    hanging: str = ""
+    reached: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+STEPS = {
+    "create": r"/api/repos/create", "variables": r".*/variables", "preupload": r".*/preupload/.*",
+    "batch": r".*/objects/batch", "lfs": r"/lfs/\w+", "commit": r".*/commit/.*", "hardware": r".*/hardware",
+}  # fmt: skip
 
 
 def answer(hub: Hub, method: str, path: str, body: bytes) -> tuple[int, Any]:
     """Status and JSON for one request."""
     path = path.split("?")[0]
+    step = next((name for name, pattern in STEPS.items() if re.fullmatch(pattern, path)), "")
+    if step and step == hub.hanging:
+        hub.reached.set()
+        hub.ended.wait(120)
     if hub.refuse:
         return 403, {"error": hub.refuse}
+    if step in hub.failing:
+        return hub.failing[step]
     if (method, path) == ("POST", "/api/repos/create"):
         return create(hub, json.loads(body))
     if (method, path) == ("POST", "/api/validate-yaml"):
@@ -128,7 +149,8 @@ def running_hub() -> Iterator[Hub]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(BrokenPipeError):
+                self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = reply
 
@@ -136,4 +158,7 @@ def running_hub() -> Iterator[Hub]:
             return
 
     with served(Handler) as hub.address:
-        yield hub
+        try:
+            yield hub
+        finally:
+            hub.ended.set()

@@ -100,7 +100,7 @@ def test_a_run_is_read_by_the_library_and_by_the_endpoint() -> None:
     assert (run.answers["pruned"]["text"], run.answers["full"]["text"]) == (told["answer"], told["full_answer"])
     picture, values = client().predict(handle_file(path), api_name="/read_run")
     assert values["kept"] == chosen.kept.tolist() and values["t2i"] == run.scores.t2i.tolist()
-    assert values["answers"] == run.answers and values["prompt"] == QUESTION
+    assert values["answers"] == run.answers and (values["prompt"], values["max_new_tokens"]) == (QUESTION, 8)
     assert (values["force_keep"], values["force_drop"], values["options"]) == (KEEP, DROP, OPTIONS)
     assert [word["text"] for word in values["words"]] == list(run.scores.words)
     assert Image.open(picture).size == Image.open(scene_path()).size

@@ -137,7 +137,6 @@ def test_opening_brings_the_settings_back(method: str, back: More) -> None:
     site, visit = shared_site(), Visit("pocket")
     list(site.desk.ask(visit, question(method=method, more=MORE)))
     assert visit.run is not None
-    visit.run.max_new_tokens = 7  # type: ignore[attr-defined]
     path = save_json(site, visit, None)
     assert adafv_core.read_run(Path(path).read_text(encoding="utf-8")).max_new_tokens == 7
     other = Visit("pocket")

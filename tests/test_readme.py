@@ -1,18 +1,17 @@
-"""The README: every command, path, example and table in it is run or resolved."""
+"""The README: every path, example and table in it is run or resolved."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
+from readme import BLOCKS, COMMANDS, README, ROOT
 from running_app import running_app
 
 from adafv_core.methods import METHODS
@@ -20,10 +19,6 @@ from adafv_core.models.registry import find_known
 from app.settings import settings_table
 from app.space import ZERO_GPU_PYTHON
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
 MADE_BY_A_COMMAND = {".venv", ".venv/bin/python"}
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
@@ -52,53 +47,6 @@ def test_front_matter_is_a_spaces() -> None:
     assert all(find_known(model) for model in matter["models"])
     assert re.fullmatch(r"\d+[mh]", matter["startup_duration_timeout"])
     assert matter["license"] == "apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_commands(line: str) -> None:
-    """Each part of a command line names programs, files, modules and flags that are there."""
-    for command in line.split(" && "):
-        words = shlex.split(command)
-        program, rest = words[0], words[1:]
-        if program in ("python3.11", ".venv/bin/python", "python"):
-            check_python(rest)
-        elif words[:2] == ["docker", "build"]:
-            assert rest[-1] == "." and (ROOT / "Dockerfile").is_file()
-        elif words[:2] == ["docker", "run"]:
-            assert "EXPOSE 7860" in (ROOT / "Dockerfile").read_text(encoding="utf-8") and "7860:7860" in rest
-        else:
-            pytest.fail(f"the README names a command that no test knows: {command}")
-
-
-def check_python(words: list[str]) -> None:
-    """A file that is there, or a module that knows the flags it is given."""
-    if words[0] != "-m":
-        assert (ROOT / words[0]).is_file()
-    elif words[1] == "venv":
-        assert words[2] == ".venv"
-    elif words[1] == "pip":
-        assert words[-2] == "-r" and (ROOT / words[-1]).is_file()
-    else:
-        assert "usage:" in helps()[words[1]]
-        for flag in (word for word in words[2:] if word.startswith("-")):
-            assert flag in helps()[words[1]], f"python -m {words[1]} has no {flag}"
-
-
-@cache
-def helps() -> dict[str, str]:
-    """What `python -m module --help` prints, for each module that a command names; one interpreter for all."""
-    modules = sorted(set(re.findall(r"python -m ((?:app|adafv_core)[\w.]*)", "\n".join(COMMANDS))))
-    code = (
-        "import contextlib, io, json, runpy, sys\n"
-        "shown = {}\n"
-        f"for name in {modules!r}:\n"
-        "    sys.argv = [name, '--help']\n"
-        "    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):\n"
-        "        runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
-        "    shown[name] = out.getvalue()\n"
-        "print(json.dumps(shown))"
-    )
-    return json.loads(run_python(code))
 
 
 @cache

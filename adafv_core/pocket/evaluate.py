@@ -161,14 +161,19 @@ def _share(hits: list[bool]) -> dict[str, float]:
     return {"right": sum(hits), "asked": n, **{name: round(value, 2) for name, value in figures.items()}}
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Measure and print; with --out, store as JSON."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.pocket.evaluate", description=__doc__)
     parser.add_argument("--model", default="pocket", help="pocket, or a folder that train.py wrote")
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument("--scenes", type=int, default=320, help="scenes, about 6.4 questions each")
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print; with --out, store as JSON."""
+    options = make_parser().parse_args(argv)
     report = evaluate(load(options.model, device="cpu"), options.split, options.scenes)
     if options.out:
         options.out.write_text(json.dumps(report, indent=1) + "\n")

@@ -28,7 +28,7 @@ from .pool import Pool
 _SAVE_EVERY_S, _LOG_EVERY = 90.0, 25
 
 
-def arguments() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.pocket.train", description=__doc__)
     parser.add_argument("--minutes", type=float, default=90.0, help="training time in all, over all restarts")
@@ -179,7 +179,7 @@ def _log(
 
 def main(argv: list[str] | None = None) -> None:
     """Train, then write the model."""
-    options = arguments().parse_args(argv)
+    options = make_parser().parse_args(argv)
     options.work.mkdir(parents=True, exist_ok=True)
     if not options.export_only:
         _train(options)

@@ -157,12 +157,17 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
     return files
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.study.draw", description=__doc__)
     parser.add_argument("summary", type=Path, help="a summary that a study wrote")
     parser.add_argument("--out", type=Path, help="folder for the pictures [the summary's]")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    options = make_parser().parse_args(arguments)
     try:
         for file in draw(read_summary(options.summary), options.out or options.summary.parent, options.summary.stem):
             print(file)

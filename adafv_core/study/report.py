@@ -84,13 +84,18 @@ def stored(folder: Path) -> str:
     return section(read_summary(folder / f"{MAIN}.json"), read_summary(ablation) if ablation.exists() else None)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. 0; 1 where `--check` finds the README out of date; 2 on wrong input."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.study.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("assets/results"), help="folder of stored summaries")
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if the README is out of date")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. 0; 1 where `--check` finds the README out of date; 2 on wrong input."""
+    options = make_parser().parse_args(arguments)
     try:
         old = options.readme.read_text(encoding="utf-8")
         new = with_section(old, stored(options.results))

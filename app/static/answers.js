@@ -46,6 +46,7 @@
       if (what === "answered" && last) draw(last);
     });
     return function (value) {
+      if (last && value.asked < last.asked) return;
       last = value;
       page.answered(value.asked);
     };

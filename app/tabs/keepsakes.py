@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from app.faults import sentence
-from app.inputs import More
+from app.inputs import More, read_shown
 from app.saving import open_run, save_json, save_png
 from app.site import Site
-from app.tabs.asking import SENT
+from app.tabs.asking import COUNTED_AND_SENT, SENT, asking
 from app.views import notice
 
 MORE = tuple(one.name for one in fields(More))
@@ -60,9 +60,12 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         saved = button.click(as_file(save), [keep], [file, shown["notice"]], js=SENT, **private)
         saved.then(None, None, None, js=f"() => window.adafv.saved('{name}')")
 
-    def opened(request: gr.Request, path: str) -> tuple[Any, ...]:
+    order, _ = asking(site)
+
+    def opened(request: gr.Request, said: str, path: str) -> tuple[Any, ...]:
         try:
-            run = open_run(site, desk.visits.of(request.session_hash), path)
+            place = read_shown(said)
+            run = open_run(site, desk.visit(request.session_hash, place), path, place.asked)
         except Exception as error:
             return (*([gr.skip()] * (len(names) - 1)), notice(sentence(error), "error"))
         hidden = gr.Radio([], value=None, visible=False)
@@ -70,4 +73,6 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, *more, notice(run.note)
 
     names = ("stage", "answers", "image", "prompt", "method", "questions", *MORE, "notice")
-    row.open.upload(opened, [row.open], [shown[name] for name in names], **private)
+    row.open.upload(order, keep, js=COUNTED_AND_SENT, queue=False, **private).then(
+        opened, [keep, row.open], [shown[name] for name in names], js=SENT, **private
+    )
