@@ -68,7 +68,8 @@ def load(
     files. device: "auto" takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16",
     "bfloat16". cache_bytes: how much device memory encoded images may hold on to. progress: where files have
     to be downloaded, called with a DownloadProgress (done_bytes, total_bytes) as they come in, from another
-    thread. Raises ModelNotFoundError, UnsupportedModelError or InputError, each saying what would work.
+    thread. Raises ModelError of some kind (ModelNotFoundError, UnsupportedModelError, OutOfMemoryError) or
+    InputError, each saying what would work.
     """
     return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes)
 
@@ -136,8 +137,8 @@ class Engine(ModelHost):
         """Answer a question about an image, yielding a snapshot after every new token and a last one at the
         end.
 
-        image: a picture or its VisualTokens. keep_ratio, budget, method, options: as in `select`;
-        selection: one made before, used instead. stop: a callable or threading.Event looked at after each
+        image: a picture as `encode` takes it, or its VisualTokens. keep_ratio, budget, method, options: as in
+        `select`; selection: one made before, used instead. stop: a callable or threading.Event looked at after each
         token. history: earlier (question, answer) turns; tokens are selected anew from the full set for
         this question. newline: "drop" or "rows", for any-resolution models. positions: "contiguous" or
         "original" position ids (default: the method's). Only the last snapshot has `finished` true, and not

@@ -1,9 +1,11 @@
-"""`python -m app` starts the page."""
+"""`python -m app` starts the page. What can be refused at once is, before anything heavy is imported."""
 
-from app.settings import refuse_vibe_mode
+import sys
+
+from app.beginning import settings_to_start_with
 
 if __name__ == "__main__":
-    refuse_vibe_mode()
-    from app.main import main
+    settings = settings_to_start_with(sys.argv[1:])
+    from app.main import start
 
-    main()
+    start(settings)

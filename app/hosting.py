@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from adafv_core.errors import ModelError
+from adafv_core.errors import ModelError, OutOfMemoryError
+from adafv_core.models.generation import free_memory
 from app.bench import Engine
 
 AUTO = "auto"
@@ -39,9 +40,17 @@ def load_first(setting: str, fallback: bool, load: Callable[[str], Engine], gpu:
     """
     name = starting_model(setting, torch.cuda.is_available() if gpu is None else gpu)
     try:
-        return Started(name, load(name))
+        return Started(name, _loaded(name, load))
     except ModelError as error:
         if name == POCKET or not (fallback or setting == AUTO):
             raise
         sentence = f"{name} could not be loaded, so the bundled pocket model answers. {error}"
-        return Started(POCKET, load(POCKET), sentence)
+    free_memory()
+    return Started(POCKET, _loaded(POCKET, load), sentence)
+
+
+def _loaded(name: str, load: Callable[[str], Engine]) -> Engine:
+    try:
+        return load(name)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{name} does not fit into this device's memory: choose a smaller model.") from error

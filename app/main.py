@@ -11,7 +11,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from app.zero_gpu import for_this_machine  # before anything that starts CUDA
+from app.zero_gpu import for_this_machine, on_zero_gpu  # before anything that starts CUDA
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -23,6 +23,7 @@ import adafv_core
 from adafv_core.errors import AdaFVError
 from adafv_core.models.downloading import Report
 from app.api.endpoints import add_endpoints
+from app.beginning import ABOUT_THE_ADDRESS, settings_to_start_with, unusable_address
 from app.bench import Bench, Engine
 from app.busy import say_when_busy
 from app.files import Exports
@@ -33,7 +34,7 @@ from app.incoming import take_plainly
 from app.parts import page_css, page_head, part
 from app.saving import most_run_bytes
 from app.scenes import SceneFolder
-from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
+from app.settings import Settings
 from app.site import Site
 from app.start import first_screen, warm_up
 from app.tabs import about, explore, study, sweep
@@ -61,7 +62,7 @@ def open_site(settings: Settings) -> Site:
     bench = Bench()
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
     started = load_first(settings.model, settings.fallback, load)
-    settings = replace(settings, model=started.name)
+    settings = replace(settings, model=started.name, model_menu=settings.model_menu and not on_zero_gpu())
     garage = Garage(started.name, started.engine, load_beside)
     desk = Desk(garage, bench, Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
@@ -126,16 +127,24 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
     return str(address)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Start the page."""
-    settings = read_settings(sys.argv[1:] if arguments is None else arguments)
-    refuse_vibe_mode()
-    refuse_missing_mcp(settings)
+def start(settings: Settings) -> None:
+    """Load the model and serve the page until it is ended."""
     try:
         site = open_site(settings)
     except AdaFVError as error:
         sys.exit(f"The page cannot start: {error}")
-    launch(make_page(site), settings)
+    page = make_page(site)
+    try:
+        launch(page, settings)
+    except OSError as error:
+        if error.errno not in ABOUT_THE_ADDRESS:
+            raise
+        sys.exit(unusable_address(settings, error))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Start the page from flags and environment."""
+    start(settings_to_start_with(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

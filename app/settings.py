@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 GIGABYTE = 1024**3
 MEGABYTE = 1024**2
+_ANSWER_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,15 @@ class Settings:
     model_menu: bool = True
     mcp: bool = False
 
+    @property
+    def answer_tokens(self) -> int:
+        """The most tokens of an answer for which no number was given."""
+        return min(_ANSWER_TOKENS, self.max_new_tokens)
+
 
 _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("model", "ADAFV_MODEL", "pocket, a model id, a folder with a model, or auto: LLaVA-1.5-7B on a GPU, else pocket"),
-    ("fallback", "ADAFV_FALLBACK", "open with pocket and say so where that model cannot be loaded: 1 or 0"),
+    ("fallback", "ADAFV_FALLBACK", "open with pocket and say so where the model cannot be loaded: 1 or 0; auto always"),
     ("device", "ADAFV_DEVICE", "auto, cpu, cuda, cuda:1, mps"),
     ("dtype", "ADAFV_DTYPE", "auto, float32, bfloat16, float16"),
     ("host", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network"),
@@ -54,7 +60,7 @@ _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("max_new_tokens", "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens"),
     ("visit_bytes", "ADAFV_VISIT_BYTES", "memory for encoded pictures of all visitors together"),
     ("uploads_kept_s", "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted"),
-    ("model_menu", "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0"),
+    ("model_menu", "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0; on ZeroGPU always 0"),
     ("mcp", "ADAFV_MCP", "serve the endpoints as MCP tools too (needs gradio[mcp]): 1 or 0"),
 )
 _ON_A_SPACE = {"model": "auto", "fallback": "1"}

@@ -56,7 +56,7 @@ def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
         prompt,
         "adafv",
         Choice(KEEP_RATIO),
-        More(max_new_tokens=64),
+        More(max_new_tokens=desk.settings.answer_tokens),
     )
     visit = Visit(desk.garage.first)
     payload, answers, line = (

@@ -3,10 +3,13 @@
 Import this before anything that imports torch: the `spaces` package has to come first. On ZeroGPU the GPU is there
 only inside the decorated function, its arguments and values travel between processes, and what it changes there is
 lost. So it finds its engine by name in this module, takes and yields values on the CPU, and yields after each token.
+The process is kept from call to call and knows only the models that were there when it began: the one a Space starts
+with, no other.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -20,6 +23,8 @@ except ImportError:
 
 from adafv_core.errors import AdaFVError, ModelError
 from app.bench import Engine
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_S = 120
 _BASE_S = {"encode": 15, "encode_many": 15, "score": 15, "select": 15, "stream": 20, "answer": 20, "answer_batch": 40}
@@ -126,9 +131,21 @@ class ZeroGpuEngine:
         except AdaFVError:
             raise
         except Exception as error:
-            raise ModelError(f"ZeroGPU gave no GPU for this request ({error}): ask again in a moment.") from error
+            if _gave_no_gpu(error):
+                raise ModelError(f"ZeroGPU gave no GPU for this request ({error}): ask again in a moment.") from error
+            _log.exception("the GPU function failed in %s", call)
+            raise ModelError("The request failed on ZeroGPU; the Space's log says why. Ask again.") from error
         finally:
             values.close()
+
+
+def _gave_no_gpu(error: Exception) -> bool:
+    """Whether `spaces` refused the request: no quota, no GPU free, or a longer duration than is allowed.
+
+    It raises gradio's Error with a title of its own; that of what went wrong inside the function is told apart.
+    """
+    title = str(getattr(error, "title", ""))
+    return title.startswith("ZeroGPU") and title != "ZeroGPU worker error"
 
 
 def moved(value: Any, device: Any) -> Any:

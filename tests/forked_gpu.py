@@ -2,8 +2,9 @@
 
 Run as a program: it puts a `spaces` module of its own in place, asks the pocket model with and without it, and
 prints as JSON what the two did. What the real package does on ZeroGPU and this imitates: arguments and values are
-pickled; the process is forked when the function is called; what it changes stays there; closing the generator ends
-the work in the other process at its next value.
+pickled; the process is forked when the function is first called and kept for all later calls, so that it knows
+nothing of what was loaded since; what it changes stays there; closing the generator ends the work in the other process
+at its next value; where there is no GPU, and where the function fails, gradio's Error comes, told apart by its title.
 """
 
 from __future__ import annotations
@@ -18,41 +19,72 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 CALLS: list[tuple[str, int]] = []
+FORKS: list[int | None] = []
+REFUSED: list[Exception] = []
+END = None
+"""Comes back after the last value."""
+
+
+class Failed:
+    """What goes wrong in the other process, as it comes back: by the name of its class."""
+
+    def __init__(self, error: Exception) -> None:
+        self.kind = type(error).__name__
 
 
 def GPU(task: Callable[..., Iterator[Any]], *, duration: Callable[..., int]) -> Callable[..., Iterator[Any]]:
     """The decorator, for generators."""
+    workers: list[tuple[Any, Any]] = []
+    context = multiprocessing.get_context("fork")
 
     def call(*arguments: Any) -> Iterator[Any]:
         CALLS.append((arguments[1], duration(*arguments)))
-        sent = pickle.dumps(arguments)
-        context = multiprocessing.get_context("fork")
-        here, there = context.Pipe()
-        process = context.Process(target=work, args=(there, sent), daemon=True)
-        process.start()
-        there.close()
+        if REFUSED:
+            raise REFUSED[0]
+        if not workers:
+            here, there = context.Pipe()
+            process = context.Process(target=work, args=(there,), daemon=True)
+            process.start()
+            FORKS.append(process.pid)
+            workers.append((here, process))
+        here, process = workers.pop()
+        here.send(pickle.dumps(arguments))
+        ended = False
         try:
-            while (received := here.recv()) is not None:
-                value = pickle.loads(received)
-                if isinstance(value, str) and value.startswith("worker error"):
-                    raise RuntimeError(value)
-                yield value
+            while (received := pickle.loads(here.recv())) is not END:
+                if isinstance(received, Failed):
+                    raise spaces_error("ZeroGPU worker error", received.kind)
+                yield received
+                here.send(True)
+            ended = True
         finally:
-            here.close()
-            process.join(30)
+            if not ended:
+                here.send(False)
+            workers.append((here, process))
 
-    def work(there: Any, sent: bytes) -> None:
-        try:
-            for value in task(*pickle.loads(sent)):
-                there.send(pickle.dumps(value))
-            there.send(None)
-        except BrokenPipeError:
-            pass
-        except Exception as error:
-            there.send(pickle.dumps(f"worker error {type(error).__name__}"))
-            there.send(None)
+    def work(there: Any) -> None:
+        while True:
+            try:
+                for value in task(*pickle.loads(there.recv())):
+                    there.send(pickle.dumps(value))
+                    if not there.recv():
+                        break
+                else:
+                    there.send(pickle.dumps(END))
+            except EOFError:
+                return
+            except Exception as error:
+                there.send(pickle.dumps(Failed(error)))
+                there.recv()
 
     return call
+
+
+def spaces_error(title: str, message: str) -> Exception:
+    """The error that the real package raises, where there is no GPU and where the function fails alike."""
+    import gradio
+
+    return gradio.Error(message, title=title, print_exception=False)
 
 
 def main() -> None:
@@ -95,6 +127,12 @@ def main() -> None:
     asked_from = len(CALLS)
     last_text = ask_twice(engine, picture, question)
     calls_of_the_page = [call for call, _ in CALLS[asked_from:]]
+    said = {"no model": said_by(for_this_machine(adafv_core.load(plain.model.name_or_path, device="cpu")), picture)}
+    REFUSED.append(spaces_error("ZeroGPU quota exceeded", "You have exceeded your quota."))
+    said["no GPU"] = said_by(engine, picture)
+    REFUSED[:] = [RuntimeError("ZeroGPU API /schedule error: 500")]
+    said["no scheduler"] = said_by(engine, picture)
+    REFUSED.clear()
     forwards_here, cached_here = len(mark), plain.cache.bytes
     devices = {str(value.device) for value in vars(visual).values() if isinstance(value, torch.Tensor)}
 
@@ -103,6 +141,8 @@ def main() -> None:
         json.dumps(
             {
                 "calls": CALLS[:asked_from],
+                "forks": len(FORKS),
+                "said": said,
                 "calls_of_the_page": calls_of_the_page,
                 "text_of_the_page": last_text,
                 "select_asked_for_a_gpu": calls_before > 2,
@@ -120,6 +160,17 @@ def main() -> None:
             }
         )
     )
+
+
+def said_by(engine: Any, picture: Any) -> str:
+    """The error of one call."""
+    from adafv_core.errors import ModelError
+
+    try:
+        engine.encode(picture)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def ask_twice(engine: Any, picture: Any, prompt: str) -> str:

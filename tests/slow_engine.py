@@ -19,7 +19,7 @@ from app.site import Site
 from app.visits import Visits
 
 TOKEN_S = 0.1
-TOKENS = 60
+TOKENS = 30
 
 
 class SlowEngine:

@@ -165,14 +165,17 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(monkeypatch: pytest.Monke
     assert client().predict(api_name="/models")["answers"] == "pocket"
 
 
-def test_no_other_model_where_the_menu_is_off() -> None:
-    site = replace(shared_site(), settings=replace(shared_site().settings, model_menu=False, port=free_port()))
+def test_settings_that_allow_less() -> None:
+    less = {"model_menu": False, "max_new_tokens": 3, "port": free_port()}
+    site = replace(shared_site(), settings=replace(shared_site().settings, **less))
     page = make_page(site)
     caller = Client(launch(page, site.settings, block=False), verbose=False)
     atexit.register(page.close, verbose=False)
     assert [one["name"] for one in caller.predict(api_name="/models")["models"]] == ["pocket"]
     with pytest.raises(AppError, match="Other models cannot be loaded here: pocket answers every question"):
         caller.predict(tiny_folder(), api_name="/load_model")
+    assert caller.predict(handle_file(scene_path()), QUESTION, api_name="/ask")["n_kept"] == 20
+    assert caller.predict(handle_file(scene_path()), QUESTION, ["t2i"], [0.1], api_name="/sweep")["complete"]
 
 
 def wait_until(true: Callable[[], bool]) -> None:

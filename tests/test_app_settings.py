@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, make_parser, read_settings
+from app.beginning import refuse_unusable_address
+from app.settings import Settings, make_parser, read_settings, settings_table
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_defaults_ask_for_loopback_and_the_first_free_port() -> None:
@@ -51,3 +57,73 @@ def test_mcp_without_its_package_ends_with_a_sentence(monkeypatch: pytest.Monkey
     with pytest.raises(SystemExit) as ended:
         main(["--mcp", "1"])
     assert 'pip install "gradio[mcp]"' in str(ended.value)
+
+
+def test_answers_are_no_longer_than_is_allowed() -> None:
+    """What is asked for where nobody gives a number."""
+    assert Settings().answer_tokens == 64 and Settings(max_new_tokens=16).answer_tokens == 16
+
+
+def test_auto_falls_back_and_the_help_says_so() -> None:
+    row = next(row for row in settings_table().splitlines() if "ADAFV_FALLBACK" in row)
+    assert "auto always" in row
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_a_port_in_use_is_told_before_the_model_is_loaded(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import app.main as program
+
+    def never(settings: Settings) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(program, "open_site", never)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
+        monkeypatch.setenv("GRADIO_SERVER_PORT", port if by == "variable" else "")
+        with pytest.raises(SystemExit, match=rf"host 127\.0\.0\.1, port {port} \(.*--port \(GRADIO_SERVER_PORT\)"):
+            program.main(["--port", port] if by == "flag" else [])
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "no such host", "a" * 300, "203.0.113.9"])
+def test_a_host_that_is_not_this_machine(host: str) -> None:
+    with pytest.raises(SystemExit, match=r"cannot listen on host .*choose another address with --host \(GRADIO_"):
+        refuse_unusable_address(Settings(host=host))
+
+
+def test_addresses_of_this_machine() -> None:
+    for host in ("127.0.0.1", "localhost", "0.0.0.0"):
+        refuse_unusable_address(Settings(host=host))
+
+
+def test_a_port_taken_while_the_model_was_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio's own error, which has no number, and any other as it is."""
+    import app.main as program
+
+    errors = [OSError("Cannot find empty port in range: 7860-7860."), FileNotFoundError(2, "No such file")]
+
+    def launch(page: object, settings: Settings) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(program, "open_site", lambda settings: None)
+    monkeypatch.setattr(program, "make_page", lambda site: None)
+    monkeypatch.setattr(program, "launch", launch)
+    with pytest.raises(SystemExit, match=r"port 7860 \(Cannot find empty port.*--port"):
+        program.start(Settings(port=7860))
+    with pytest.raises(FileNotFoundError):
+        program.start(Settings(port=7860))
+
+
+def test_help_and_wrong_flags_import_nothing_heavy() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['app', {flag!r}]\n"
+        "try: runpy.run_module('app', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {{'torch', 'gradio', 'transformers', 'numpy'}} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for flag in ("--help", "--no-such-flag"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(flag=flag)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr

@@ -12,7 +12,6 @@ from made_scores import attention_row, made_scores, select
 from adafv_core import METHODS, get_method
 from adafv_core.errors import BudgetError, InputError, ScoreError
 from adafv_core.methods.adav_authors import pick
-from adafv_core.methods.fastv import most_attended_tokens
 from adafv_core.mixing import mix
 from adafv_core.scoring import rescored_t2i, t2i_attention
 from adafv_core.types import TokenScores, Why
@@ -220,13 +219,10 @@ def test_divprune_leaves_equal_tokens_out() -> None:
     assert sorted(i % 8 for i in chosen.indices.tolist()) == list(range(8))
 
 
-def test_fastv_ranks_batches_as_single_rows() -> None:
+def test_fastv_keeps_what_its_heads_attend_most_on_average() -> None:
     rows = torch.rand(3, 4, 20, generator=torch.Generator().manual_seed(0))
-    together = most_attended_tokens(rows, 6)
-    assert together.shape == (3, 6)
-    for row, found in zip(rows, together, strict=True):
+    for row in rows:
         chosen = get_method("fastv").select_from_attention(row, 6, layers=4)
-        assert chosen.indices.tolist() == found.tolist()
-        assert found.tolist() == sorted(slow.ranking(row.mean(dim=0).tolist())[:6])
+        assert chosen.indices.tolist() == sorted(slow.ranking(row.mean(dim=0).tolist())[:6])
     with pytest.raises(ScoreError, match="heads, N"):
         get_method("fastv").select_from_attention(rows, 6, layers=4)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import weakref
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from running_app import running_app
+from transformers import PreTrainedModel
 
 import adafv_core
-from adafv_core.errors import ModelError
+from adafv_core.errors import ModelError, OutOfMemoryError
+from app.bench import Engine
 from app.hosting import ON_A_GPU, POCKET, load_first, starting_model
-from app.settings import read_settings
+from app.settings import Settings, read_settings, settings_table
+from app.tabs.model_menu import build_offer
 from app.zero_gpu import duration_s
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +63,58 @@ def test_pocket_answers_where_the_real_model_cannot_be_loaded() -> None:
     assert load_first("pocket", True, load).notice == ""
     with pytest.raises(ModelError, match="no/such"):
         load_first("no/such", False, load)
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, OutOfMemoryError])
+def test_pocket_answers_where_the_gpu_is_too_small(kind: type[Exception]) -> None:
+    """What the failed load held is free before the pocket model comes."""
+    held: list[weakref.ref[object]] = []
+
+    def too_large(name: str) -> Engine:
+        if name != POCKET:
+            weights = torch.nn.Identity()
+            held.append(weakref.ref(weights))
+            raise kind("full")
+        assert [one() for one in held] == [None]
+        return load(name)
+
+    started = load_first("auto", False, too_large, gpu=True)
+    assert started.name == POCKET and f"{ON_A_GPU} could not be loaded" in started.notice
+    with pytest.raises(OutOfMemoryError, match=r"full|does not fit"):
+        load_first(ON_A_GPU, False, too_large)
+
+
+def test_a_start_with_a_model_that_fails_late_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose weights do not go to the device, and one whose chat template is broken."""
+    shutil.copytree(ROOT / "assets" / "pocket", tmp_path / "large")
+    shutil.copytree(ROOT / "assets" / "pocket", tmp_path / "broken")
+    (tmp_path / "broken" / "chat_template.jinja").write_text("{% if %}")
+    stock = PreTrainedModel.to
+
+    def to(self: Any, *arguments: Any, **options: Any) -> Any:
+        if "large" in str(self.config.name_or_path):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return stock(self, *arguments, **options)
+
+    monkeypatch.setattr(PreTrainedModel, "to", to)
+    for name, said in (("large", "out of memory"), ("broken", "chat template")):
+        started = load_first(str(tmp_path / name), True, load)
+        assert started.name == POCKET and said in started.notice
+        with pytest.raises(ModelError, match=said):
+            load_first(str(tmp_path / name), False, load)
+
+
+def test_on_zero_gpu_nobody_loads_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that has the GPU would not know it."""
+    import app.main as program
+
+    monkeypatch.setattr(program, "on_zero_gpu", lambda: True)
+    monkeypatch.setattr(program, "first_screen", lambda desk, scenes: None)
+    assert Settings().model_menu
+    site = program.open_site(Settings())
+    assert not site.settings.model_menu
+    assert build_offer(replace(site, gpu=True)) is None
+    assert "on ZeroGPU always 0" in next(row for row in settings_table().splitlines() if "ADAFV_MODEL_MENU" in row)
 
 
 def test_as_a_space_from_another_folder(tmp_path: Path) -> None:
@@ -123,7 +183,12 @@ def test_in_a_forked_process_with_pickled_values() -> None:
     assert all(0 < seconds <= 120 for _, seconds in seen["calls"])
     assert len(seen["texts"]) >= 2 and seen["texts"][-1] == seen["whole"] == seen["plain"]
     assert seen["same_selection"] and seen["devices"] == ["cpu"]
-    assert seen["stopped_after"] == 1
+    assert seen["stopped_after"] == 1 and seen["forks"] == 1
+    assert seen["said"]["no GPU"].startswith("ZeroGPU gave no GPU for this request (")
+    assert "exceeded your quota" in seen["said"]["no GPU"]
+    for what in ("no model", "no scheduler"):
+        assert seen["said"][what] == "The request failed on ZeroGPU; the Space's log says why. Ask again."
+    assert "the GPU function failed in encode" in done.stderr and "/schedule error: 500" in done.stderr
     assert "question" in seen["error"].lower() or "prompt" in seen["error"].lower()
     assert seen["forwards_here"] == 0 and seen["cached_here"] == 0 and seen["forwards_after_asking_here"] > 0
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from adafv_core.engine import load
 from adafv_core.errors import InputError
+from adafv_core.models.fingerprint import weights_key
 from adafv_core.study.draw import FIGURES, draw
 from adafv_core.study.draw import main as draw_main
 from adafv_core.study.items import images_of
-from adafv_core.study.origin import weights_key
 from adafv_core.study.pocket_set import PocketSet
 from adafv_core.study.published import BENCHMARKS, LLAVA_NEXT_7B
 from adafv_core.study.records import Records, read_records

@@ -14,16 +14,6 @@ from adafv_core.methods.base import Choice, Method, best_of
 from adafv_core.types import Selection, TokenScores
 
 
-def most_attended_tokens(attention: Tensor, budget: int) -> Tensor:
-    """(…, K) int64 ascending: the K visual tokens with the highest attention averaged over heads.
-
-    attention: (…, H, N), probabilities from the last prompt token to the N visual tokens. Ties: lower
-    index.
-    """
-    ranked = attention.float().mean(dim=-2).sort(dim=-1, descending=True, stable=True)
-    return ranked.indices[..., :budget].sort(dim=-1).values
-
-
 @dataclass(frozen=True, eq=False)
 class FastV(Method):
     """FastV (arXiv 2403.06764): all visual tokens run through the first layers, K of them through the others.

@@ -24,6 +24,11 @@ from adafv_core.models.clock import now_s
 
 Stop = Callable[[], bool] | threading.Event | None
 
+_KEEP_FEWER = (
+    "what the request held was freed. "
+    "Keep fewer visual tokens, ask for fewer new tokens or a smaller batch, or load a smaller model."
+)
+
 
 def stop_signal(stop: Stop) -> Callable[[], bool]:
     """One callable for the ways to ask for a stop: a callable, a threading.Event, or None for never."""
@@ -134,28 +139,28 @@ def generate_tokens(
 
 
 @contextmanager
-def memory_guard() -> Iterator[None]:
+def memory_guard(advice: str = _KEEP_FEWER) -> Iterator[None]:
     """Turn an out-of-memory error of any device into OutOfMemoryError, once the failed run's tensors are
     freed.
+
+    advice: the end of what is said: what was freed, and what would work.
     """
     message = None
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
     if message is not None:
         free_memory()
-        raise OutOfMemoryError(
-            f"The device ran out of memory ({message}); what the request held was freed. "
-            "Keep fewer visual tokens, ask for fewer new tokens or a smaller batch, or load a smaller model."
-        )
+        raise OutOfMemoryError(f"The device ran out of memory ({message}); {advice}")
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of any device or the machine's own, ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()

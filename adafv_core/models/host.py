@@ -26,8 +26,9 @@ CACHE_BYTES = 1 << 30
 class ModelHost:
     """Everything about answering that needs no pruning method.
 
-    name, revision, device, dtype: what was loaded and where it runs. model, processor, tokenizer: the stock
-    objects. cache: encoded images. prompter: builds prompts from questions.
+    name, revision, device, dtype: what was loaded and where it runs. weights: a short key of the checkpoint's
+    weights. model, processor, tokenizer: the stock objects. cache: encoded images. prompter: builds prompts from
+    questions.
     """
 
     def __init__(self, loaded: LoadedModel, cache_bytes: int = CACHE_BYTES) -> None:
@@ -39,6 +40,7 @@ class ModelHost:
         self.revision = loaded.revision
         self.device = loaded.device
         self.dtype = loaded.dtype
+        self.weights = loaded.weights
         self.cache = VisualCache(cache_bytes)
         self.prompter = Prompter(self.processor, self.adapter.image_token_id)
         self._busy = threading.Lock()
@@ -46,8 +48,8 @@ class ModelHost:
     def encode(self, image: object) -> VisualTokens:
         """Run the vision encoder and projector once on one image, or return what an earlier call found.
 
-        image: a PIL image, an (height, width, 3) uint8 array, or VisualTokens, returned as they are. Raises
-        ImageError.
+        image: a PIL image, the path of a picture file, an array (height, width, 3) or gray (height, width) of
+        uint8, or VisualTokens, returned as they are. Raises ImageError.
         """
         return self.encode_many([image])[0]
 

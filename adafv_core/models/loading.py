@@ -13,9 +13,12 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText
 from transformers.utils.hub import cached_file
 
-from adafv_core.errors import InputError, ModelError, ModelNotFoundError, UnsupportedModelError
+from adafv_core.errors import InputError, ModelNotFoundError, UnsupportedModelError
 from adafv_core.models import ADAPTERS, Adapter, adapter_for
 from adafv_core.models.downloading import Report, download
+from adafv_core.models.fingerprint import weights_key
+from adafv_core.models.generation import memory_guard
+from adafv_core.models.refusing import refuse_broken_template, refuse_missing_weights, said_plainly
 from adafv_core.models.registry import KNOWN_MODELS, find_known
 
 POCKET = Path(__file__).resolve().parents[2] / "assets" / "pocket"
@@ -26,13 +29,18 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run. revision: the commit its files came from, or None for a local folder."""
+    """A model ready to run.
+
+    revision: the commit its files came from, or None for a local folder. weights: their `weights_key`, taken before
+    they moved to the device.
+    """
 
     adapter: Adapter
     name: str
     revision: str | None
     device: torch.device
     dtype: torch.dtype
+    weights: str
 
 
 def load_model(
@@ -51,13 +59,15 @@ def load_model(
     "flash_attention_2", …). progress: told how far the download is, as in `download`; never called where
     nothing is downloaded.
 
-    Raises ModelNotFoundError when there is nothing to load or a download breaks off, UnsupportedModelError when
-    no adapter knows its class, InputError for a device, dtype or attention that does not exist here.
+    Raises ModelNotFoundError when there is nothing to load, weights are missing or a download breaks off,
+    UnsupportedModelError when no adapter knows its class, OutOfMemoryError when it does not fit into the device's
+    memory, ModelError for a chat template that cannot be followed, InputError for a device, dtype or attention
+    that does not exist here.
     """
     name = str(model)
     source, revision = _source(name, revision)
     place = _device(device)
-    with _said_plainly(name):
+    with said_plainly(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         revision = _commit(source, revision)
     if config.model_type not in _FAMILIES:
@@ -66,33 +76,40 @@ def load_model(
             f"{name} is a {config.model_type} model; supported are models of the classes {known}, "
             f"for example {KNOWN_MODELS[0].model_id}."
         )
-    several = str(device) == "auto" and place.type == "cuda" and torch.cuda.device_count() > 1
-    options: dict[str, Any] = {"device_map": "auto"} if several else {}
+    options: dict[str, Any] = {"dtype": _dtype(dtype, place)}
     if attn_implementation is not None:
         options["attn_implementation"] = attn_implementation
-    with _said_plainly(name):
+    several = str(device) == "auto" and place.type == "cuda" and torch.cuda.device_count() > 1
+    if several:
+        options["device_map"] = "auto"
+    too_large = "Load a smaller model, or this one in a smaller dtype or on the CPU."
+    with memory_guard(f"what was loaded of {name} was freed. {too_large}"), said_plainly(name):
         folder = download(source, revision, progress) if revision is not None else None
         files = source if folder is None else str(folder)
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            files,
-            revision=revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=_dtype(dtype, place),
-            **options,
-        )
-        processor = load_processor(files, config.model_type, revision)
-    loaded.name_or_path = source
-    if not several:
-        loaded = loaded.to(place)
-    _complete(processor, config, name)
-    return LoadedModel(
-        adapter_for(loaded.eval(), processor),
-        name,
-        revision,
-        place,
-        loaded.dtype,
+        adapter, weights = _read(files, revision, name, config, None if several else place, options)
+    adapter.model.name_or_path = source
+    return LoadedModel(adapter, name, revision, place, adapter.model.dtype, weights)
+
+
+def _read(
+    files: str, revision: str | None, name: str, config: Any, place: torch.device | None, options: dict[str, Any]
+) -> tuple[Adapter, str]:
+    """A whole model that can be asked, moved to `place` where one is given, and the key of its weights.
+
+    Nothing outside holds any of it before it is there, so that all of its memory can be freed where some is lacking.
+    """
+    loaded, found = AutoModelForImageTextToText.from_pretrained(
+        files, revision=revision, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **options
     )
+    refuse_missing_weights(name, found["missing_keys"])
+    processor = load_processor(files, config.model_type, revision)
+    _complete(processor, config, name)
+    adapter = adapter_for(loaded.eval(), processor)
+    refuse_broken_template(name, processor, adapter.image_token_id)
+    weights = weights_key(loaded)
+    if place is not None:
+        loaded.to(place)
+    return adapter, weights
 
 
 def load_processor(source: str, model_type: str, revision: str | None = None, local_files_only: bool = False) -> Any:
@@ -185,57 +202,3 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> str | torch.dtype:
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise InputError(f"Expected dtype 'auto' or one of {', '.join(_DTYPES)}; got {dtype!r}.")
     return _DTYPES[dtype]
-
-
-class _said_plainly:
-    """Turns what transformers and the hub client raise while loading into one sentence of our own."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, ModelError | InputError) or not isinstance(error, Exception):
-            return
-        if isinstance(error, torch.OutOfMemoryError):
-            return
-        chain = [type(one).__name__ for one in _causes(error)]
-        text = " ".join(str(one) for one in _causes(error))
-        example = f"try 'pocket', a local folder, or {KNOWN_MODELS[0].model_id!r}"
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        if "attn_implementation" in text or "FlashAttention" in text:
-            raise InputError(
-                f"That attn_implementation cannot be used for {self.name} here ({first}); leave it out, or try 'sdpa'."
-            ) from error
-        if isinstance(error, ImportError):
-            raise ModelError(f"{self.name} needs a package that is not installed here ({first}).") from error
-        if any(name in chain for name in ("RevisionNotFoundError",)):
-            message = f"{self.name} has no such revision; leave `revision` out to use its main branch."
-        elif any(name in chain for name in ("RepositoryNotFoundError", "HFValidationError", "GatedRepoError")):
-            message = f"No model {self.name!r} can be read on the hub (wrong id, private or gated); {example}."
-        elif any(name in chain for name in ("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled")) or (
-            "LocalEntryNotFoundError" in chain or "couldn't connect" in text or "offline" in text.lower()
-        ):
-            message = (
-                f"{self.name} is not on this machine and the hub cannot be reached; connect to the network "
-                "once to fetch it, or name a local folder, or 'pocket'."
-            )
-        elif ("model type" in text and "does not recognize" in text) or "Unrecognized model" in text:
-            raise UnsupportedModelError(
-                f"{self.name} is of a type transformers does not know without running its own code, which is "
-                f"never done here; supported are {', '.join(ADAPTERS)}."
-            ) from error
-        else:
-            message = f"{self.name} cannot be loaded, a file is missing or unreadable ({first}); {example}."
-        raise ModelNotFoundError(message) from error
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in found:
-        found.append(current)
-        current = current.__cause__ or current.__context__
-    return found

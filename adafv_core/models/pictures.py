@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -27,25 +28,31 @@ class Picture:
 
 
 def read_picture(image: object) -> Picture:
-    """Check one picture: a PIL image of any mode, or an array (height, width, 3) of uint8.
+    """Check one picture: a PIL image of any mode, the path of a file, or a uint8 array, (height, width, 3) or gray
+    (height, width).
 
-    Raises ImageError for anything else, several pictures, an empty one, or one above 100 million pixels.
+    A file is read as `PIL.Image.open` gives it: a turn that only its EXIF data speak of is not made, neither for a
+    path nor for a PIL image (`PIL.ImageOps.exif_transpose` makes it). Raises ImageError for anything else, a file
+    that is missing or no picture, several pictures, an empty one, or one above 100 million pixels.
     """
     if image is None:
-        raise ImageError("No image was given; expected one PIL image or one (height, width, 3) uint8 array.")
+        raise ImageError("No image was given; expected one PIL image, path, or (height, width, 3) uint8 array.")
     if isinstance(image, list | tuple):
         raise ImageError(f"Expected one image, got {len(image)}; ask about one image at a time.")
+    if isinstance(image, str | Path):
+        return _from_file(image)
     if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or image.dtype != np.uint8:
             raise ImageError(
-                f"Expected an array of shape (height, width, 3), uint8; got {image.shape} {image.dtype}."
+                "Expected an array of shape (height, width, 3), or gray (height, width), uint8; "
+                f"got {image.shape} {image.dtype}."
             )
         if 0 in image.shape:
             raise ImageError(f"The image is empty: its shape is {image.shape}.")
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         kind = type(image).__name__
-        raise ImageError(f"Expected a PIL image, a uint8 array, or VisualTokens from `encode`; got {kind}.")
+        raise ImageError(f"Expected a PIL image, a path, a uint8 array, or VisualTokens from `encode`; got {kind}.")
     if image.width * image.height == 0:
         raise ImageError(f"The image is empty: its size is {image.width} × {image.height}.")
     if image.width * image.height > MAX_PIXELS:
@@ -59,6 +66,18 @@ def read_picture(image: object) -> Picture:
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     digest.update(rgb.tobytes())
     return Picture(rgb, digest.hexdigest())
+
+
+def _from_file(path: str | Path) -> Picture:
+    try:
+        with Image.open(path) as opened:
+            return read_picture(opened)
+    except FileNotFoundError:
+        raise ImageError(f"There is no picture file {str(path)!r}; give the path of one, or a PIL image.") from None
+    except ImageError as error:
+        raise ImageError(f"{str(path)!r}: {error}") from error
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{str(path)!r} cannot be read as a picture ({error}).") from error
 
 
 class VisualCache:

@@ -113,7 +113,13 @@ class Prompter:
         options: dict[str, Any] = {"add_generation_prompt": True}
         if not self.processor.chat_template:
             options["chat_template"] = _PLAIN_TEMPLATE.replace("<image>", self.image_token)
-        rendered = self.processor.apply_chat_template(conversation, **options)
+        try:
+            rendered = self.processor.apply_chat_template(conversation, **options)
+        except ImportError:
+            raise
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise PromptError(f"The model's chat template cannot be followed ({first}); mend or remove it.") from error
         pieces = re.split("|".join(marks), rendered)
         found = re.findall("|".join(marks), rendered)
         if found != marks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from pathlib import Path
@@ -16,29 +15,15 @@ from adafv_core.engine import Engine
 
 
 def model_facts(engine: Engine) -> dict[str, Any]:
-    """name: "pocket", a hub id, or the last part of a folder's name. weights: see `weights_key`."""
+    """name: "pocket", a hub id, or the last part of a folder's name. weights: see `adafv_core.models.fingerprint`."""
     name = Path(engine.name).name if Path(engine.name).is_dir() else engine.name
     return {
         "name": name,
         "class": type(engine.model).__name__,
         "revision": engine.revision,
-        "weights": weights_key(engine.model),
+        "weights": engine.weights,
         "dtype": str(engine.dtype).removeprefix("torch."),
     }
-
-
-def weights_key(model: Any) -> str:
-    """A hash of every parameter's name, shape and up to 256 of its values, evenly strided: cheap at any size.
-
-    Values enter as float32 rounded to bfloat16, so that a checkpoint has one key whatever dtype it is loaded in.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        flat = value.detach().reshape(-1)
-        part = flat[:: max(1, flat.numel() // 256)][:256].to(torch.bfloat16).float().cpu()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(part.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

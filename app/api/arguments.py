@@ -13,6 +13,7 @@ from adafv_core.methods import METHODS
 from app.inputs import More
 from app.parts import any_choice, any_number, checked_file, checked_image, json_list
 from app.plain import plainly
+from app.settings import Settings
 
 RATIOS = (0.25, 0.1, 0.05)
 MEANINGS = {
@@ -36,7 +37,7 @@ MEANINGS = {
 Field = gr.components.Component
 
 
-def make_fields() -> dict[str, Field]:
+def make_fields(settings: Settings) -> dict[str, Field]:
     """A hidden field for every argument, by name. Its value is the argument's default; image, prompt, file and name
     have none."""
     more = More()
@@ -49,7 +50,7 @@ def make_fields() -> dict[str, Field]:
         "prompt": gr.Textbox(**hidden("prompt")),
         "keep_ratio": any_number(0.1, **hidden("keep_ratio")),
         "method": gr.Textbox("adafv", **hidden("method")),
-        "max_new_tokens": any_number(more.max_new_tokens, **hidden("max_new_tokens")),
+        "max_new_tokens": any_number(settings.answer_tokens, **hidden("max_new_tokens")),
         "with_full": gr.Checkbox(True, **hidden("with_full")),
         "temperature": any_number(more.temperature, **hidden("temperature")),
         "floor": any_number(more.floor, **hidden("floor")),
@@ -68,8 +69,8 @@ class Offers:
     """Makes endpoints of functions, on the page that is being built: a function's name is the endpoint's, and its
     arguments are fields of the same names."""
 
-    def __init__(self) -> None:
-        self._fields = make_fields()
+    def __init__(self, settings: Settings) -> None:
+        self._fields = make_fields(settings)
         self._trigger = gr.Button(visible=False)
         self.values = gr.JSON(visible=False)
 

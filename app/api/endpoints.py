@@ -11,7 +11,7 @@ from app.site import Site
 
 def add_endpoints(site: Site) -> None:
     """Add them to the page being built."""
-    offers = Offers()
+    offers = Offers(site.settings)
     add_asking(site, offers)
     add_keeping(site, offers)
     add_sessions(site, offers)

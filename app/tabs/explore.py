@@ -111,7 +111,9 @@ def build(site: Site) -> Explore:
                 positions = gr.Radio(
                     ["contiguous", "original"], value="contiguous", label="Position ids", elem_id="positions"
                 )
-                max_new_tokens = any_number(64, label="New tokens at most", elem_id="max-new-tokens", precision=0)
+                max_new_tokens = any_number(
+                    site.settings.answer_tokens, label="New tokens at most", elem_id="max-new-tokens", precision=0
+                )
                 compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
                 menu = build_menu(site, offer)
         with gr.Column(elem_id="explore-stage"):
