@@ -31,14 +31,16 @@ class ToyAdapter(llava.LlavaAdapter):
 '''
 
 CHECK = """
-import json, sys
 from pathlib import Path
 from tiny_models import picture, save_tiny
+from transformers import LlavaForConditionalGeneration
 from adafv_core import load
+from adafv_core.models.toy import ToyConfig, ToyForConditionalGeneration
 folder = save_tiny("llava", Path("model"))
-config = json.loads((folder / "config.json").read_text())
-config |= {"model_type": "toy", "architectures": ["ToyForConditionalGeneration"]}
-(folder / "config.json").write_text(json.dumps(config))
+stock = LlavaForConditionalGeneration.from_pretrained(folder)
+toy = ToyForConditionalGeneration(ToyConfig(**{**stock.config.to_dict(), "model_type": "toy"}))
+toy.load_state_dict(stock.state_dict())
+toy.save_pretrained(folder)
 engine = load(folder, device="cpu")
 assert type(engine.adapter).__name__ == "ToyAdapter", engine.adapter
 assert engine.answer(picture(80, 60), "What colour is the ring?", 0.25, max_new_tokens=2).n_kept == 4
