@@ -31,7 +31,7 @@
       clearTimeout(handing);
       handing = setTimeout(handOver, HAND_OVER_MS);
       clearTimeout(timer);
-      if (live.checked) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
+      if (live.checked) timer = setTimeout(() => { if (!page.result.problem) trigger("settle"); }, SETTLE_MS);
     }
     function handOver() {
       clearTimeout(handing);
@@ -55,12 +55,12 @@
     }
     function show() {
       const scores = page.scores, stop = scores.stops[page.stop], result = page.result;
-      const kept = result.problem ? stop.budget : result.size;
+      const kept = result.problem ? stop.budget : result.size, of = " of " + scores.n + " visual tokens";
       slider.value = page.stop;
       slider.style.setProperty("--at", page.stop / (scores.stops.length - 1));
-      write(count, kept + " of " + scores.n + " visual tokens");
+      write(count, (result.problem ? "budget " : "") + kept + of);
       write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
-      slider.setAttribute("aria-valuetext", format.percent(stop.ratio) + " kept, " + count.textContent);
+      slider.setAttribute("aria-valuetext", format.exact(stop.ratio) + (result.problem ? ": " + result.problem : " kept, " + kept + of));
       chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(stop.ratio - CHIPS[i][0]) < 1e-9)));
     }
     page.on(function (what) {
