@@ -106,8 +106,7 @@ def stock_positions(size: int, newline_after: Tensor | None) -> tuple[Tensor, Te
     if newline_after is None or newline_after.numel() == 0:
         return tokens, torch.empty(0, dtype=torch.int64)
     after = newline_after.cpu()
-    shift = torch.zeros(size + 1, dtype=torch.int64)
-    shift[after + 1] = 1
+    shift = torch.bincount(after + 1, minlength=size + 1)
     return tokens + shift.cumsum(0)[:size], after + 1 + torch.arange(after.numel())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ _POINTS = {
     "cividis": "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 e1cc55 fee838",
     "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
 }
+Levels = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From (N,) values to their places on a colour map, 0..1."""
+
 _TEXT, _VISION, _OTHER = (240, 130, 30), (40, 130, 230), (230, 230, 235)
 _CAPTION_PX = 28
 
@@ -57,7 +61,7 @@ def overlay_sheet(
     panels = (
         heat_overlay(picture, grid, maps.t2i, colour_map, opacity),
         heat_overlay(picture, grid, maps.saliency, colour_map, opacity),
-        heat_overlay(picture, grid, maps.mixed, colour_map, opacity),
+        heat_overlay(picture, grid, maps.mixed, colour_map, opacity, mixed_levels),
         kept_overlay(picture, grid, maps.kept, maps.why),
     )
     for index, (title, panel) in enumerate(zip(titles, panels, strict=True)):
@@ -67,38 +71,56 @@ def overlay_sheet(
     return sheet
 
 
+def root_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where (N,) values ≥ 0 lie on a colour map, 0..1: the square root of their share of the highest."""
+    high = values.max(initial=0.0)
+    return np.sqrt(values.clip(min=0) / high) if high > 0 else np.zeros_like(values)
+
+
+def mixed_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where (N,) mixed scores lie on a colour map, 0..1: dropped ones (below 1) in the lower half by their square
+    root, kept ones in the upper by their logarithm."""
+    span = np.log(values.max(initial=1.0))
+    above = np.log(values.clip(min=1)) / span if span > 0 else np.ones_like(values)
+    return np.where(values < 1, 0.5 * np.sqrt(values.clip(0, 1)), 0.55 + 0.45 * above)
+
+
 def heat_overlay(
-    picture: Image.Image, grid: TokenGrid, values: NDArray[np.float32], colour_map: str, opacity: float
+    picture: Image.Image,
+    grid: TokenGrid,
+    values: NDArray[np.float32],
+    colour_map: str,
+    opacity: float,
+    levels: Levels = root_levels,
 ) -> Image.Image:
-    """The image under a map of (N,) values ≥ 0, coloured by the square root of their share of the highest."""
-    finest = _finest(grid)
-    level = np.sqrt(_cells(grid, np.asarray(values, np.float64)).clip(min=0))
-    level = level / level.max() if level.max() > 0 else level
-    colours = COLOUR_MAPS[colour_map][np.round(255 * level).astype(int)]
+    """The image under a map of (N,) values. levels: where they lie on the colour map, 0..1.
+
+    Where only a coarser crop covers the image, its own cells show.
+    """
+    level = levels(np.asarray(values, np.float64))
     layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
-    box = _pixels(finest.box)
-    cells = Image.fromarray(colours.astype(np.uint8), "RGB").convert("RGBA")
-    cells.putalpha(round(255 * opacity))
-    layer.paste(cells.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST), box[:2])
+    for crop in _coarse_to_fine(grid):
+        box = _pixels(crop.box)
+        colours = COLOUR_MAPS[colour_map][np.round(255 * _cells(grid, level, crop)).astype(int)]
+        cells = Image.fromarray(colours.astype(np.uint8), "RGB").convert("RGBA")
+        cells.putalpha(round(255 * opacity))
+        layer.paste(cells.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST), box[:2])
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
 
 
 def kept_overlay(picture: Image.Image, grid: TokenGrid, kept: NDArray[np.bool_], why: NDArray[np.int8]) -> Image.Image:
     """The image with dropped patches dimmed and kept ones outlined; a corner tells which side chose each."""
-    crop = _finest(grid)
-    mask = _cells(grid, kept.astype(np.float64)) > 0
     dim = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(dim)
     unit = max(1, round(min(picture.size) / 400))
-    for row in range(crop.rows):
-        for col in range(crop.cols):
+    for crop in _coarse_to_fine(grid):
+        mask = _cells(grid, kept.astype(np.float64), crop) > 0
+        for row, col in np.ndindex(mask.shape):
             box = _pixels(_cell(crop, row, col))
-            if not mask[row, col]:
-                draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=(246, 246, 244, 205))
-    for row in range(crop.rows):
-        for col in range(crop.cols):
-            if mask[row, col]:
-                _outline(draw, _pixels(_cell(crop, row, col)), _open_sides(mask, row, col), unit)
+            fill = (0, 0, 0, 0) if mask[row, col] else (246, 246, 244, 205)
+            draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=fill)
+        for row, col in zip(*mask.nonzero(), strict=True):
+            _outline(draw, _pixels(_cell(crop, row, col)), _open_sides(mask, row, col), unit)
     for part in grid.crops:
         for index in range(part.size):
             _corners(
@@ -109,14 +131,16 @@ def kept_overlay(picture: Image.Image, grid: TokenGrid, kept: NDArray[np.bool_],
     return Image.alpha_composite(picture.convert("RGBA"), dim).convert("RGB")
 
 
-def _finest(grid: TokenGrid) -> Crop:
-    return max(grid.crops, key=lambda crop: crop.size)
+def _coarse_to_fine(grid: TokenGrid) -> list[Crop]:
+    return sorted(grid.crops, key=lambda crop: (crop.size, -crop.offset))
 
 
-def _cells(grid: TokenGrid, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows, cols) of the finest crop: the largest value of any token that covers the middle of each cell."""
-    crop = _finest(grid)
+def _cells(grid: TokenGrid, values: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
+    """(rows, cols) of a crop: its own values; of the finest crop the largest of any token that covers a cell's
+    middle."""
     cells = values[crop.offset : crop.offset + crop.size].reshape(crop.rows, crop.cols).copy()
+    if crop is not _coarse_to_fine(grid)[-1]:
+        return cells
     rows, cols = np.mgrid[0 : crop.rows, 0 : crop.cols] + 0.5
     x = crop.box[0] + cols / crop.cols * (crop.box[2] - crop.box[0])
     y = crop.box[1] + rows / crop.rows * (crop.box[3] - crop.box[1])

@@ -14,7 +14,10 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 Sent = TypeVar("Sent", gr.Image, gr.File)
 _SERVED = "/gradio_api/file="
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("core", "stage", "mask", "page", "keep", "inspector", "panels", "answers", "models", "saving", "sweep")
+_SCRIPTS = (
+    "core", "stage", "mask", "page", "scale", "legend", "keep", "inspector", "panels", "answers", "models", "saving",
+    "sweep",
+)  # fmt: skip
 _MOUNT = (
     "(function mount() {{ if (window.adafv && window.adafv.ready) "
     "window.adafv.mount('{name}', element, trigger, props, watch); else setTimeout(mount, 10); }})(); {events}"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from adafv_core.types import Crop, TokenGrid, Why
 from app.charts import agreement_figure, kl_figure
-from app.overlay import COLOUR_MAPS, Maps, heat_overlay, kept_overlay, overlay_sheet
+from app.overlay import COLOUR_MAPS, Maps, heat_overlay, kept_overlay, mixed_levels, overlay_sheet
 from app.payload import PICTURE_SIDE_PX, payload, slider_stops
 from app.sweep_rows import SweepRow
 from app.visits import Visit
@@ -22,6 +22,10 @@ from app.visits import Visit
 GRID = TokenGrid((90, 60), (Crop("base", 2, 3, (0.0, 0.0, 90.0, 60.0), 0),))
 TWO_CROPS = TokenGrid(
     (90, 60), (Crop("base", 1, 1, (0.0, 0.0, 90.0, 60.0), 0), Crop("tiles", 2, 3, (0.0, 0.0, 90.0, 60.0), 1))
+)
+
+STRIPS = TokenGrid(
+    (90, 60), (Crop("base", 2, 1, (0.0, 0.0, 90.0, 60.0), 0), Crop("tiles", 2, 3, (0.0, 10.0, 90.0, 50.0), 2))
 )
 
 
@@ -107,6 +111,29 @@ def test_stitched_crops_show_the_larger_value() -> None:
     drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), TWO_CROPS, values, "viridis", 1.0))
     assert tuple(drawn[45, 75]) == tuple(COLOUR_MAPS["viridis"][255])
     assert tuple(drawn[15, 15]) == tuple(COLOUR_MAPS["viridis"][128])
+
+
+def test_where_only_the_base_crop_saw_the_image_its_own_cells_show() -> None:
+    values = np.array([4, 0, 0, 0, 0, 0, 0, 0], np.float32)
+    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), STRIPS, values, "viridis", 1.0))
+    assert tuple(drawn[5, 45]) == tuple(COLOUR_MAPS["viridis"][255])
+    assert tuple(drawn[55, 45]) == tuple(COLOUR_MAPS["viridis"][0])
+    kept, picture = values > 0, Image.new("RGB", (90, 60), (10, 60, 20))
+    drawn = np.asarray(kept_overlay(picture, STRIPS, kept, np.where(kept, int(Why.FORCED), 0).astype(np.int8)))
+    assert tuple(drawn[5, 30]) == (10, 60, 20) and min(drawn[55, 45]) > 100
+    assert abs(drawn[0, 30].astype(int) - (10, 60, 20)).sum() > 30, "an outline, not colour alone"
+
+
+def test_the_mixed_panel_of_a_sheet_parts_kept_from_dropped_by_colour() -> None:
+    mixed = np.array([0.0, 0.25, 0.99, 1.0, 2.0, 4.0], np.float32)
+    assert mixed_levels(mixed.astype(float)) == pytest.approx([0, 0.25, 0.4975, 0.55, 0.775, 1], abs=1e-3)
+    assert mixed_levels(np.ones(3)).tolist() == [1, 1, 1] and mixed_levels(np.zeros(3)).tolist() == [0, 0, 0]
+    maps = Maps(mixed, mixed, mixed, mixed >= 1, (mixed >= 1).astype(np.int8))
+    sheet = np.asarray(overlay_sheet(Image.new("RGB", (90, 60)), GRID, maps, opacity=1.0))
+    panel = sheet[60 + 28 + 12 + 28 :, :90]
+    for token, level in enumerate(mixed_levels(mixed.astype(float))):
+        spot = panel[30 * (token // 3) + 15, 30 * (token % 3) + 15]
+        assert tuple(spot) == tuple(COLOUR_MAPS["cividis"][round(255 * level)])
 
 
 def test_the_sweep_figure_has_one_line_a_method_in_both_charts() -> None:

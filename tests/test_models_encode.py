@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from models_shared import ANYRES, QUESTIONS, SHAPES, engine_of, folder_of, pictures, stock_inputs
+from models_shared import ANYRES, QUESTIONS, SHAPES, engine_of, folder_of, pictures, stock_inputs, until_end
 from tiny_models import FAMILIES, picture
 from torch.nn import functional
 from transformers import AutoModelForImageTextToText
 
 from adafv_core.engine import load
-from adafv_core.grid import locate, token_boxes
+from adafv_core.grid import locate, stock_positions, token_boxes
 from adafv_core.models import ADAPTERS, adapter_for
 from adafv_core.types import VisualTokens
 
@@ -141,6 +141,29 @@ def test_boxes_point_at_the_pixels_that_were_seen(family: str) -> None:
     inside = (boxes[:, 0] >= 83.9) & (boxes[:, 2] <= 112.1) & (boxes[:, 1] >= 27.9) & (boxes[:, 3] <= 56.1)
     outside = (boxes[:, 2] <= 80) | (boxes[:, 1] >= 60) | (boxes[:, 3] <= 24)
     assert inside.any() and packed[inside].min() > 20 * packed[outside].max().clamp(min=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1000, 60), (60, 1000), (20, 4000), (4000, 20)])
+@pytest.mark.parametrize("family", ANYRES)
+def test_a_strip_of_a_picture_has_no_crop_without_tokens(family: str, shape: tuple[int, int]) -> None:
+    """Un-padding leaves no tile token: stock packs the base crop, and for tall pictures newlines of empty rows."""
+    engine, image = engine_of(family), picture(*shape)
+    visual = engine.encode(image)
+    assert [crop.name for crop in visual.grid.crops] == ["base"] and visual.grid.crops[0].size == visual.size == 16
+    inputs = stock_inputs(engine, [image], [QUESTIONS[0]])
+    arguments = {name: inputs[name] for name in ("pixel_values", "image_sizes")}
+    with torch.inference_mode():
+        stock = engine.model.model.get_image_features(**arguments, return_dict=True).pooler_output[0]
+    assert torch.equal(visual.stock_features, stock)
+    newlines = 0 if visual.newline_after is None else visual.newline_after.numel()
+    assert (newlines > 0) is (shape[1] > shape[0]) and visual.size + newlines == stock.shape[0]
+    tokens, breaks = stock_positions(visual.size, visual.newline_after)
+    assert torch.equal(visual.features, stock[tokens])
+    assert sorted(torch.cat((tokens, breaks)).tolist()) == list(range(stock.shape[0]))
+    with torch.inference_mode():
+        made = engine.model.generate(**inputs, max_new_tokens=4, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    assert engine.answer(image, QUESTIONS[0], 1.0, max_new_tokens=4).token_ids == until_end(engine, made.tolist())
+    assert engine.answer(image, QUESTIONS[0], 0.3, max_new_tokens=2).n_kept == 5
 
 
 @pytest.mark.parametrize("family", ANYRES)

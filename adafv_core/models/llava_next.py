@@ -21,7 +21,8 @@ from adafv_core.types import Crop, TokenGrid
 
 class LlavaNextAdapter(Adapter):
     """The LLM sees the base crop, then the tiles stitched row by row, un-padded, a newline token after each
-    row.
+    row. Of a very wide or tall picture un-padding may leave no tile tokens at all: its grid is the base crop
+    alone.
     """
 
     model_class = "LlavaNextForConditionalGeneration"
@@ -58,7 +59,7 @@ class LlavaNextAdapter(Adapter):
         height, width = _height_width(pixels, image)
         rows, cols = self.grid_side
         base = Crop("base", rows, cols, (0.0, 0.0, float(width), float(height)), 0)
-        if self.crop_counts(pixels)[image] == 1:
+        if size == base.size:
             return TokenGrid((width, height), (base,))
         side = self.vision_config.image_size
         down, across = get_anyres_image_grid_shape([height, width], self._pinpoints, side)

@@ -32,7 +32,9 @@
       part.name.textContent = title + (answer && answer.n_kept ? " · " + answer.n_kept + " tokens" : "");
       part.root.dataset.state = answer ? answer.state : "none";
       part.state.textContent = answer ? STATES[answer.state] || "" : "";
-      const text = answer ? (answer.error || answer.text) : "";
+      const silent = answer && ["done", "stopped"].includes(answer.state) && !(answer.error || answer.text || "").trim();
+      const text = silent ? "(no text)" : answer ? (answer.error || answer.text) : "";
+      part.text.classList.toggle("silent", Boolean(silent));
       if (part.text.textContent !== text) part.text.textContent = text;
     }
     /* From the click until the first word of the server: what stands here belongs to the question before. */

@@ -102,6 +102,8 @@
     return { kVisual: kVisual, mean: mean, best: best };
   }
 
+  const counted = (count, one, many) => count + (count === 1 ? " token " + one : " tokens " + many);
+
   function forcedOrder(order, forced) {
     return order.filter((token) => forced[token] === 0);
   }
@@ -119,8 +121,9 @@
     if (forced) {
       let keep = 0, drop = 0;
       for (let i = 0; i < n; i++) { if (forced[i] > 0) keep++; else if (forced[i] < 0) drop++; }
-      if (keep > budget) result.problem = "More tokens are forced than the budget holds.";
-      else if (n - drop < budget) result.problem = "Too few tokens are left to fill the budget.";
+      const held = "the budget holds " + budget + ": ";
+      if (keep > budget) result.problem = counted(keep, "is", "are") + " forced, " + held + "keep more, or clear some marks.";
+      else if (n - drop < budget) result.problem = counted(n - drop, "is", "are") + " left, " + held + "keep fewer, or clear some marks.";
       if (result.problem) return result;
       orderText = forcedOrder(orderText, forced);
       orderVision = forcedOrder(orderVision, forced);

@@ -91,6 +91,7 @@
     }
 
     function whyText(token) {
+      if (page.result.problem) return "nothing is chosen";
       const why = adafv.core.WHY[page.result.why[token]];
       if (why !== "dropped") return "kept " + adafv.whyNames[why];
       return page.forced && page.forced[token] < 0 ? "dropped: forced" : "dropped";
@@ -116,7 +117,7 @@
         node("dl", {}, [
           ...row("T2I similarity", s.t2i[token], "no. " + (s.rankText[token] + 1)),
           ...row("Saliency", s.saliency[token], "no. " + (s.rankVision[token] + 1)),
-          ...row("Mixed score", page.result.mixed[token], page.result.kept[token] ? "≥ 1" : "< 1"),
+          ...(page.result.problem ? [] : row("Mixed score", page.result.mixed[token], page.result.kept[token] ? "≥ 1" : "< 1")),
           node("dt", { text: "Nearest word" }), node("dd", { class: "wide", text: closest(token) || "none" })])])));
     }
     function row(name, value, rank) {

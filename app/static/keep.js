@@ -28,7 +28,7 @@
     }
     function settle() {
       clearTimeout(timer);
-      if (live.checked && !page.scores.from_file) timer = setTimeout(() => trigger("settle"), SETTLE_MS);
+      if (live.checked && !page.scores.from_file) timer = setTimeout(() => { if (!page.result.problem) trigger("settle"); }, SETTLE_MS);
     }
     slider.addEventListener("input", () => move(Number(slider.value)));
 
@@ -42,12 +42,12 @@
     }
     function show() {
       const scores = page.scores, stop = scores.stops[page.stop], result = page.result;
-      const kept = result.problem ? stop.budget : result.size;
+      const kept = result.problem ? stop.budget : result.size, of = " of " + scores.n + " visual tokens";
       slider.value = page.stop;
       slider.style.setProperty("--at", page.stop / (scores.stops.length - 1));
-      write(count, kept + " of " + scores.n + " visual tokens");
+      write(count, (result.problem ? "budget " : "") + kept + of);
       write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
-      slider.setAttribute("aria-valuetext", format.percent(stop.ratio) + " kept, " + count.textContent);
+      slider.setAttribute("aria-valuetext", format.exact(stop.ratio) + (result.problem ? ": " + result.problem : " kept, " + kept + of));
       chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(stop.ratio - CHIPS[i][0]) < 1e-9)));
     }
     page.on(function (what) {

@@ -89,10 +89,10 @@
         for (let at = y * width + from; at < y * width + to; at++) out[at] = colour;
       }
     }
-    function copyCell(source, i) {
-      const row = Math.floor(i / finest.crop.cols), col = i % finest.crop.cols;
-      const from = Math.max(0, finest.x[col]), to = Math.min(width, finest.x[col + 1]), last = Math.min(height, finest.y[row + 1]);
-      for (let y = Math.max(0, finest.y[row]); y < last; y++) {
+    function copyCell(source, grid, i) {
+      const row = Math.floor(i / grid.crop.cols), col = i % grid.crop.cols;
+      const from = Math.max(0, grid.x[col]), to = Math.min(width, grid.x[col + 1]), last = Math.min(height, grid.y[row + 1]);
+      for (let y = Math.max(0, grid.y[row]); y < last; y++) {
         for (let at = y * width + from; at < y * width + to; at++) out[at] = source[at];
       }
     }
@@ -114,19 +114,27 @@
       }
     }
 
+    function clearKept(kept, grid) {
+      for (let i = 0; i < kept.length; i++) if (kept[i]) copyCell(clear, grid, i);
+      const pieces = outline(kept, grid);
+      stroke(pieces, thick + 2 * Math.round(painter.density), halo);
+      stroke(pieces, thick, line);
+    }
+
+    const size = (grid) => grid.crop.rows * grid.crop.cols;
+    const beneath = grids.filter((grid) => painter.beneath.includes(grid.crop));
     out.set(ground);
-    for (let i = 0; i < count; i++) copyCell(dim, i);
+    for (const grid of [...beneath, finest]) for (let i = 0; i < size(grid); i++) copyCell(dim, grid, i);
     const nothingKept = out.slice();
     return function (result) {
       const kept = new Uint8Array(count);
       for (const layer of scene.layers) for (let i = 0; i < count; i++) if (layer[i] >= 0 && result.kept[layer[i]]) kept[i] = 1;
       out.set(nothingKept);
-      for (let i = 0; i < count; i++) if (kept[i]) copyCell(clear, i);
-      const pieces = outline(kept, finest);
-      stroke(pieces, thick + 2 * Math.round(painter.density), halo);
-      stroke(pieces, thick, line);
+      for (const grid of beneath) clearKept(result.kept.subarray(grid.crop.offset, grid.crop.offset + size(grid)), grid);
+      if (beneath.length) for (let i = 0; i < count; i++) copyCell(dim, finest, i);
+      clearKept(kept, finest);
       for (const grid of grids) {
-        for (let i = 0; i < grid.crop.rows * grid.crop.cols; i++) {
+        for (let i = 0; i < size(grid); i++) {
           for (const name of GLYPHS[result.why[grid.crop.offset + i]]) {
             stamp(grid.glyphs[name], grid, Math.floor(i / grid.crop.cols), i % grid.crop.cols);
           }

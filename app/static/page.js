@@ -48,12 +48,13 @@
     page.tell("budget");
   };
 
-  page.brushOn = function (token) {
-    if (!page.scores || token < 0 || page.scores.rule !== "split") return;
-    if (!page.forced) page.forced = new Int8Array(page.scores.n);
-    const wanted = page.brush === "keep" ? 1 : page.brush === "drop" ? -1 : 0;
-    if (page.forced[token] === wanted) return;
-    page.forced[token] = wanted;
+  page.brushOn = function (tokens) {
+    if (!page.scores || page.scores.rule !== "split") return;
+    const wanted = page.brush === "keep" ? 1 : page.brush === "drop" ? -1 : 0, marks = page.forced || new Int8Array(page.scores.n);
+    const changed = tokens.filter((token) => marks[token] !== wanted);
+    if (!changed.length) return;
+    for (const token of changed) marks[token] = wanted;
+    page.forced = marks;
     if (!page.forced.some((mark) => mark !== 0)) page.forced = null;
     page.choose();
     page.tell("forced");
@@ -109,6 +110,7 @@
   };
 
   adafv.format = {
+    exact: (ratio) => Number((100 * ratio).toFixed(1)) + " %",
     percent: (ratio) => (100 * ratio >= 10 || ratio === 0 ? Math.round(100 * ratio) : Math.round(1000 * ratio) / 10) + " %",
     value: (x) => (x === 0 ? "0" : x >= 100000 ? x.toExponential(1) : x >= 100 ? x.toFixed(0) : x >= 1 ? x.toFixed(2) : x >= 0.001 ? x.toPrecision(3) : x.toExponential(1)),
     seconds: (s) => (s < 0.0995 ? (1000 * s).toPrecision(s < 0.00995 ? 2 : 3) + " ms" : s < 1 ? Math.round(1000 * s) + " ms" : s.toFixed(2) + " s"),

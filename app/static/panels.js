@@ -6,21 +6,21 @@
   const ALL = PANELS.map((panel) => panel[0]), OF_BUDGET = ["mixed", "kept"];
 
   adafv.part("stage", function (element, trigger) {
-    const painters = {}, canvases = {}, notes = {}, highs = {}, bars = {};
+    const painters = {}, canvases = {}, notes = {}, legends = {};
     const picture = new Image();
     const panels = node("div", { class: "panels", tabindex: 0, role: "group",
       "aria-label": "Four maps of the image. Arrow keys move the pointer, Space forces a patch with the chosen brush, Escape lets go." });
     for (const [name, title] of PANELS) {
       const canvas = (canvases[name] = node("canvas", { role: "img", "data-panel": name, "aria-label": title }));
       notes[name] = node("span", { class: "panel-note" });
-      highs[name] = node("span");
-      bars[name] = node("i", { class: "ramp" });
-      const foot = name === "kept" ? [node("span", { class: "kept-note", text: "dimmed: dropped · outlined: kept" })]
-        : [node("span", { text: "0" }), bars[name], highs[name]];
+      if (name !== "kept") legends[name] = adafv.legend(name === "mixed");
+      const foot = name === "kept" ? node("div", { class: "panel-foot kept-note", text: "dimmed: dropped · outlined: kept" }) : legends[name].root;
       panels.append(node("figure", { class: "panel panel-" + name }, [
-        node("figcaption", {}, [node("b", { text: title }), notes[name]]), canvas, node("div", { class: "panel-foot" }, foot)]));
+        node("figcaption", {}, [node("b", { text: title }), notes[name]]), canvas, foot]));
       painters[name] = new draw.Painter(canvas);
     }
+    const problem = node("p", { class: "panel-problem", hidden: true });
+    canvases.kept.after(problem);
     const live = node("p", { class: "sr-only", role: "status", "aria-live": "polite", id: "live-summary" });
     const inspector = adafv.inspector();
     const bar = toolbar();
@@ -50,15 +50,19 @@
           page.brush = name;
           brushes.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.brush === name)));
           panels.classList.toggle("brushing", name !== "point");
+          offerReset();
         } } }));
-      const reset = node("button", { type: "button", class: "quiet", text: "Clear marks", hidden: true, on: { click: () => {
+      const reset = node("button", { type: "button", class: "quiet", text: "Clear marks", on: { click: () => {
         page.forced = null; page.choose(); page.tell("forced"); } } });
+      /* It comes with a brush, not with the first mark: the maps must not move under a stroke. */
+      const offerReset = () => { reset.hidden = !page.forced && page.brush === "point"; reset.disabled = !page.forced; };
+      offerReset();
       const opacity = node("input", { type: "range", min: 0, max: 100, value: 100 * page.opacity, "aria-label": "Opacity of the maps",
         on: { input: () => { page.opacity = opacity.value / 100; page.tell("look"); } } });
       const shown = node("input", { type: "checkbox", checked: true, on: { change: () => { page.showPicture = shown.checked; page.tell("look"); } } });
       const crops = node("span", { class: "crops" });
       const able = (can) => brushes.slice(1).forEach((button) => { button.disabled = !can; button.title = can ? "" : "Marks belong to the method adafv"; });
-      return { reset: reset, crops: crops, brushes: able, root: node("div", { class: "toolbar", role: "toolbar", "aria-label": "How the maps are shown" }, [
+      return { offerReset: offerReset, crops: crops, brushes: able, root: node("div", { class: "toolbar", role: "toolbar", "aria-label": "How the maps are shown" }, [
         node("span", { class: "segments", role: "group", "aria-label": "What clicking a patch does" }, brushes), reset, crops,
         node("span", { class: "spring" }),
         node("label", { class: "tool" }, [shown, node("span", { text: "Image" })]),
@@ -81,63 +85,36 @@
           vision: colour("--why-vision"), floor: colour("--why-floor"), forced: colour("--why-forced"), method: colour("--why-method"),
           refused: colour("--why-refused") } };
       for (const name of ALL) { painters[name].resize(view); painters[name].prepare(scene); }
+      for (const legend of Object.values(legends)) legend.paint(scene.table);
       inspector.look();
-    }
-
-    /* Values of one map in 0..1 by token, and its highest value. */
-    function ramp(values, rank) {
-      let high = 0;
-      for (const value of values) if (value > high) high = value;
-      const out = new Float32Array(values.length);
-      const n = values.length;
-      for (let i = 0; i < n; i++) {
-        const share = high > 0 ? values[i] / high : 0;
-        out[i] = page.scale === "rank" && rank ? 1 - rank[i] / Math.max(1, n - 1) : page.scale === "linear" ? share : Math.sqrt(share);
-      }
-      return { values: out, high: high };
-    }
-    /* The mixed score passes 1 in the middle of the colours, so that kept tokens have the upper half. */
-    function mixedRamp(values) {
-      let high = 1;
-      for (const value of values) if (value > high) high = value;
-      const out = new Float32Array(values.length), span = Math.log(high) || 1;
-      for (let i = 0; i < out.length; i++) {
-        out[i] = values[i] >= 1 ? 0.55 + 0.45 * Math.min(1, Math.log(values[i]) / span) : 0.5 * (page.scale === "linear" ? values[i] : Math.sqrt(values[i]));
-      }
-      return { values: out, high: high };
-    }
-    function rankOf(map) {
-      const order = Uint32Array.from(map.keys()).sort((a, b) => map[b] - map[a] || a - b);
-      const rank = new Uint32Array(order.length);
-      order.forEach((token, at) => { rank[token] = at; });
-      return rank;
     }
 
     function drawStill() {
       const scores = page.scores, word = page.word >= 0 ? scores.words[page.word] : null;
-      const text = ramp(word ? word.map : scores.t2i, page.scale === "rank" ? (word ? rankOf(word.map) : scores.rankText) : null);
-      painters.t2i.heat(scene, text.values);
-      highs.t2i.textContent = format.value(text.high);
+      const text = adafv.scale.plain(word ? word.map : scores.t2i, page.scale);
+      painters.t2i.heat(scene, text.places);
+      legends.t2i.show(text);
       notes.t2i.textContent = word ? "“" + word.text.trim() + "” alone" : "largest over the counted words";
-      const vision = ramp(scores.saliency, scores.rankVision);
-      painters.saliency.heat(scene, vision.values);
-      highs.saliency.textContent = format.value(vision.high);
+      const vision = adafv.scale.plain(scores.saliency, page.scale);
+      painters.saliency.heat(scene, vision.places);
+      legends.saliency.show(vision);
       notes.saliency.textContent = scores.saliency_source || "[CLS] attention";
     }
+    /* A budget that cannot be filled keeps nothing, and the mixed score has no values then. */
     function drawLive() {
       scene.forced = page.forced;
-      const result = page.result, core = adafv.core, scores = page.scores;
-      if (!result.problem) {
-        const mixed = mixedRamp(result.mixed);
-        painters.mixed.heat(scene, mixed.values);
-        write(highs.mixed, format.value(mixed.high));
-        painters.kept.mask(scene, result);
-      }
-      write(notes.mixed, result.problem || "at least 1 where kept");
-      write(notes.kept, result.size + " of " + scores.n);
-      const counts = core.tally(result), said = summary(result, counts);
+      const result = page.result, mixed = result.problem ? null : adafv.scale.mixed(result.mixed, page.scale);
+      if (mixed) painters.mixed.heat(scene, mixed.places);
+      else painters.mixed.blank();
+      legends.mixed.show(mixed);
+      painters.kept.mask(scene, result);
+      write(problem, result.problem);
+      problem.hidden = !result.problem;
+      write(notes.mixed, mixed ? "at least 1 where kept" : "");
+      write(notes.kept, mixed ? result.size + " of " + page.scores.n : "nothing kept");
+      const counts = adafv.core.tally(result), said = summary(result, counts);
       canvases.kept.setAttribute("aria-label", said);
-      canvases.mixed.setAttribute("aria-label", "Mixed score: highest " + highs.mixed.textContent + "; " + result.size + " tokens reach 1");
+      canvases.mixed.setAttribute("aria-label", mixed ? "Mixed score: highest " + format.value(mixed.high) + "; " + result.size + " tokens reach 1" : "Mixed score: none");
       inspector.budget(result, counts);
       announce(said);
     }
@@ -168,7 +145,7 @@
       else if (what === "budget" || what === "forced") { if (scene && visible) { drawLive(); present(what === "budget" ? OF_BUDGET : ALL); } }
       else if (what === "word") { drawStill(); present(ALL); }
       if (what === "scores") { inspector.words(); inspector.point(); cropMenu(); bar.brushes(page.scores.rule === "split"); }
-      if (what === "scores" || what === "forced") bar.reset.hidden = !page.forced;
+      if (what === "scores" || what === "forced") bar.offerReset();
     });
     function cropMenu() {
       const crops = page.scores.crops;
@@ -185,28 +162,48 @@
       present(ALL);
       inspector.point();
     }
-    function tokensUnder(event) {
-      const canvas = event.target.closest("canvas");
-      if (!canvas || !scene) return null;
-      const rect = canvas.getBoundingClientRect(), view = scene.view;
-      const x = view.box[0] + ((event.clientX - rect.left) / rect.width) * view.width;
-      const y = view.box[1] + ((event.clientY - rect.top) / rect.height) * view.height;
-      const order = view.crops.slice().sort((a, b) => b.rows * b.cols - a.rows * a.cols);
+    function tokensAt(x, y) {
+      const order = scene.view.crops.slice().sort((a, b) => b.rows * b.cols - a.rows * a.cols);
       return order.map((crop) => draw.tokenAt(crop, x, y)).filter((token) => token >= 0);
     }
+    /* Where a pointer is: its canvas, the point of the image, and the tokens there. */
+    function spotUnder(event) {
+      const canvas = event.target.closest("canvas");
+      if (!canvas || !scene) return null;
+      const at = painters[canvas.dataset.panel].pointAt(event.clientX, event.clientY);
+      return at && { canvas: canvas, at: at, tokens: tokensAt(...at) };
+    }
+    /* The tokens a stroke passes on its way between two of the pointer's places. */
+    function tokensBetween(from, to) {
+      const crop = scene.view.finest, cell = draw.cellBox(crop, 0, 0);
+      const steps = Math.max(1, Math.ceil(2 * Math.max(Math.abs(to[0] - from[0]) / cell[2], Math.abs(to[1] - from[1]) / cell[3])));
+      const passed = new Set();
+      for (let i = 0; i <= steps; i++) {
+        const found = tokensAt(...[0, 1].map((axis) => from[axis] + (i / steps) * (to[axis] - from[axis])));
+        if (found.length) passed.add(found[0]);
+      }
+      return Array.from(passed);
+    }
+    let stroke = null;
     panels.addEventListener("pointermove", function (event) {
-      const tokens = tokensUnder(event);
-      if (!tokens) return;
-      pointAt(tokens);
-      if (event.buttons & 1 && page.brush !== "point" && tokens.length) page.brushOn(tokens[0]);
+      const spot = spotUnder(event);
+      if (!spot) { stroke = null; return; }
+      pointAt(spot.tokens);
+      if (!(event.buttons & 1) || page.brush === "point") return;
+      page.brushOn(tokensBetween(stroke && stroke.canvas === spot.canvas ? stroke.at : spot.at, spot.at));
+      stroke = spot;
     });
     panels.addEventListener("pointerdown", function (event) {
-      const tokens = tokensUnder(event);
-      if (!tokens || !tokens.length) return;
-      pointAt(tokens);
-      if (page.brush !== "point") { event.preventDefault(); page.brushOn(tokens[0]); }
+      const spot = spotUnder(event);
+      if (!spot) return;
+      pointAt(spot.tokens);
+      if (page.brush === "point") return;
+      event.preventDefault();
+      page.brushOn(spot.tokens.slice(0, 1));
+      stroke = spot;
     });
-    panels.addEventListener("pointerleave", () => { if (scene) pointAt([]); });
+    addEventListener("pointerup", () => { stroke = null; });
+    panels.addEventListener("pointerleave", () => { stroke = null; if (scene) pointAt([]); });
     panels.addEventListener("keydown", function (event) {
       if (!scene) return;
       const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
@@ -217,7 +214,7 @@
         const col = at < 0 ? crop.cols >> 1 : Math.max(0, Math.min(crop.cols - 1, (at % crop.cols) + step[1]));
         pointAt(scene.layers.map((layer) => layer[row * crop.cols + col]).filter((token) => token >= 0));
         announce(inspector.sentence());
-      } else if (event.key === " " && page.pointed.length) page.brushOn(page.pointed[0]);
+      } else if (event.key === " " && page.pointed.length) page.brushOn(page.pointed.slice(0, 1));
       else if (event.key === "Escape") pointAt([]);
       else return;
       event.preventDefault();
@@ -228,20 +225,11 @@
     adafv.themeChanged = redraw;
     return function (raw) {
       page.tables = { cividis: adafv.core.bytes(raw.colour_maps.cividis), viridis: adafv.core.bytes(raw.colour_maps.viridis) };
-      for (const bar of Object.values(bars)) paintBar(bar);
       if (!page.load(raw)) return;
       canvases.t2i.setAttribute("aria-label", "T2I similarity of " + raw.n + " visual tokens to the prompt");
       canvases.saliency.setAttribute("aria-label", "Visual saliency of " + raw.n + " visual tokens");
       page.tell("scores");
       if (picture.src !== raw.picture) picture.src = raw.picture;
     };
-    function paintBar(bar) {
-      const paint = () => {
-        const table = page.tables[page.colourMap], at = (i) => "rgb(" + table[3 * i] + "," + table[3 * i + 1] + "," + table[3 * i + 2] + ")";
-        bar.style.background = "linear-gradient(90deg," + [0, 51, 102, 153, 204, 255].map(at).join(",") + ")";
-      };
-      paint();
-      if (!bar.dataset.bound) { bar.dataset.bound = "1"; page.on((what) => { if (what === "look") paint(); }); }
-    }
   });
 })();

@@ -2,6 +2,8 @@
 (function () {
   "use strict";
   const HATCH_STEP = 7;
+  const TALLEST = { px: 420, share: 0.8 };  // of a canvas: so many pixels, or this share of the window where that is more
+  const LEAST_PX = 24;  // what a pointer can hit
 
   /* The part of the plane that is shown: the image and whatever the crops cover beyond it. */
   function viewOf(scores, cropName) {
@@ -50,17 +52,49 @@
   }
 
   Painter.prototype.resize = function (view) {
-    const width = this.canvas.clientWidth || 1;
+    const tallest = Math.max(TALLEST.px, TALLEST.share * window.innerHeight), widest = (tallest * view.width) / view.height;
+    const width = Math.min(this.canvas.parentElement.clientWidth || 1, widest), height = (width * view.height) / view.width;
     const density = Math.min(window.devicePixelRatio || 1, 2);
-    const pixels = [Math.round(width * density), Math.round(((width * view.height) / view.width) * density)];
+    const pixels = [width, height].map((side) => Math.max(1, Math.round(side * density)));
     if (this.canvas.width !== pixels[0] || this.canvas.height !== pixels[1]) {
       this.canvas.width = this.still.width = pixels[0];
       this.canvas.height = this.still.height = pixels[1];
-      this.canvas.style.aspectRatio = view.width + " / " + view.height;
     }
+    const style = this.canvas.style, pad = (side) => Math.max(0, (LEAST_PX - side) / 2) + "px";
+    style.aspectRatio = view.width + " / " + view.height;
+    style.width = "min(100%, " + widest + "px)";
+    style.padding = pad(height) + " " + pad(width);
+    this.shown = [width, height];
     this.density = density;
     this.scale = pixels[0] / view.width;
     this.view = view;
+    this.beneath = this.cropsBeneath();
+  };
+
+  /* Coarser crops that reach beyond the finest, where un-padding cut its edge away: there only they saw the image. */
+  Painter.prototype.cropsBeneath = function () {
+    const bounds = (crop) => {
+      const at = this.corners(crop.box);
+      return [Math.max(0, at[0]), Math.max(0, at[1]), Math.min(this.still.width, at[2]), Math.min(this.still.height, at[3])];
+    };
+    const inner = bounds(this.view.finest), area = (b) => (b[2] - b[0]) * (b[3] - b[1]);
+    const beyond = (b) => b[0] < inner[0] || b[1] < inner[1] || b[2] > inner[2] || b[3] > inner[3];
+    return this.view.crops.filter((crop) => crop !== this.view.finest && area(bounds(crop)) > 0 && beyond(bounds(crop)));
+  };
+
+  /* Left, top, right and bottom on the canvas, in whole pixels, of such a box in pixels of the image. */
+  Painter.prototype.corners = function (box) {
+    const at = this.place([box[0], box[1], box[2] - box[0], box[3] - box[1]]);
+    return [at[0], at[1], at[0] + at[2], at[1] + at[3]].map(Math.round);
+  };
+
+  /* The point of the image under a pointer; beside the drawing, that nearest to it; null outside the canvas. */
+  Painter.prototype.pointAt = function (clientX, clientY) {
+    const rect = this.canvas.getBoundingClientRect(), box = this.view.box;
+    if (clientX < rect.left || clientX >= rect.right || clientY < rect.top || clientY >= rect.bottom) return null;
+    const share = (at, middle, size) => Math.min(Math.max((at - middle) / size + 0.5, 0), 1 - 1e-6);
+    return [box[0] + share(clientX, rect.left + rect.width / 2, this.shown[0]) * this.view.width,
+      box[1] + share(clientY, rect.top + rect.height / 2, this.shown[1]) * this.view.height];
   };
 
   Painter.prototype.place = function (box) {
@@ -83,10 +117,37 @@
     this.maskOf = null;
   };
 
+  /* Nothing but the image. */
+  Painter.prototype.blank = function () {
+    const context = this.still.getContext("2d");
+    context.drawImage(this.ground, 0, 0);
+    if (this.hatching) context.drawImage(this.hatching, 0, 0);
+  };
+
   /* heat: value in 0..1 by token. */
   Painter.prototype.heat = function (scene, heat) {
-    const context = this.still.getContext("2d"), crop = this.view.finest, table = scene.table;
+    const context = this.still.getContext("2d"), inner = this.corners(this.view.finest.box);
     context.drawImage(this.ground, 0, 0);
+    for (const crop of this.beneath) {
+      context.save();
+      context.beginPath();
+      context.rect(0, 0, this.still.width, this.still.height);
+      context.rect(inner[0], inner[1], inner[2] - inner[0], inner[3] - inner[1]);
+      context.clip("evenodd");
+      this.colour(context, scene, crop, (i) => heat[crop.offset + i]);
+      context.restore();
+    }
+    this.colour(context, scene, this.view.finest, (i) => {
+      let value = 0;
+      for (const layer of scene.layers) if (layer[i] >= 0) value = Math.max(value, heat[layer[i]]);
+      return value;
+    });
+    if (this.hatching) context.drawImage(this.hatching, 0, 0);
+  };
+
+  /* One crop's cells in their colours. valueOf: 0..1 by cell. */
+  Painter.prototype.colour = function (context, scene, crop, valueOf) {
+    const table = scene.table;
     if (this.cells.width !== crop.cols || this.cells.height !== crop.rows) {
       this.cells.width = crop.cols;
       this.cells.height = crop.rows;
@@ -95,9 +156,7 @@
     const data = inner.createImageData(crop.cols, crop.rows);
     const alpha = Math.round(255 * (scene.showPicture ? scene.opacity : 1));
     for (let i = 0; i < crop.rows * crop.cols; i++) {
-      let value = 0;
-      for (const layer of scene.layers) if (layer[i] >= 0) value = Math.max(value, heat[layer[i]]);
-      const at = 3 * Math.round(255 * Math.min(1, Math.max(0, value)));
+      const at = 3 * Math.round(255 * Math.min(1, Math.max(0, valueOf(i))));
       data.data[4 * i] = table[at];
       data.data[4 * i + 1] = table[at + 1];
       data.data[4 * i + 2] = table[at + 2];
@@ -105,9 +164,8 @@
     }
     inner.putImageData(data, 0, 0);
     context.imageSmoothingEnabled = false;
-    const box = crop.box;
-    context.drawImage(this.cells, ...this.place([box[0], box[1], box[2] - box[0], box[3] - box[1]]));
-    if (this.hatching) context.drawImage(this.hatching, 0, 0);
+    const at = this.corners(crop.box);
+    context.drawImage(this.cells, at[0], at[1], at[2] - at[0], at[3] - at[1]);
   };
 
   Painter.prototype.mask = function (scene, result) {

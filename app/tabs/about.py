@@ -14,7 +14,7 @@ from PIL import Image
 
 from adafv_core.study.published import BENCHMARKS, LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.tables import row_at
-from app.overlay import Maps, heat_overlay, kept_overlay
+from app.overlay import Levels, Maps, heat_overlay, kept_overlay, mixed_levels, root_levels
 from app.parts import part
 from app.site import Site
 from app.studying import stored_results
@@ -65,7 +65,7 @@ def steps(site: Site) -> list[dict[str, str]]:
         (
             "4 Mix",
             f"Text takes {selection.k_text}, vision {selection.k_visual}: the best split.",
-            heat(picture, site, maps.mixed),
+            heat(picture, site, maps.mixed, mixed_levels),
         ),
         (
             "5 Keep",
@@ -77,10 +77,10 @@ def steps(site: Site) -> list[dict[str, str]]:
     return [{"title": title, "text": text, "picture": _url(image)} for title, text, image in drawn]
 
 
-def heat(picture: Image.Image, site: Site, values: np.ndarray) -> Image.Image:
-    """One map of the worked example."""
+def heat(picture: Image.Image, site: Site, values: np.ndarray, levels: Levels = root_levels) -> Image.Image:
+    """One map of the worked example. levels: where its values lie on the colour map."""
     assert site.first.run is not None
-    return heat_overlay(picture, site.first.run.scores.visual.grid, values, "cividis", 0.85)
+    return heat_overlay(picture, site.first.run.scores.visual.grid, values, "cividis", 0.85, levels)
 
 
 def _only_kept(picture: Image.Image, site: Site, maps: Maps) -> Image.Image:
