@@ -86,7 +86,7 @@ def test_a_run_that_cannot_choose_again_says_so(open_page: Callable[..., Page], 
     opened(page, file)
     assert page.evaluate(KEPT) == kept
     page.get_by_role("button", name="Keep 5 percent").click()
-    expect(page.locator(".panel-mixed .panel-note")).to_have_text(OWN_RATIO_ONLY)
+    expect(page.locator(".panel-problem")).to_have_text(OWN_RATIO_ONLY)
     assert page.evaluate(KEPT) == []
     page.get_by_role("button", name="Save run").click()
     expect(page.locator("#part-notice .notice")).to_contain_text(OWN_RATIO_ONLY, timeout=30_000)
