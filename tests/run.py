@@ -1,4 +1,7 @@
-"""Installs what the tests need and runs all of them: `python3.11 tests/run.py`, with pytest's arguments after it.
+"""Installs what the tests need and runs all of them: `python3.11 tests/run.py`. Arguments after it go to pytest.
+
+All of them are run in two parts: what measures time has the machine to itself, the rest is shared between two
+processes, a file of tests in one of them. With arguments there is one part, in one process.
 
 Uses the virtual environment it is started in, else `.venv` beside the README (made if it is missing; `.venv-tests`
 where that one belongs to another Python). The browser tests drive chromium: `$CHROMIUM`, else the one on the path,
@@ -16,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WANTED = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PARTS = (["-m", "alone"], ["-m", "not alone", "-n", "2", "--dist", "loadfile"])
 
 
 def main() -> int:
@@ -34,7 +38,9 @@ def main() -> int:
             "elsewhere install Chromium or Chrome and set CHROMIUM to the path of its program. Then run this again."
         )
     surroundings = {**os.environ, "CHROMIUM": browser}
-    return subprocess.run([str(python), "-m", "pytest", *sys.argv[1:]], cwd=ROOT, env=surroundings).returncode
+    parts = [sys.argv[1:]] if sys.argv[1:] else PARTS
+    done = [subprocess.run([str(python), "-m", "pytest", *part], cwd=ROOT, env=surroundings) for part in parts]
+    return max(abs(part.returncode) for part in done)
 
 
 def environment_python() -> Path:

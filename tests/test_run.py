@@ -38,6 +38,27 @@ def test_the_named_browser_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert run.find_browser() is None and run.install_browser() is None
 
 
+@pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1), (-11, 0)])
+def test_both_parts_are_run_and_a_failure_in_either_counts(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int]
+) -> None:
+    asked: list[list[str]] = []
+    left = iter((0, *codes))
+
+    def done(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, next(left))
+
+    monkeypatch.setenv("CHROMIUM", sys.executable)
+    monkeypatch.setattr(sys, "argv", ["tests/run.py"])
+    monkeypatch.setattr(run.subprocess, "run", done)
+    assert (run.main() == 0) == (codes == (0, 0))
+    assert "install" in asked[0]
+    assert [command[1:5] for command in asked[1:]] == [
+        ["-m", "pytest", "-m", "alone"], ["-m", "pytest", "-m", "not alone"],
+    ]  # fmt: skip
+
+
 def test_without_a_browser_it_says_what_to_install(tmp_path: Path) -> None:
     """No chromium, no apt-get: one message, before any test runs."""
     surroundings = {name: value for name, value in os.environ.items() if name != "CHROMIUM"}

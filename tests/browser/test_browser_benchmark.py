@@ -29,8 +29,9 @@ from test_browser_core import made_scores, sent
 
 from adafv_core.types import TokenGrid, TokenScores
 
+pytestmark = pytest.mark.alone
 P95_MS = 20.0
-ROUNDS = 6
+ROUNDS = 8
 MOVES = 100
 PANELS = 4
 THUMB_PX = 18

@@ -24,6 +24,7 @@ def pixels(page: Page, name: str) -> str:
     return str(page.evaluate(f"document.querySelector('canvas[data-panel={name}]').toDataURL()"))
 
 
+@pytest.mark.alone
 def test_the_first_screen_is_answered_and_shows_four_maps(open_page: Callable[..., Page]) -> None:
     started = time.monotonic()
     page = open_page()
