@@ -31,14 +31,19 @@ def shared_site() -> Site:
     return open_site(Settings(port=free_port()))
 
 
+def serve(site: Site) -> tuple[gr.Blocks, str]:
+    """The site's page, served until the tests end, and its address."""
+    page = make_page(site)
+    address = launch(page, site.settings, block=False)
+    atexit.register(page.close, verbose=False)
+    return page, address.rstrip("/")
+
+
 @cache
 def shared_address() -> str:
     """The address of the page, served until the tests end."""
     os.environ.pop("GRADIO_VIBE_MODE", None)
-    page = make_page(shared_site())
-    address = launch(page, shared_site().settings, block=False)
-    atexit.register(page.close, verbose=False)
-    return address.rstrip("/")
+    return serve(shared_site())[1]
 
 
 @cache
@@ -51,30 +56,19 @@ def many_crops_site() -> Site:
 @cache
 def many_crops_address() -> str:
     """The address of that site's page."""
-    page = make_page(many_crops_site())
-    address = launch(page, many_crops_site().settings, block=False)
-    atexit.register(page.close, verbose=False)
-    return address.rstrip("/")
+    return serve(many_crops_site())[1]
 
 
 @cache
 def fallback_address() -> str:
     """The address of a page that was to start with a model nobody has, and fell back."""
-    site = open_site(Settings(model=MISSING, fallback=True, port=free_port()))
-    page = make_page(site)
-    address = launch(page, site.settings, block=False)
-    atexit.register(page.close, verbose=False)
-    return address.rstrip("/")
+    return serve(open_site(Settings(model=MISSING, fallback=True, port=free_port())))[1]
 
 
 @cache
 def short_queue() -> tuple[gr.Blocks, str]:
     """A page of the shared site where one request may wait, and its address."""
-    site = replace(shared_site(), settings=replace(shared_site().settings, queue_size=1, port=free_port()))
-    page = make_page(site)
-    address = launch(page, site.settings, block=False)
-    atexit.register(page.close, verbose=False)
-    return page, address.rstrip("/")
+    return serve(replace(shared_site(), settings=replace(shared_site().settings, queue_size=1, port=free_port())))
 
 
 def scene_path(index: int = 3) -> Path:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from app_site import free_port, shared_site
+from app_site import free_port, serve, shared_site
 
 from adafv_core.types import Answer
 from app.bench import Bench
 from app.garage import Garage
-from app.main import launch, make_page
 from app.site import Site
 from app.visits import Visits
 
@@ -67,7 +65,4 @@ def slow_engine() -> SlowEngine:
 @cache
 def slow_address() -> str:
     """The address of the slow site's page."""
-    page = make_page(slow_site())
-    address = launch(page, slow_site().settings, block=False)
-    atexit.register(page.close, verbose=False)
-    return address.rstrip("/")
+    return serve(slow_site())[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from app_site import MISSING, QUESTION, free_port, scene_path, shared_address, shared_site
+from app_site import MISSING, QUESTION, free_port, scene_path, serve, shared_address, shared_site
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageChops
@@ -22,7 +21,6 @@ from tiny_models import save_tiny
 import adafv_core
 from adafv_core.models.registry import KNOWN_MODELS
 from adafv_core.scoring import rescored
-from app.main import launch, make_page
 from app.saving import save_png
 from app.visits import Run, Visit
 
@@ -168,9 +166,7 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(monkeypatch: pytest.Monke
 def test_settings_that_allow_less() -> None:
     less = {"model_menu": False, "max_new_tokens": 3, "port": free_port()}
     site = replace(shared_site(), settings=replace(shared_site().settings, **less))
-    page = make_page(site)
-    caller = Client(launch(page, site.settings, block=False), verbose=False)
-    atexit.register(page.close, verbose=False)
+    caller = Client(serve(site)[1], verbose=False)
     assert [one["name"] for one in caller.predict(api_name="/models")["models"]] == ["pocket"]
     with pytest.raises(AppError, match="Other models cannot be loaded here: pocket answers every question"):
         caller.predict(tiny_folder(), api_name="/load_model")

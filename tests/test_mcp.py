@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import base64
 import re
 import urllib.error
@@ -15,22 +14,17 @@ from functools import cache
 from typing import Any
 
 import pytest
-from app_site import QUESTION, free_port, scene_path, shared_address, shared_site
+from app_site import QUESTION, free_port, scene_path, serve, shared_address, shared_site
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from adafv_core.methods import METHODS
-from app.main import launch, make_page
 
 
 @cache
 def address() -> str:
     """The address of a page of the shared site that was asked to serve MCP."""
-    site = replace(shared_site(), settings=replace(shared_site().settings, mcp=True, port=free_port()))
-    page = make_page(site)
-    found = launch(page, site.settings, block=False)
-    atexit.register(page.close, verbose=False)
-    return found.rstrip("/")
+    return serve(replace(shared_site(), settings=replace(shared_site().settings, mcp=True, port=free_port())))[1]
 
 
 def in_a_session(work: Callable[[ClientSession], Awaitable[Any]]) -> Any:
