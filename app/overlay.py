@@ -2,106 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from adafv_core.types import Crop, TokenGrid, Why
+from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, Why
+from app.levels import mixed_levels, plain_levels
+from app.look import COLOUR_MAPS, Look
 
-_POINTS = {
-    "cividis": "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 e1cc55 fee838",
-    "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
-}
-Levels = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From (N,) values to their places on a colour map, 0..1."""
-
-_TEXT, _VISION, _OTHER = (240, 130, 30), (40, 130, 230), (230, 230, 235)
+_TEXT, _VISION, _FLOOR, _FORCED, _METHOD = (240, 130, 30), (40, 130, 230), (181, 101, 201), (18, 181, 160), "white"
+_NO_IMAGE = (201, 199, 191)
 _CAPTION_PX = 28
-
-
-def _table(points: str) -> NDArray[np.uint8]:
-    fixed = np.array([[int(point[i : i + 2], 16) for i in (0, 2, 4)] for point in points.split()], float)
-    at = np.linspace(0, len(fixed) - 1, 256)
-    columns = [np.interp(at, np.arange(len(fixed)), fixed[:, channel]) for channel in range(3)]
-    return np.round(np.stack(columns, axis=1)).astype(np.uint8)
-
-
-COLOUR_MAPS = {name: _table(points) for name, points in _POINTS.items()}
-"""name → (256, 3) uint8 RGB, from low to high; perceptually uniform, readable without colour vision."""
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What is drawn. t2i, saliency, mixed: (N,) float. kept: (N,) bool. why: (N,) values of `Why`."""
+    """What is drawn. t2i, saliency, mixed: (N,) float64. kept: (N,) bool. why: (N,) values of `Why`.
 
-    t2i: NDArray[np.float32]
-    saliency: NDArray[np.float32]
-    mixed: NDArray[np.float32]
+    word: whose own map t2i is, if not that of all counted words.
+    """
+
+    t2i: NDArray[np.float64]
+    saliency: NDArray[np.float64]
+    mixed: NDArray[np.float64]
     kept: NDArray[np.bool_]
     why: NDArray[np.int8]
+    word: str = ""
+
+    @classmethod
+    def of(cls, scores: TokenScores, selection: Selection, word: int = -1) -> Maps:
+        """Those of a run. word: whose own map is drawn; one that the prompt has not stands for all."""
+        one = word in range(len(scores.words))
+        t2i = scores.word_t2i[word] if one else scores.t2i
+        return cls(
+            *(values.detach().cpu().double().numpy() for values in (t2i, scores.saliency, selection.mixed)),
+            kept=selection.kept.cpu().numpy(),
+            why=selection.why.cpu().numpy().astype(np.int8),
+            word=scores.words[word].strip() if one else "",
+        )
 
 
-def overlay_sheet(
-    picture: Image.Image, grid: TokenGrid, maps: Maps, colour_map: str = "cividis", opacity: float = 0.78
-) -> Image.Image:
-    """T2I, saliency, mixed score and kept tokens side by side, two by two, each at the image's own size (RGB)."""
+def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look | None = None) -> Image.Image:
+    """T2I, saliency, mixed score and kept tokens, two by two, each at the image's own size (RGB).
+
+    look: as on the page; its defaults where there is none.
+    """
+    look = look or Look()
     width, height = picture.size
     sheet = Image.new("RGB", (2 * width + 12, 2 * (height + _CAPTION_PX) + 12), "white")
     write = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
-    titles = (
-        "T2I similarity",
-        "Visual saliency",
-        "Mixed score",
-        f"Kept: {int(maps.kept.sum())} of {grid.size}",
-    )
+    ground = picture if look.with_image else Image.new("RGB", picture.size, _NO_IMAGE)
+    opacity = look.opacity if look.with_image else 1.0
+
+    def heat(levels: NDArray[np.float64]) -> Image.Image:
+        return heat_overlay(ground, grid, levels, look.colour_map, opacity)
+
+    of_word = f" of “{maps.word}”" if maps.word else ""
     panels = (
-        heat_overlay(picture, grid, maps.t2i, colour_map, opacity),
-        heat_overlay(picture, grid, maps.saliency, colour_map, opacity),
-        heat_overlay(picture, grid, maps.mixed, colour_map, opacity, mixed_levels),
-        kept_overlay(picture, grid, maps.kept, maps.why),
+        ("T2I similarity" + of_word, heat(plain_levels(maps.t2i, look.scale))),
+        ("Visual saliency", heat(plain_levels(maps.saliency, look.scale))),
+        ("Mixed score", heat(mixed_levels(maps.mixed, look.scale))),
+        (f"Kept: {int(maps.kept.sum())} of {grid.size}", kept_overlay(ground, grid, maps.kept, maps.why)),
     )
-    for index, (title, panel) in enumerate(zip(titles, panels, strict=True)):
+    for index, (title, panel) in enumerate(panels):
         left, top = (index % 2) * (width + 12), (index // 2) * (height + _CAPTION_PX + 12)
         write.text((left + 2, top + 5), title, fill=(28, 33, 38), font=font)
         sheet.paste(panel, (left, top + _CAPTION_PX))
     return sheet
 
 
-def root_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where (N,) values ≥ 0 lie on a colour map, 0..1: the square root of their share of the highest."""
-    high = values.max(initial=0.0)
-    return np.sqrt(values.clip(min=0) / high) if high > 0 else np.zeros_like(values)
-
-
-def mixed_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where (N,) mixed scores lie on a colour map, 0..1: dropped ones (below 1) in the lower half by their square
-    root, kept ones in the upper by their logarithm."""
-    span = np.log(values.max(initial=1.0))
-    above = np.log(values.clip(min=1)) / span if span > 0 else np.ones_like(values)
-    return np.where(values < 1, 0.5 * np.sqrt(values.clip(0, 1)), 0.55 + 0.45 * above)
-
-
 def heat_overlay(
-    picture: Image.Image,
-    grid: TokenGrid,
-    values: NDArray[np.float32],
-    colour_map: str,
-    opacity: float,
-    levels: Levels = root_levels,
+    picture: Image.Image, grid: TokenGrid, levels: NDArray[np.float64], colour_map: str, opacity: float
 ) -> Image.Image:
-    """The image under a map of (N,) values. levels: where they lie on the colour map, 0..1.
+    """The image under a map. levels: (N,), where each token lies on the colour map, 0..1.
 
     Where only a coarser crop covers the image, its own cells show.
     """
-    level = levels(np.asarray(values, np.float64))
     layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     for crop in _coarse_to_fine(grid):
         box = _pixels(crop.box)
-        colours = COLOUR_MAPS[colour_map][np.round(255 * _cells(grid, level, crop)).astype(int)]
+        colours = COLOUR_MAPS[colour_map][np.round(255 * _cells(grid, levels, crop)).astype(int)]
         cells = Image.fromarray(colours.astype(np.uint8), "RGB").convert("RGBA")
         cells.putalpha(round(255 * opacity))
         layer.paste(cells.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST), box[:2])
@@ -198,6 +181,10 @@ def _corners(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], why: Why
         draw.polygon(((left, top), (left + size, top), (left, top + size)), fill=_TEXT, outline="white")
     if why in (Why.VISION, Why.BOTH):
         draw.polygon(((right, bottom), (right - size, bottom), (right, bottom - size)), fill=_VISION, outline="white")
-    if why in (Why.FLOOR, Why.FORCED):
-        x, y, half = (left + right) / 2, (top + bottom) / 2, size / 2
-        draw.polygon(((x, y - half), (x + half, y), (x, y + half), (x - half, y)), fill=_OTHER, outline="black")
+    x, y, half = (left + right) / 2, (top + bottom) / 2, size / 2
+    if why == Why.FLOOR:
+        draw.rectangle((x - half, y - half / 3, x + half, y + half / 3), fill=_FLOOR, outline="white")
+    if why == Why.FORCED:
+        draw.polygon(((x, y - half), (x + half, y), (x, y + half), (x - half, y)), fill=_FORCED, outline="white")
+    if why == Why.METHOD:
+        draw.rectangle((x - half / 2, y - half / 2, x + half / 2, y + half / 2), fill=_METHOD, outline="black")

@@ -20,7 +20,7 @@ from adafv_core.methods.base import best_of, kept_because
 from adafv_core.mixing import budget_path
 from adafv_core.ranking import top_k
 from adafv_core.types import Selection, TokenScores, Why
-from app.overlay import COLOUR_MAPS
+from app.look import COLOUR_MAPS
 from app.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from adafv_core.errors import InputError
@@ -16,6 +15,7 @@ from adafv_core.methods import METHODS
 from adafv_core.runs import SavedRun, read_run
 from adafv_core.types import Selection
 from app.inputs import Choice, More, read_choice, read_shown
+from app.look import read_look
 from app.opened import OpenedDesk, OpenedFile, more_of
 from app.overlay import Maps, overlay_sheet
 from app.records import run_record
@@ -53,16 +53,13 @@ def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selecti
 
 
 def save_png(site: Site, visit: Visit, keep: Any) -> str:
-    """Write the four overlays at the image's own size; returns the path."""
+    """Write the four overlays at the image's own size, in the page's look; returns the path."""
+    look = read_look(keep)
     run, _, selection = looked_at(_with_opened(site), visit, keep)
     scores = ranked(run.scores, run.options)
-    maps = Maps(
-        *(values.detach().cpu().float().numpy() for values in (scores.t2i, scores.saliency, selection.mixed)),
-        kept=selection.kept.cpu().numpy(),
-        why=selection.why.cpu().numpy().astype(np.int8),
-    )
+    maps = Maps.of(scores, selection, look.word)
     path = site.exports.place("adafv-overlays.png")
-    overlay_sheet(run.picture, scores.visual.grid, maps).save(path, compress_level=1)
+    overlay_sheet(run.picture, scores.visual.grid, maps, look).save(path, compress_level=1)
     return str(path)
 
 

@@ -16,6 +16,7 @@ from adafv_core.errors import BudgetError, InputError, OutOfMemoryError, PromptE
 from app.faults import UNFORESEEN
 from app.handlers import FOREIGN, UPDATES_PER_S, Desk
 from app.inputs import Choice, More, read_choice, read_count, read_method, read_more, read_prompt, read_ratio
+from app.look import Look, read_look
 from app.settings import Settings
 from app.views import compare
 from app.visits import Visit
@@ -263,6 +264,21 @@ def test_other_wrong_values() -> None:
                  (100, 0, "some", "contiguous", 8, True), (100, 0, "question", "x", 8, True)):  # fmt: skip
         with pytest.raises(InputError):
             read_more(*more, Settings())
+
+
+def test_the_look_of_the_maps_is_checked() -> None:
+    assert read_look(None) == read_look("{}") == read_look('{"look": {}}') == Look()
+    asked = {"colour_map": "viridis", "opacity": 1, "scale": "rank", "word": 3, "with_image": False}
+    assert read_look(json.dumps({"look": asked})) == Look(**asked)
+    for name, bad in (
+        ("colour_map", "jet"), ("colour_map", []), ("opacity", 2), ("opacity", float("nan")), ("opacity", "x"),
+        ("scale", None), ("word", "1"), ("word", 1.5), ("with_image", "yes"), ("size", 3),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="reload the page"):
+            read_look(json.dumps({"look": {name: bad}}))
+    for text in ("[]", '{"look": []}', '{"look": null}', "{"):
+        with pytest.raises(InputError, match="reload the page"):
+            read_look(text)
 
 
 def test_compare_reads_answers_as_people_do() -> None:

@@ -14,7 +14,9 @@ from PIL import Image
 
 from adafv_core.types import Crop, TokenGrid, Why
 from app.charts import agreement_figure, kl_figure
-from app.overlay import COLOUR_MAPS, Maps, heat_overlay, kept_overlay, mixed_levels, overlay_sheet
+from app.levels import mixed_levels, plain_levels
+from app.look import COLOUR_MAPS, Look
+from app.overlay import Maps, heat_overlay, kept_overlay, overlay_sheet
 from app.payload import PICTURE_SIDE_PX, payload, slider_stops
 from app.sweep_rows import SweepRow
 from app.visits import Visit
@@ -76,7 +78,7 @@ def test_large_pictures_are_sent_small_and_exported_large() -> None:
     import io
 
     assert Image.open(io.BytesIO(sent)).size == (PICTURE_SIDE_PX, PICTURE_SIDE_PX // 2)
-    none = np.zeros(6, np.float32)
+    none = np.zeros(6)
     sheet = overlay_sheet(
         Image.new("RGB", (90, 60)), GRID, Maps(none, none, none, none.astype(bool), none.astype(np.int8))
     )
@@ -90,8 +92,8 @@ def test_colour_maps_rise_in_lightness() -> None:
 
 
 def test_the_highest_token_has_the_highest_colour() -> None:
-    values = np.array([0, 0, 0, 0, 4, 0], np.float32)
-    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), GRID, values, "cividis", 1.0))
+    values = np.array([0, 0, 0, 0, 4, 0], float)
+    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), GRID, plain_levels(values), "cividis", 1.0))
     assert tuple(drawn[45, 45]) == tuple(COLOUR_MAPS["cividis"][255])
     assert tuple(drawn[15, 15]) == tuple(COLOUR_MAPS["cividis"][0])
 
@@ -107,15 +109,15 @@ def test_kept_patches_stay_clear_and_dropped_ones_are_dimmed() -> None:
 
 
 def test_stitched_crops_show_the_larger_value() -> None:
-    values = np.array([1, 0, 0, 0, 0, 0, 4], np.float32)
-    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), TWO_CROPS, values, "viridis", 1.0))
+    values = np.array([1, 0, 0, 0, 0, 0, 4], float)
+    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), TWO_CROPS, plain_levels(values), "viridis", 1.0))
     assert tuple(drawn[45, 75]) == tuple(COLOUR_MAPS["viridis"][255])
     assert tuple(drawn[15, 15]) == tuple(COLOUR_MAPS["viridis"][128])
 
 
 def test_where_only_the_base_crop_saw_the_image_its_own_cells_show() -> None:
-    values = np.array([4, 0, 0, 0, 0, 0, 0, 0], np.float32)
-    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), STRIPS, values, "viridis", 1.0))
+    values = np.array([4, 0, 0, 0, 0, 0, 0, 0], float)
+    drawn = np.asarray(heat_overlay(Image.new("RGB", (90, 60)), STRIPS, plain_levels(values), "viridis", 1.0))
     assert tuple(drawn[5, 45]) == tuple(COLOUR_MAPS["viridis"][255])
     assert tuple(drawn[55, 45]) == tuple(COLOUR_MAPS["viridis"][0])
     kept, picture = values > 0, Image.new("RGB", (90, 60), (10, 60, 20))
@@ -125,13 +127,13 @@ def test_where_only_the_base_crop_saw_the_image_its_own_cells_show() -> None:
 
 
 def test_the_mixed_panel_of_a_sheet_parts_kept_from_dropped_by_colour() -> None:
-    mixed = np.array([0.0, 0.25, 0.99, 1.0, 2.0, 4.0], np.float32)
-    assert mixed_levels(mixed.astype(float)) == pytest.approx([0, 0.25, 0.4975, 0.55, 0.775, 1], abs=1e-3)
+    mixed = np.array([0.0, 0.25, 0.99, 1.0, 2.0, 4.0], float)
+    assert mixed_levels(mixed) == pytest.approx([0, 0.25, 0.4975, 0.55, 0.775, 1], abs=1e-3)
     assert mixed_levels(np.ones(3)).tolist() == [1, 1, 1] and mixed_levels(np.zeros(3)).tolist() == [0, 0, 0]
     maps = Maps(mixed, mixed, mixed, mixed >= 1, (mixed >= 1).astype(np.int8))
-    sheet = np.asarray(overlay_sheet(Image.new("RGB", (90, 60)), GRID, maps, opacity=1.0))
+    sheet = np.asarray(overlay_sheet(Image.new("RGB", (90, 60)), GRID, maps, Look(opacity=1.0)))
     panel = sheet[60 + 28 + 12 + 28 :, :90]
-    for token, level in enumerate(mixed_levels(mixed.astype(float))):
+    for token, level in enumerate(mixed_levels(mixed)):
         spot = panel[30 * (token // 3) + 15, 30 * (token % 3) + 15]
         assert tuple(spot) == tuple(COLOUR_MAPS["cividis"][round(255 * level)])
 

@@ -64,7 +64,8 @@
     const stop = page.scores ? page.scores.stops[page.stop] : { ratio: 0.1, budget: 0 };
     const marked = (sign) => (page.forced ? Array.from(page.forced.keys()).filter((i) => page.forced[i] === sign) : []);
     return JSON.stringify({ keep_ratio: stop.ratio, force_keep: marked(1), force_drop: marked(-1),
-      key: page.scores ? page.scores.key : "", model: page.model, asked: page.number });
+      key: page.scores ? page.scores.key : "", model: page.model, asked: page.number,
+      look: { colour_map: page.colourMap, opacity: page.opacity, scale: page.scale, word: page.word, with_image: page.showPicture } });
   };
 
   /* What is asked has a number. `waiting` is that of the question whose answer has not begun to come. Each takes the

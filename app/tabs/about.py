@@ -14,7 +14,8 @@ from PIL import Image
 
 from adafv_core.study.published import BENCHMARKS, LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.tables import row_at
-from app.overlay import Levels, Maps, heat_overlay, kept_overlay, mixed_levels, root_levels
+from app.levels import mixed_levels, plain_levels
+from app.overlay import Maps, heat_overlay, kept_overlay
 from app.parts import part
 from app.site import Site
 from app.studying import stored_results
@@ -47,11 +48,7 @@ def steps(site: Site) -> list[dict[str, str]]:
     if run is None or run.selection is None:
         return []
     scores, selection, picture, grid = run.scores, run.selection, run.picture, run.scores.visual.grid
-    maps = Maps(
-        *(values.detach().cpu().float().numpy() for values in (scores.t2i, scores.saliency, selection.mixed)),
-        selection.kept.cpu().numpy(),
-        selection.why.cpu().numpy(),
-    )
+    maps = Maps.of(scores, selection)
     everything = np.ones(scores.size, np.bool_)
     n, kept = scores.size, selection.size
     drawn = (
@@ -60,12 +57,12 @@ def steps(site: Site) -> list[dict[str, str]]:
             f"The image becomes {n} visual tokens, once.",
             kept_overlay(picture, grid, everything, 0 * maps.why),
         ),
-        ("2 Compare", "Each word against each token: T2I attention.", heat(picture, site, maps.t2i)),
-        ("3 Look", "What the encoder finds salient by itself.", heat(picture, site, maps.saliency)),
+        ("2 Compare", "Each word against each token: T2I attention.", heat(picture, site, plain_levels(maps.t2i))),
+        ("3 Look", "What the encoder finds salient by itself.", heat(picture, site, plain_levels(maps.saliency))),
         (
             "4 Mix",
             f"Text takes {selection.k_text}, vision {selection.k_visual}: the best split.",
-            heat(picture, site, maps.mixed, mixed_levels),
+            heat(picture, site, mixed_levels(maps.mixed)),
         ),
         (
             "5 Keep",
@@ -77,10 +74,10 @@ def steps(site: Site) -> list[dict[str, str]]:
     return [{"title": title, "text": text, "picture": _url(image)} for title, text, image in drawn]
 
 
-def heat(picture: Image.Image, site: Site, values: np.ndarray, levels: Levels = root_levels) -> Image.Image:
+def heat(picture: Image.Image, site: Site, levels: np.ndarray) -> Image.Image:
     """One map of the worked example. levels: where its values lie on the colour map."""
     assert site.first.run is not None
-    return heat_overlay(picture, site.first.run.scores.visual.grid, values, "cividis", 0.85, levels)
+    return heat_overlay(picture, site.first.run.scores.visual.grid, levels, "cividis", 0.85)
 
 
 def _only_kept(picture: Image.Image, site: Site, maps: Maps) -> Image.Image:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 from shown import LLAVA_NEXT, PANELS, pixels, scores_on, still_page, with_words
 from test_browser_core import made_scores
 
 from adafv_core.types import Crop
-from app.overlay import COLOUR_MAPS, mixed_levels, root_levels
+from app.levels import mixed_levels, plain_levels
+from app.look import COLOUR_MAPS, SCALES
 
 KEPT_FILL = [0xC9, 0xC7, 0xBF]
 HEATS = {"t2i", "saliency", "mixed"}
@@ -119,12 +124,42 @@ def test_the_legends_say_what_the_colours_mean(open_page: Callable[..., Page]) -
 
 def test_saved_pictures_have_the_page_s_colours(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
-    for values, scale, levels in (
-        ("scores.saliency", "plain", root_levels), ("result.mixed", "mixed", mixed_levels),
+    for values, name, levels in (
+        ("scores.saliency", "plain", plain_levels), ("result.mixed", "mixed", mixed_levels),
     ):  # fmt: skip
-        found = page.evaluate(f"Array.from(adafv.scale.{scale}(adafv.page.{values}, 'root').places)")
         made = np.array(page.evaluate(f"Array.from(adafv.page.{values})"))
-        assert levels(made) == pytest.approx(found, abs=1e-6)
+        for scale in SCALES:
+            found = page.evaluate(f"Array.from(adafv.scale.{name}(adafv.page.{values}, '{scale}').places)")
+            assert levels(made, scale) == pytest.approx(found, abs=1e-6), (name, scale)
+
+
+def patches(picture: Image.Image) -> np.ndarray:
+    """The mean colour of each of the 14 × 14 patches."""
+    return np.asarray(picture.convert("RGB").resize((14, 14), Image.Resampling.BOX)).astype(int)
+
+
+@pytest.mark.parametrize("with_image", [True, False], ids=["image", "no image"])
+def test_a_saved_picture_looks_as_the_page_does(
+    open_page: Callable[..., Page], tmp_path: Path, with_image: bool
+) -> None:
+    """Colours, opacity, scale, word, and whether the image shows."""
+    page = still_page(open_page)
+    page.get_by_label("Colours").select_option("viridis")
+    page.get_by_label("Scale").select_option("linear")
+    page.locator(".word", has_text="yellow").click()
+    set_opacity(page, 40)
+    page.get_by_label("Image", exact=True).last.set_checked(with_image)
+    with page.expect_download() as told:
+        page.get_by_role("button", name="Save PNG").click()
+    told.value.save_as(tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png")
+    side = (sheet.width - 12) // 2
+    for panel, name in enumerate(PANELS[:3]):
+        left, top = (panel % 2) * (side + 12), (panel // 2) * (side + 28 + 12) + 28
+        saved = patches(sheet.crop((left, top, left + side, top + side)))
+        painted = patches(Image.open(io.BytesIO(base64.b64decode(pixels(page, name).split(",")[1]))))
+        assert np.abs(saved - painted).max() <= 6, name
+        assert np.abs(saved - saved.mean(axis=(0, 1))).max() > 20, "there is something to compare"
 
 
 def test_where_only_the_base_crop_saw_the_image_its_own_cells_show(open_page: Callable[..., Page]) -> None:
@@ -134,7 +169,7 @@ def test_where_only_the_base_crop_saw_the_image_its_own_cells_show(open_page: Ca
     page.get_by_label("Image", exact=True).last.uncheck()
     tokens = [0, 1, 2, 3, 12, 13, 14, 15]
     for name, values in (("t2i", scores.t2i), ("saliency", scores.saliency)):
-        levels = root_levels(values.numpy().astype(float))
+        levels = plain_levels(values.numpy().astype(float))
         for token in tokens:
             spot = [name, (token % 4 + 0.5) / 4, 0.06 if token < 4 else 0.94]
             wanted = COLOUR_MAPS["cividis"][round(255 * levels[token])]
