@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.errors import InputError, ModelError
+from adafv_core.errors import BudgetError, InputError, ModelError
 from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
 from app.bench import Bench, Engine, Stopped
@@ -23,7 +23,8 @@ from app.faults import sentence
 from app.garage import Garage
 from app.images import open_image
 from app.inputs import Choice, More, Shown
-from app.payload import payload
+from app.opened import own_selection
+from app.payload import OWN_RATIO_ONLY, payload
 from app.scenes import picture_key
 from app.settings import Settings
 from app.views import answer_view, answers_text, compare, measured, notice, ranked, scores_view
@@ -94,13 +95,19 @@ class Desk:
         with self._selecting(run, stop) as select:
             return payload(
                 run.scores, run.picture, lambda budget: select(budget=budget), run.method, run.options,
-                choice.keep_ratio, key, forced,
+                choice.keep_ratio, key, forced, own_selection(run),
             )  # fmt: skip
 
     @contextmanager
     def _selecting(self, run: Run, stop: threading.Event | None) -> Iterator[Callable[..., Selection]]:
-        """How this run's method selects; the model is held and asked only where the method chooses inside it."""
-        if METHODS[run.method].inside_llm:
+        """How this run's method selects; the model is held and asked only where the method chooses inside it.
+
+        An opened run that cannot choose again has its own selection, and raises BudgetError for every other budget.
+        """
+        own = own_selection(run)
+        if own is not None:
+            yield partial(_of_budget, own)
+        elif METHODS[run.method].inside_llm:
             engine = self.garage.engine(run.model)
             with self.bench.turn(stop):
                 yield partial(engine.select, run.scores, method=run.method, **run.options)
@@ -250,6 +257,12 @@ def _options(run: Run, choice: Choice) -> dict[str, Any]:
     """How a run's method chooses at the slider's place, as arguments of the engine."""
     marks = choice.masks(run.scores.size) if run.method == "adafv" else {}
     return {"keep_ratio": choice.keep_ratio, **run.options, **marks}
+
+
+def _of_budget(own: Selection, budget: int) -> Selection:
+    if budget != own.budget:
+        raise BudgetError(OWN_RATIO_ONLY)
+    return own
 
 
 def _without_marks(question: Question) -> Question:

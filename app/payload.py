@@ -92,7 +92,7 @@ def payload(
         body["path_vision"] = _base64(_array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        chosen = _at_stops(select, method, stops, n) if only is None else _at_one_stop(only, keep_ratio, stops)
+        chosen = _at_stops(select, method, stops, n) if only is None else _at_one_stop(only, stops)
         body.update(_tables(*chosen, stops))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
@@ -141,12 +141,10 @@ def _at_stops(
     return chosen, _array(select(n).mixed, np.float32)
 
 
-def _at_one_stop(
-    only: Selection, keep_ratio: float, stops: list[dict[str, Any]]
-) -> tuple[list[Selection | None], NDArray[Any]]:
-    """As `_at_stops`, where one selection at one keep ratio is all there is."""
+def _at_one_stop(only: Selection, stops: list[dict[str, Any]]) -> tuple[list[Selection | None], NDArray[Any]]:
+    """As `_at_stops`, where one selection of one budget is all there is."""
     for stop in stops:
-        if stop["ratio"] != keep_ratio:
+        if stop["budget"] != only.budget:
             stop["problem"] = OWN_RATIO_ONLY
     return [None if "problem" in stop else only for stop in stops], _array(only.mixed, np.float32)
 

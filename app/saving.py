@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from adafv_core.runs import SavedRun, read_run
 from adafv_core.types import Selection
 from app.inputs import Choice, More, read_choice, read_shown
 from app.look import read_look
-from app.opened import OpenedDesk, OpenedFile, more_of
+from app.opened import more_of
 from app.overlay import Maps, overlay_sheet
 from app.records import run_record
 from app.settings import Settings
 from app.site import Site
 from app.views import CONVENTION, ranked
-from app.visits import Run, Visit
+from app.visits import FromFile, Run, Visit
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selecti
 def save_png(site: Site, visit: Visit, keep: Any) -> str:
     """Write the four overlays at the image's own size, in the page's look; returns the path."""
     look = read_look(keep)
-    run, _, selection = looked_at(_with_opened(site), visit, keep)
+    run, _, selection = looked_at(site, visit, keep)
     scores = ranked(run.scores, run.options)
     maps = Maps.of(scores, selection, look.word)
     path = site.exports.place("adafv-overlays.png")
@@ -65,7 +65,7 @@ def save_png(site: Site, visit: Visit, keep: Any) -> str:
 
 def save_json(site: Site, visit: Visit, keep: Any) -> str:
     """Write the whole run as JSON; returns the path. Raises InputError where the file could not be opened again."""
-    record = run_record(*looked_at(_with_opened(site), visit, keep), most_picture_bytes=site.settings.max_image_bytes)
+    record = run_record(*looked_at(site, visit, keep), most_picture_bytes=site.settings.max_image_bytes)
     text, most = json.dumps(record, allow_nan=False), most_run_bytes(site.settings)
     if len(text) > most:
         raise InputError(
@@ -91,23 +91,18 @@ def open_run(site: Site, visit: Visit, path: str | Path, number: int = 0) -> Ope
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
     run = Run(
         picture, saved.scores, saved.prompt, saved.method, options, saved.model, saved.revision, saved.selection,
-        from_file=OpenedFile(saved.versions, saved.answers, saved.keep_ratio), max_new_tokens=saved.max_new_tokens,
+        from_file=FromFile(saved.versions, saved.answers), max_new_tokens=saved.max_new_tokens,
     )  # fmt: skip
     choice = Choice(saved.keep_ratio, saved.force_keep, saved.force_drop)
-    desk = OpenedDesk.beside(site.desk)
-    if not torch.equal(desk.select(run, choice).indices, saved.selection.indices):
+    if not torch.equal(site.desk.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
     run.key = f"file/{key}/{uuid.uuid4().hex}"
-    body = desk.payload(run, choice, run.key)
+    body = site.desk.payload(run, choice, run.key)
     visit.run, visit.shown_key, visit.picture_key = run, "", key
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
     more = more_of(saved, site.settings)
     return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, more)
-
-
-def _with_opened(site: Site) -> Site:
-    return replace(site, desk=OpenedDesk.beside(site.desk))
 
 
 def _kind(picture: bytes) -> str:
