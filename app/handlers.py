@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from app.visits import Run, Visit, Visits
 
 UPDATES_PER_S = 15
 FOREIGN = (
-    "The pocket model knows drawn scenes only: coloured shapes and numbered cards. On this picture its maps and "
+    "The pocket model knows drawn scenes only: coloured shapes and numbered cards. On any other picture its maps and "
     "answers mean little. Choose a real model under More › Model to ask about photographs."
 )
 
@@ -58,7 +58,6 @@ class Desk:
     visits: Visits
     settings: Settings
     known_pictures: Callable[[str], bool]
-    first_key: str = ""
 
     def picture(self, path: Path | str | None) -> tuple[Image.Image, str]:
         """The checked picture of an upload and the key of its content."""
@@ -79,7 +78,7 @@ class Desk:
         revision = getattr(engine, "revision", None)
         return Run(
             question.picture, scores, question.prompt, question.method, options, visit.model, revision,
-            max_new_tokens=question.more.max_new_tokens,
+            max_new_tokens=question.more.max_new_tokens, subject=subject_of(key, scores.size),
         )  # fmt: skip
 
     def select(self, run: Run, choice: Choice, stop: threading.Event | None = None) -> Selection:
@@ -95,7 +94,7 @@ class Desk:
         with self._selecting(run, stop) as select:
             return payload(
                 run.scores, run.picture, lambda budget: select(budget=budget), run.method, run.options,
-                choice.keep_ratio, key, forced, own_selection(run),
+                choice.keep_ratio, key, run.subject, forced, own_selection(run),
             )  # fmt: skip
 
     @contextmanager
@@ -119,50 +118,51 @@ class Desk:
         known = shown.model in self.garage.loaded() or self.settings.model_menu
         return self.visits.of(session, shown.model if known else "")
 
-    def ask(self, visit: Visit, question: Question, number: int = 0) -> Iterator[tuple[str | None, str, str]]:
-        """The page's stream: (payload or None, answers, notice). The maps come before the first token.
+    def ask(self, visit: Visit, question: Question, number: int = 0) -> Iterator[tuple[str | None, str, str | None]]:
+        """The page's stream: (payload or None, answers, notice or None). The maps come before the first token.
 
-        number: of this question, as the page counts them; every text carries it back.
+        number: of this question, as the page counts them; every text carries it back. What the notice says stands
+        with the maps; from then on the line belongs to whatever else happens on the page.
         """
         stop = visit.begin(number)
         said = partial(answers_text, method=question.method, asked=number)
-        if question.picture_key != (visit.picture_key or self.first_key):
-            question = _without_marks(question)
         more = question.more
         try:
             run = self.score(visit, question, stop)
+            if 0 < number < visit.asked:
+                raise Stopped
+            question = replace(question, choice=question.choice.about(run.subject))
             run.key = _content_key(visit.model, question)
             problem = self._selected(run, question.choice, stop)
             shown = self.payload(run, question.choice, run.key, stop) if run.key != visit.shown_key else None
         except Stopped:
             stopped = answer_view(None, "stopped")
-            yield None, said(stopped, stopped if more.compare else None), notice()
+            yield None, said(stopped, stopped if more.compare else None), None
             return
         except Exception as error:
             yield None, said(answer_view(None, "error", sentence(error)), None), notice()
             return
-        visit.run, visit.shown_key, visit.picture_key = run, run.key, question.picture_key
+        visit.run, visit.shown_key = run, run.key
         foreign = visit.model == "pocket" and not self.known_pictures(question.picture_key)
-        line = notice(FOREIGN if foreign else "")
         full_key = (visit.model, question.picture_key, question.prompt, more.max_new_tokens)
         run.full = visit.full.get(full_key) if more.compare else None
         waiting = answer_view(None, "waiting")
         pruned = answer_view(None, "error", problem) if problem else waiting
         full = answer_view(run.full, "done") if run.full else waiting if more.compare else None
-        yield shown, said(pruned, full), line
+        yield shown, said(pruned, full), notice(FOREIGN if foreign else "")
 
         for answer, pruned in [] if problem else self._stream(run, question, stop, run.method):
             run.pruned = answer
-            yield None, said(pruned, full), line
+            yield None, said(pruned, full), None
         if full is waiting and not stop.is_set():
             for answer, full in self._stream(run, question, stop, "full"):
                 run.full = answer
-                yield None, said(pruned, full), line
+                yield None, said(pruned, full), None
             if run.full is not None and full["state"] == "done":
                 visit.remember_full(full_key, run.full)
         elif full is waiting:
             full = answer_view(None, "stopped")
-        yield None, said(pruned, full, compare(run.pruned, run.full)), line
+        yield None, said(pruned, full, compare(run.pruned, run.full)), None
 
     def _selected(self, run: Run, choice: Choice, stop: threading.Event) -> str:
         """Select for the run; the sentence that says why nothing can be, which leaves the answer on all tokens."""
@@ -253,6 +253,11 @@ def engine_name(engine: Engine) -> str:
     return str(getattr(engine, "name", "model"))
 
 
+def subject_of(model_and_picture: str, n: int) -> str:
+    """What N tokens are of: marks on them belong to this model and this picture."""
+    return f"{model_and_picture}/{n}"
+
+
 def _options(run: Run, choice: Choice) -> dict[str, Any]:
     """How a run's method chooses at the slider's place, as arguments of the engine."""
     marks = choice.masks(run.scores.size) if run.method == "adafv" else {}
@@ -263,11 +268,6 @@ def _of_budget(own: Selection, budget: int) -> Selection:
     if budget != own.budget:
         raise BudgetError(OWN_RATIO_ONLY)
     return own
-
-
-def _without_marks(question: Question) -> Question:
-    choice = Choice(question.choice.keep_ratio)
-    return Question(question.picture, question.picture_key, question.prompt, question.method, choice, question.more)
 
 
 def _content_key(model: str, question: Question) -> str:

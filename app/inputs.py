@@ -16,14 +16,22 @@ from adafv_core.errors import BudgetError, ImageError, InputError, PromptError, 
 from adafv_core.methods import METHODS
 from app.settings import Settings
 
+_JOINER = "\u200d"  # joins emoji, and is nothing by itself
+
 
 @dataclass(frozen=True)
 class Choice:
-    """What the slider and the brush say. force_keep, force_drop: token indices."""
+    """What the slider and the brush say. force_keep, force_drop: token indices. subject: of the maps on which these
+    were marked, see `visits.Run`; "" where the caller names tokens of whatever is asked about."""
 
     keep_ratio: float = 0.1
     force_keep: tuple[int, ...] = ()
     force_drop: tuple[int, ...] = ()
+    subject: str = ""
+
+    def about(self, subject: str) -> Choice:
+        """The choice for maps of this subject: marks made on others are left out."""
+        return self if self.subject in ("", subject) else Choice(self.keep_ratio, subject=subject)
 
     def masks(self, size: int) -> dict[str, torch.Tensor]:
         """The marks as bool masks over N tokens; nothing where there are no marks."""
@@ -78,12 +86,12 @@ def read_choice(text: Any) -> Choice:
     try:
         raw = json.loads(text)
         keep, drop = (tuple(int(index) for index in raw[name]) for name in ("force_keep", "force_drop"))
-        ratio = raw["keep_ratio"]
+        ratio, subject = raw["keep_ratio"], str(raw.get("subject", ""))
     except (TypeError, ValueError, KeyError):
         raise InputError("The slider's value could not be read: reload the page.") from None
     if any(index < 0 for index in keep + drop):
         raise InputError("Forced tokens are numbered from 0.")
-    return Choice(read_ratio(ratio), keep, drop)
+    return Choice(read_ratio(ratio), keep, drop, subject)
 
 
 def read_shown(text: Any) -> Shown:
@@ -99,7 +107,7 @@ def read_ratio(value: Any) -> float:
     """A keep ratio above 0 and at most 1, from whatever a caller sent."""
     number = read_number(value, "keep_ratio, the fraction of visual tokens kept,", 0.1, BudgetError)
     if not 0 < number <= 1:
-        raise BudgetError(f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {number:g}.")
+        raise BudgetError(f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {number}.")
     return number
 
 
@@ -153,8 +161,8 @@ def read_prompt(value: Any, settings: Settings) -> str:
     """The question as the user typed it, without characters that are no text."""
     if not isinstance(value, str):
         raise PromptError("There is no question yet: type one below the image.")
-    text = "".join(c for c in value if c in "\n\t" or (c.isprintable() or c == "\u200d")).strip()
-    if not text:
+    text = "".join(c for c in value if c in "\n\t" or (c.isprintable() or c == _JOINER)).strip()
+    if not text.strip(_JOINER):
         raise PromptError("There is no question yet: type one below the image.")
     if len(text) > settings.max_prompt_characters:
         raise PromptError(

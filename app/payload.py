@@ -44,6 +44,7 @@ def payload(
     options: dict[str, Any],
     keep_ratio: float,
     key: str,
+    subject: str = "",
     forced: tuple[Sequence[int], Sequence[int]] | None = None,
     only: Selection | None = None,
 ) -> str:
@@ -51,7 +52,8 @@ def payload(
 
     scores: of this image and prompt. picture: the image itself. select: the Selection of a budget, without
     forced tokens. options: temperature, floor and text_tokens as the method runs with them. key: names this
-    content; the page ignores a payload it already shows. forced: token indices to keep and to drop of an opened
+    content; the page ignores a payload it already shows. subject: names what the tokens are of; marks on them go
+    back with it. forced: token indices to keep and to drop of an opened
     run, whose marks and keep_ratio the page takes over, and which it does not ask again by itself. only: its saved
     selection, where the method chooses on more than scores; then no other stop can be chosen.
 
@@ -61,12 +63,13 @@ def payload(
     n = scores.size
     scores = ranked(scores, options)
     floor = float(options.get("floor", 0.0))
-    ratios = slider_stops() if forced is None else sorted({*slider_stops(), keep_ratio})
+    ratios = sorted({*slider_stops(), keep_ratio})
     stops = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in ratios]
     body: dict[str, Any] = {
         "n": n,
         "method": method,
         "key": key,
+        "subject": subject,
         "method_note": method_note(method),
         "floor": floor,
         "keep_ratio": keep_ratio,

@@ -14,6 +14,7 @@ from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
 from adafv_core.runs import SavedRun, read_run
 from adafv_core.types import Selection
+from app.handlers import subject_of
 from app.inputs import Choice, More, read_choice, read_shown
 from app.look import read_look
 from app.opened import more_of
@@ -83,7 +84,8 @@ def most_run_bytes(settings: Settings) -> int:
 def open_run(site: Site, visit: Visit, path: str | Path, number: int = 0) -> Opened:
     """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file.
 
-    number: of this, as the page counts what it asks.
+    A question that is being answered ends as soon as the file proves good. number: of this, as the page counts what
+    it asks.
     """
     saved, picture_path = read_saved(site, path)
     picture, key = site.desk.picture(picture_path)
@@ -92,13 +94,15 @@ def open_run(site: Site, visit: Visit, path: str | Path, number: int = 0) -> Ope
     run = Run(
         picture, saved.scores, saved.prompt, saved.method, options, saved.model, saved.revision, saved.selection,
         from_file=FromFile(saved.versions, saved.answers), max_new_tokens=saved.max_new_tokens,
+        subject=subject_of(f"{saved.model}/{key}", saved.scores.size),
     )  # fmt: skip
     choice = Choice(saved.keep_ratio, saved.force_keep, saved.force_drop)
     if not torch.equal(site.desk.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
     run.key = f"file/{key}/{uuid.uuid4().hex}"
     body = site.desk.payload(run, choice, run.key)
-    visit.run, visit.shown_key, visit.picture_key = run, "", key
+    visit.order(number)
+    visit.run, visit.shown_key = run, ""
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
     more = more_of(saved, site.settings)

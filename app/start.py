@@ -69,7 +69,6 @@ def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
         stream = list(desk.ask(visit, question))
         payload = stream[0][0] or ""
         _, answers, line = stream[-1]
-    desk.first_key = question.picture_key
     body = json.loads(payload) if payload else None
     if body is not None:
         body["set_choice"] = True

@@ -53,12 +53,12 @@ def run_sweep(
 
     number: of this sweep, as the page counts what it asks.
     """
-    stop = visit.begin(number)
+    stop, model = visit.sweeping.begin(number), visit.model
     started = time.perf_counter()
     rows: list[SweepRow] = []
     full: Answer | None = None
     total = len(cells) + 1
-    yield Sweep(question.prompt, visit.model, (), total, None)
+    yield Sweep(question.prompt, model, (), total, None)
     for method, ratio in [("full", 1.0), *cells]:
         asked = replace(question, method=method, choice=Choice(ratio))
         try:
@@ -80,10 +80,10 @@ def run_sweep(
                 )
             )  # fmt: skip
         each = (time.perf_counter() - started) / len(rows)
-        yield Sweep(question.prompt, visit.model, tuple(rows), total, each * (total - len(rows)))
+        yield Sweep(question.prompt, model, tuple(rows), total, each * (total - len(rows)))
         if stop.is_set():
             break
-    yield Sweep(question.prompt, visit.model, tuple(rows), total, 0.0, stopped=len(rows) < total)
+    yield Sweep(question.prompt, model, tuple(rows), total, 0.0, stopped=len(rows) < total)
 
 
 def sweep_csv(sweep: Sweep) -> str:

@@ -124,9 +124,10 @@ def words_view(scores: TokenScores) -> list[dict[str, Any]]:
     return [{"text": text, "counted": counted, "t2i": row} for text, counted, row in rows]
 
 
-def notice(text: str = "", level: str = "info", asked: int = 0) -> str:
-    """The notice line as JSON text. level: info, warn or error. asked: number of the question it answers, if one."""
-    return json.dumps({"text": text, "level": level, "asked": asked})
+def notice(text: str = "", level: str = "info", asked: int = 0, of: str = "") -> str:
+    """The notice line as JSON text. level: info, warn or error. asked: number of the question it answers, if one.
+    of: what failed, where the page takes the line away as soon as that is tried again: saving."""
+    return json.dumps({"text": text, "level": level, "asked": asked, "of": of})
 
 
 def masthead(engine: Any, fallback: str = "") -> str:

@@ -30,7 +30,8 @@ class Run:
     """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
 
     revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
-    the payload that shows it. max_new_tokens: as asked; None where it is not known.
+    the payload that shows it. max_new_tokens: as asked; None where it is not known. subject: names what its tokens
+    are of, model and picture, so that marks on them are told from others'.
     """
 
     picture: Image.Image
@@ -46,28 +47,30 @@ class Run:
     from_file: FromFile | None = None
     key: str = ""
     max_new_tokens: int | None = None
+    subject: str = ""
 
 
 @dataclass
 class Visit(Signals):
-    """One visitor, with the signals of its questions and sweeps.
+    """One visitor, with the signals of its questions.
 
-    studying: signals of its studies. scored: the last scores, with the key of their picture (the model's name in it).
-    full: answers on all tokens, by what they answered. shown_key: of the payload the page shows. picture_key: of the
-    picture the page's marks belong to.
+    sweeping, studying: signals of its sweeps and studies. scored: the last scores, with the key of their picture (the
+    model's name in it). full: answers on all tokens, by what they answered. shown_key: of the payload the page shows.
     """
 
     model: str
+    sweeping: Signals = field(default_factory=Signals)
     studying: Signals = field(default_factory=Signals)
     scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
     shown_key: str = ""
-    picture_key: str = ""
 
     def change_model(self, model: str) -> None:
-        """Another model answers from now on. Marks on the last one's maps belong to no picture any more."""
-        self.model, self.scored, self.shown_key, self.picture_key = model, None, "", "none"
+        """This model answers from now on; a sweep of another one ends."""
+        if model != self.model:
+            self.model, self.scored, self.shown_key = model, None, ""
+            self.sweeping.stop.set()
 
     def remember_full(self, key: tuple[Any, ...], answer: Answer) -> None:
         """Keep an answer on all tokens, so that moving the slider does not ask it again."""
@@ -77,8 +80,8 @@ class Visit(Signals):
 
     def end(self) -> None:
         """End everything it runs."""
-        self.stop.set()
-        self.studying.stop.set()
+        for signals in (self, self.sweeping, self.studying):
+            signals.stop.set()
 
     @property
     def size_bytes(self) -> int:

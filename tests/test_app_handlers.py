@@ -219,14 +219,23 @@ def test_pictures_from_elsewhere_get_a_notice() -> None:
     assert json.loads(next(iter(shared_site().desk.ask(Visit("pocket"), question())))[2])["text"] == ""
 
 
-def test_marks_of_another_picture_are_ignored() -> None:
-    visit, desk = Visit("pocket"), shared_site().desk
-    list(desk.ask(visit, question(index=3)))
-    marked = Choice(0.1, force_keep=(0, 1))
-    list(desk.ask(visit, question(index=3, choice=marked)))
-    assert visit.run is not None and visit.run.selection is not None and bool(visit.run.selection.kept[:2].all())
-    list(desk.ask(visit, question(index=11, choice=marked)))
-    assert "force_keep" not in visit.run.selection.options
+def forced(visit: Visit, choice: Choice, index: int = 3) -> bool:
+    """Whether the marks of this choice counted in an answer to this visitor."""
+    list(shared_site().desk.ask(visit, question(index=index, choice=choice)))
+    assert visit.run is not None and visit.run.selection is not None
+    return "force_keep" in visit.run.selection.options
+
+
+def test_marks_count_on_the_maps_they_were_made_on() -> None:
+    visit = Visit("pocket")
+    payloads = [json.loads(text) for text, _, _ in shared_site().desk.ask(visit, question()) if text]
+    marked = Choice(0.1, force_keep=(0, 1), subject=payloads[0]["subject"])
+    assert forced(visit, marked) and not forced(visit, marked, index=11) and forced(visit, marked)
+    visit.change_model("pocket")
+    assert forced(visit, marked) and forced(Visit("pocket"), marked), "loaded again, or forgotten by the server"
+    assert forced(visit, replace(marked, subject="")), "a caller of the API names tokens of its own picture"
+    other = Choice(0.1, force_keep=(0, 500), subject=marked.subject.replace("pocket", "another"))
+    assert not forced(visit, other), "those of another model's maps, though this one has no token 500"
 
 
 def test_scores_are_lists_of_one_length() -> None:
@@ -236,6 +245,11 @@ def test_scores_are_lists_of_one_length() -> None:
     assert sum(scores["kept"]) == scores["n_kept"] == 20
     assert all((value >= 1) == kept for value, kept in zip(scores["mixed"], scores["kept"], strict=True))
     assert scores["grid"]["crops"][0]["rows"] == 14
+
+
+def test_a_refused_ratio_is_told_as_it_came() -> None:
+    with pytest.raises(BudgetError, match=r"at most 1; got 1\.0000001\."):
+        read_ratio(1.0000001)
 
 
 @pytest.mark.parametrize("bad", [7, -1, 0, "abc", float("nan"), float("inf"), None, [0.1], True, {}])
@@ -249,7 +263,7 @@ def test_other_wrong_values() -> None:
     for bad in ("nope", None, 3, ["adafv"]):
         with pytest.raises(UnknownNameError, match="the methods are"):
             read_method(bad)
-    for prompt in (None, "", " \x00 ", 5):
+    for prompt in (None, "", " \x00 ", "\u200d", 5):
         with pytest.raises(PromptError, match="no question yet"):
             read_prompt(prompt, settings)
     with pytest.raises(PromptError, match="at most 10"):

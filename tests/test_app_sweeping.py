@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -30,15 +31,30 @@ def test_every_method_at_every_ratio_beside_full() -> None:
     assert json.loads(progress_text(states[-1])) == {"share": 1.0, "text": "All 5 answers are in."}
 
 
-def test_stop_keeps_what_is_done() -> None:
+@pytest.mark.parametrize(
+    "end",
+    [lambda visit: visit.sweeping.halt(0), lambda visit: visit.end(), lambda visit: visit.change_model("another")],
+    ids=["stop", "end", "another model"],
+)
+def test_stop_keeps_what_is_done(end: Callable[[Visit], None]) -> None:
     visit, cells = Visit("pocket"), read_sweep(["random", "t2i"], [0.5, 0.25, 0.1])
     states = []
     for state in run_sweep(shared_site().desk, visit, question(), cells):
         states.append(state)
         if len(state.rows) == 3:
-            visit.stop.set()
-    assert len(states[-1].rows) == 3 and states[-1].stopped
+            end(visit)
+    assert len(states[-1].rows) == 3 and states[-1].stopped and states[-1].model == "pocket"
     assert "Stopped after 3 of 7" in progress_text(states[-1])
+
+
+def test_a_question_asked_meanwhile_leaves_a_sweep_alone() -> None:
+    visit, desk = Visit("pocket"), shared_site().desk
+    states = []
+    for state in run_sweep(desk, visit, question(), read_sweep(["random"], [0.5, 0.1])):
+        states.append(state)
+        if len(state.rows) == 1:
+            assert list(desk.ask(visit, question(), 7))
+    assert len(states[-1].rows) == 3 and not states[-1].stopped
 
 
 def test_a_failing_cell_leaves_the_others() -> None:

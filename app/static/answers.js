@@ -87,7 +87,9 @@
   adafv.part("notice", function (element) {
     const line = node("p", { class: "notice", role: "status", "aria-live": "polite", hidden: true });
     element.replaceChildren(line);
+    page.on((what) => { if (what === "saving" && line.dataset.of === "saving") line.hidden = true; });
     return function (value) {
+      line.dataset.of = value.of || "";
       line.hidden = !value.text;
       line.dataset.level = value.level || "info";
       line.setAttribute("role", value.level === "error" ? "alert" : "status");

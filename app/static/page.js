@@ -4,7 +4,7 @@
   const adafv = (window.adafv = window.adafv || {});
   const page = (adafv.page = {
     scores: null, stop: 0, forced: null, result: null, pointed: [], word: -1, crop: "all", brush: "point",
-    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [], model: "", number: 0, waiting: 0,
+    opacity: 0.78, colourMap: "cividis", scale: "root", showPicture: true, listeners: [], model: "", number: 0, waiting: 0, again: 0,
   });
 
   page.on = (listener) => page.listeners.push(listener);
@@ -17,7 +17,7 @@
     const ratio = before && !raw.set_choice ? before.stops[page.stop].ratio : raw.keep_ratio;
     page.scores = adafv.core.unpack(raw);
     page.stop = nearest(page.scores.stops, ratio);
-    if (!before || before.picture !== raw.picture || before.n !== raw.n || raw.rule !== "split" || raw.set_choice) page.forced = null;
+    if (!before || before.subject !== raw.subject || raw.rule !== "split" || raw.set_choice) page.forced = null;
     if (raw.force_keep.length + raw.force_drop.length) {
       page.forced = new Int8Array(raw.n);
       raw.force_keep.forEach((i) => { page.forced[i] = 1; });
@@ -64,12 +64,13 @@
     const stop = page.scores ? page.scores.stops[page.stop] : { ratio: 0.1, budget: 0 };
     const marked = (sign) => (page.forced ? Array.from(page.forced.keys()).filter((i) => page.forced[i] === sign) : []);
     return JSON.stringify({ keep_ratio: stop.ratio, force_keep: marked(1), force_drop: marked(-1),
-      key: page.scores ? page.scores.key : "", model: page.model, asked: page.number,
+      subject: page.scores ? page.scores.subject : "", key: page.scores ? page.scores.key : "", model: page.model, asked: page.number,
       look: { colour_map: page.colourMap, opacity: page.opacity, scale: page.scale, word: page.word, with_image: page.showPicture } });
   };
 
   /* What is asked has a number. `waiting` is that of the question whose answer has not begun to come. Each takes the
-     values that go to the server and hands them on. */
+     values that go to the server and hands them on. `again` is the number of what is asked after a model was loaded,
+     which is nothing where the same one answers. */
   page.count = function (values) {
     page.number += 1;
     return values;
@@ -78,6 +79,11 @@
     page.count(values);
     page.waiting = page.number;
     page.tell("asked");
+    return values;
+  };
+  page.askAgain = function (values) {
+    page.ask(values);
+    page.again = page.number;
     return values;
   };
   page.halt = function (values) {

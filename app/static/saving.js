@@ -14,7 +14,10 @@
     shown.setAttribute("aria-busy", String(on));
   }
   document.addEventListener("click", function (event) {
-    for (const name of Object.keys(NAMES)) if (event.target.closest("#save-" + name)) busy(name, true);
+    for (const name of Object.keys(NAMES)) if (event.target.closest("#save-" + name)) {
+      busy(name, true);
+      adafv.page.tell("saving");
+    }
   });
   adafv.saved = function (name) {
     busy(name, false);

@@ -18,6 +18,8 @@ from app.visits import Visit
 SENT = "(...values) => adafv.page.sent(values)"
 ASKED = "(...values) => adafv.page.ask(values)"
 ASKED_AND_SENT = "(...values) => adafv.page.sent(adafv.page.ask(values))"
+ASKED_AGAIN_AND_SENT = "(...values) => adafv.page.sent(adafv.page.askAgain(values))"
+ASKED_AGAIN = "() => adafv.page.answered(adafv.page.again)"
 COUNTED_AND_SENT = "(...values) => adafv.page.sent(adafv.page.count(values))"
 HALTED = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 

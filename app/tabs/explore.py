@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from app.handlers import Question
 from app.inputs import read_choice, read_method, read_more, read_path, read_prompt, read_shown
 from app.parts import any_number, checked_image, part
 from app.site import Site
-from app.tabs.asking import ASKED, ASKED_AND_SENT, HALTED, SENT, asking
+from app.tabs.asking import ASKED, ASKED_AGAIN, ASKED_AGAIN_AND_SENT, ASKED_AND_SENT, HALTED, SENT, asking
 from app.tabs.keepsakes import Keepsakes, bind_row, build_row
 from app.tabs.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.views import notice
@@ -65,11 +64,6 @@ def read_question(site: Site, keep: Any, image: Any, prompt: Any, method: Any, *
     text = read_prompt(prompt, site.settings)
     picture, key = site.desk.picture(read_path(image))
     return Question(picture, key, text, method, choice, settings)
-
-
-def without_marks(payload: str) -> str:
-    """The payload of another model's maps: marks made on those before are gone."""
-    return json.dumps({**json.loads(payload), "set_choice": True}, separators=(",", ":"))
 
 
 def build(site: Site) -> Explore:
@@ -142,6 +136,7 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         "trigger_mode": "multiple",
     }  # fmt: skip
 
+    silent: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     order, halt = asking(site)
 
     def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -154,7 +149,7 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
             yield gr.skip(), gr.skip(), notice(sentence(error), "error", number)
             return
         for payload, answers, line in desk.ask(desk.visit(request.session_hash, shown), question, number):
-            yield gr.skip() if payload is None else payload, answers, line
+            yield *(gr.skip() if value is None else value for value in (payload, answers, line)),
 
     def ask_again(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         visit = desk.visits.of(request.session_hash)
@@ -162,16 +157,14 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
             yield gr.skip(), gr.skip(), gr.skip()
             return
         for payload, answers, line in ask(request, *values):
-            fresh = without_marks(payload) if isinstance(payload, str) else payload
-            yield fresh, answers, gr.skip() if line == notice() else line
+            yield payload, answers, gr.skip() if line == notice() else line
 
     def answered(event: Any, start: Any) -> None:
-        quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         if start is None:
-            ordered = event(order, tab.keep, js=ASKED_AND_SENT, **quick)
+            ordered = event(order, tab.keep, js=ASKED_AND_SENT, **silent)
         else:
             function, inputs, outputs = start
-            ordered = event(function, inputs, outputs, js=ASKED, **quick).then(order, tab.keep, js=SENT, **quick)
+            ordered = event(function, inputs, outputs, js=ASKED, **silent).then(order, tab.keep, js=SENT, **silent)
         ordered.then(ask, tab.asked, shown, js=SENT, **streamed)
 
     def new_scene() -> tuple[Any, ...]:
@@ -188,7 +181,8 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
 
     for loaded in bind_menu(site, tab.menu, parts):
-        loaded.then(ask_again, tab.asked, shown, js=ASKED_AND_SENT, **streamed)
+        again = loaded.then(ask_again, tab.asked, shown, js=ASKED_AGAIN_AND_SENT, **streamed)
+        again.then(None, None, None, js=ASKED_AGAIN, **silent)
     scene_outputs = [tab.image, tab.prompt, tab.questions]
     answered(tab.ask.click, None)
     answered(tab.prompt.submit, None)
@@ -197,7 +191,6 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
     answered(tab.new_scene.click, (new_scene, None, scene_outputs))
     answered(tab.examples.choose, (example, None, scene_outputs))
     answered(tab.questions.input, (lambda text: text, tab.questions, tab.prompt))
-    silent: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     tab.stop.click(halt, tab.keep, js=HALTED, **silent)
     tab.prompt.input(None, None, tab.questions, js="() => null", **silent)
     hidden = gr.Radio([], value=None, visible=False)

@@ -11,7 +11,7 @@ from app.faults import sentence
 from app.inputs import More, read_shown
 from app.saving import open_run, save_json, save_png
 from app.site import Site
-from app.tabs.asking import COUNTED_AND_SENT, SENT, asking
+from app.tabs.asking import COUNTED_AND_SENT, SENT
 from app.views import notice
 
 MORE = tuple(one.name for one in fields(More))
@@ -49,7 +49,7 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
             try:
                 return save(site, desk.visits.of(request.session_hash), choice), gr.skip()
             except Exception as error:
-                return None, notice(sentence(error), "error")
+                return None, notice(sentence(error), "error", of="saving")
 
         return make
 
@@ -59,8 +59,6 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
     ):
         saved = button.click(as_file(save), [keep], [file, shown["notice"]], js=SENT, **private)
         saved.then(None, None, None, js=f"() => window.adafv.saved('{name}')")
-
-    order, _ = asking(site)
 
     def opened(request: gr.Request, said: str, path: str) -> tuple[Any, ...]:
         try:
@@ -73,6 +71,4 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
         return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, *more, notice(run.note)
 
     names = ("stage", "answers", "image", "prompt", "method", "questions", *MORE, "notice")
-    row.open.upload(order, keep, js=COUNTED_AND_SENT, queue=False, **private).then(
-        opened, [keep, row.open], [shown[name] for name in names], js=SENT, **private
-    )
+    row.open.upload(opened, [keep, row.open], [shown[name] for name in names], js=COUNTED_AND_SENT, **private)

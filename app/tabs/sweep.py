@@ -16,7 +16,7 @@ from app.inputs import read_shown
 from app.parts import part
 from app.site import Site
 from app.sweeping import progress_text, read_sweep, run_sweep, sweep_csv, sweep_json, sweep_view
-from app.tabs.asking import COUNTED_AND_SENT, HALTED, SENT, asking
+from app.tabs.asking import COUNTED_AND_SENT, SENT, asking
 from app.tabs.explore import Explore, read_question
 
 RATIOS = (0.5, 0.25, 0.1, 0.05, 0.025)
@@ -78,7 +78,7 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
     desk = site.desk
     outputs = [tab.progress, tab.table, tab.kl, tab.agreement, tab.csv, tab.json]
 
-    order, halt = asking(site)
+    order, halt = asking(site, lambda visit: visit.sweeping)
 
     def sweep(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         *asked_values, methods, ratios = values
@@ -110,4 +110,4 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
         sweep, [*asked.asked, tab.methods, tab.ratios], outputs, js=SENT, concurrency_id="sweep", concurrency_limit=1,
         trigger_mode="multiple", **private,
     )  # fmt: skip
-    tab.stop.click(halt, asked.keep, js=HALTED, queue=False, **private)
+    tab.stop.click(halt, asked.keep, js=SENT, queue=False, **private)

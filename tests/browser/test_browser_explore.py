@@ -264,6 +264,8 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(open_page: Callable[..
     page.press("#model input", "Enter")
     page.get_by_role("button", name="Load model").click()
     expect(page.locator(".notice")).to_contain_text("The page stays on pocket", timeout=60_000)
+    page.wait_for_timeout(500)
+    settled(page, 5_000)
     page.get_by_role("button", name="Ask", exact=True).click()
     page.wait_for_timeout(300)
     settled(page)

@@ -74,6 +74,19 @@ def test_more_marks_than_the_budget_holds(open_page: Callable[..., Page], width:
     expect(page.locator(".panel-kept .panel-note")).to_have_text("20 of 196")
 
 
+def test_the_sentence_of_a_refused_picture_goes_once_one_is_saved(open_page: Callable[..., Page]) -> None:
+    page = still_page(open_page)
+    page.evaluate(MARK, [1] * 14 + [0] * 182)
+    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Save PNG").click()
+    told = page.locator("#part-notice .notice")
+    expect(told).to_contain_text("14 visual tokens are forced to stay", timeout=30_000)
+    page.get_by_role("button", name="Clear marks").click()
+    with page.expect_download():
+        page.get_by_role("button", name="Save PNG").click()
+    expect(told).to_be_hidden()
+
+
 def test_a_refused_budget_is_not_asked_for_by_sliding(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
     page.evaluate(MARK, [1] * 14 + [0] * 182)

@@ -20,11 +20,14 @@ from app.visits import Visit
 KEPT = "Array.from(adafv.page.result.kept.keys()).filter((i) => adafv.page.result.kept[i])"
 
 
-def saved_run(folder: Path, method: str = "adafv", more: More | None = None, **changed: Any) -> tuple[Path, list[int]]:
-    """A run file and the tokens it keeps."""
+def saved_run(
+    folder: Path, method: str = "adafv", more: More | None = None, ratio: float = 0.25, marks: tuple[int, ...] = (),
+    **changed: Any,
+) -> tuple[Path, list[int]]:  # fmt: skip
+    """A run file and the tokens it keeps. marks: tokens forced to stay."""
     visit = Visit("pocket")
-    list(shared_site().desk.ask(visit, question(method=method, choice=Choice(0.25), more=more)))
-    place = json.dumps({"keep_ratio": 0.25, "force_keep": [], "force_drop": []})
+    list(shared_site().desk.ask(visit, question(method=method, choice=Choice(ratio, marks), more=more)))
+    place = json.dumps({"keep_ratio": ratio, "force_keep": marks, "force_drop": []})
     record = json.loads(Path(save_json(shared_site(), visit, place)).read_text(encoding="utf-8"))
     file = folder / "run.json"
     file.write_text(json.dumps({**record, **changed}), encoding="utf-8")
@@ -60,6 +63,18 @@ def test_an_opened_run_asks_again_as_it_was_asked(open_page: Callable[..., Page]
     page.get_by_role("button", name="Ask", exact=True).click()
     page.wait_for_function(f"adafv.page.scores.key !== {json.dumps(key)}", timeout=30_000)
     assert page.evaluate(KEPT) == kept
+
+
+def test_a_ratio_between_the_slider_s_stops_stays(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    file, kept = saved_run(tmp_path, ratio=0.555)
+    page = open_page()
+    opened(page, file)
+    for _ in range(2):
+        expect(page.locator(".keep-count")).to_have_text(f"{len(kept)} of 196 visual tokens")
+        expect(page.locator(".answer-name").first).to_contain_text(f"{len(kept)} tokens")
+        page.get_by_role("button", name="Ask", exact=True).click()
+        page.wait_for_timeout(300)
+        settled(page)
 
 
 def test_sliding_on_an_opened_run_asks_nobody(open_page: Callable[..., Page], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import settled
@@ -113,6 +114,39 @@ def test_a_study_stops_before_it_begins(open_page: Callable[..., Page]) -> None:
     page.wait_for_selector("#study-run")
     page.evaluate("() => ['#study-run', '#study-stop'].forEach((name) => document.querySelector(name).click())")
     expect(page.locator("#study-progress")).to_contain_text("Stopped after 0 of", timeout=20_000)
+
+
+def test_a_sweep_goes_on_while_the_slider_moves(slow_page: Callable[[], Page]) -> None:
+    page = slow_page()
+    page.get_by_role("tab", name="Sweep").click()
+    page.locator("#sweep-run").click()
+    line = page.locator("#part-progress")
+    expect(line).to_contain_text("0 of 16 answers", timeout=30_000)
+    page.get_by_role("tab", name="Explore").click()
+    page.press("#keep-slider", "ArrowRight")
+    expect(page.locator(".answer").first).to_have_attribute("data-state", "running", timeout=30_000)
+    stop(page)
+    settled(page, 10_000)
+    page.get_by_role("tab", name="Sweep").click()
+    expect(line).to_contain_text("of 16 answers · about", timeout=30_000)
+    page.locator("#sweep-stop").click()
+    expect(line).to_contain_text("Stopped after", timeout=20_000)
+
+
+def test_what_is_said_while_an_answer_comes_stays(slow_page: Callable[[], Page], tmp_path: Path) -> None:
+    page = slow_page()
+    ask(page)
+    running = page.locator(".answer").first
+    expect(running).to_have_attribute("data-state", "running", timeout=30_000)
+    notice = page.locator("#part-notice .notice")
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    page.set_input_files("#save-row input[type=file]", tmp_path / "run.json")
+    expect(notice).to_contain_text("is not a saved run", timeout=10_000)
+    page.wait_for_timeout(10 * 1000 * TOKEN_S)
+    expect(notice).to_contain_text("is not a saved run")
+    assert "stopped" not in states(page)
+    stop(page)
+    settled(page, 10_000)
 
 
 def test_a_sweep_of_another_visitor_does_not_hold_up_a_question(slow_page: Callable[[], Page]) -> None:
