@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from adafv_core.errors import ImageError
+from adafv_core.models.rgb import to_rgb
 from app.settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -20,7 +21,7 @@ _WANTED = "Use a PNG, JPEG or WebP picture."
 
 
 def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
-    """The picture at `path`: RGB, upright, transparency laid on white, first frame of an animation.
+    """The picture at `path`: RGB as `to_rgb` makes it, upright, first frame of an animation.
 
     A large one keeps its file's bytes in its `info`, since as a PNG it could be larger than what is taken.
     Raises ImageError with one sentence where the file is missing, too large, truncated, or no picture.
@@ -89,17 +90,4 @@ def _millions(settings: Settings) -> str:
 def _decode(opened: Image.Image) -> Image.Image:
     if getattr(opened, "n_frames", 1) > 1:
         opened.seek(0)
-    picture: Image.Image = opened
-    if picture.mode.startswith("I"):
-        picture = picture.point(lambda value: value / 256).convert("L") if _deep(picture) else picture.convert("L")
-    upright = ImageOps.exif_transpose(picture)
-    if upright.has_transparency_data:
-        layered = upright.convert("RGBA")
-        ground = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(ground, layered).convert("RGB")
-    return upright.convert("RGB")
-
-
-def _deep(picture: Image.Image) -> bool:
-    _, highest = picture.getextrema()
-    return bool(highest > 255)  # type: ignore[operator]
+    return to_rgb(ImageOps.exif_transpose(opened))

@@ -48,8 +48,9 @@ class ModelHost:
     def encode(self, image: object) -> VisualTokens:
         """Run the vision encoder and projector once on one image, or return what an earlier call found.
 
-        image: a PIL image, the path of a picture file, an array (height, width, 3) or gray (height, width) of
-        uint8, or VisualTokens, returned as they are. Raises ImageError.
+        image: a PIL image, the path of a picture file, an array of uint8, (height, width, 3), with opacity (height,
+        width, 4) or gray (height, width), a gray one of uint16, or VisualTokens, returned as they are. What is
+        transparent is laid on white. Raises ImageError.
         """
         return self.encode_many([image])[0]
 

@@ -14,9 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from adafv_core.errors import ImageError
+from adafv_core.limits import MAX_PIXELS
+from adafv_core.models.rgb import to_rgb
 from adafv_core.types import VisualTokens
 
-MAX_PIXELS = 100_000_000
+_SMALLER = f"make it smaller, to {MAX_PIXELS:,} at most."
+_CHANNELS = {np.dtype(np.uint8): ((), (3,), (4,)), np.dtype(np.uint16): ((),)}
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Picture:
 
 
 def read_picture(image: object) -> Picture:
-    """Check one picture: a PIL image of any mode, the path of a file, or a uint8 array, (height, width, 3) or gray
-    (height, width).
+    """Check one picture: a PIL image, the path of a file, or an array: uint8, (height, width, 3), with opacity
+    (height, width, 4) or gray (height, width); or gray of 16 bits, uint16.
 
-    A file is read as `PIL.Image.open` gives it: a turn that only its EXIF data speak of is not made, neither for a
-    path nor for a PIL image (`PIL.ImageOps.exif_transpose` makes it). Raises ImageError for anything else, a file
-    that is missing or no picture, several pictures, an empty one, or one above 100 million pixels.
+    However it comes, transparency is laid on white and 16 bits are scaled to 8, as `to_rgb` says. A file is read as
+    `PIL.Image.open` gives it: a turn that only its EXIF data speak of is not made, neither for a path nor for a PIL
+    image (`PIL.ImageOps.exif_transpose` makes it). Raises ImageError for anything else, a file that is missing or no
+    picture, several pictures, an empty one, one whose range of values nothing tells (mode F), or one above 100
+    million pixels (`limits.MAX_PIXELS`).
     """
     if image is None:
         raise ImageError("No image was given; expected one PIL image, path, or (height, width, 3) uint8 array.")
@@ -42,10 +47,10 @@ def read_picture(image: object) -> Picture:
     if isinstance(image, str | Path):
         return _from_file(image)
     if isinstance(image, np.ndarray):
-        if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or image.dtype != np.uint8:
+        if image.ndim < 2 or image.shape[2:] not in _CHANNELS.get(image.dtype, ()):
             raise ImageError(
-                "Expected an array of shape (height, width, 3), or gray (height, width), uint8; "
-                f"got {image.shape} {image.dtype}."
+                "Expected a uint8 array of shape (height, width, 3), (height, width, 4) or gray (height, width), "
+                f"or a gray one of uint16; got {image.shape} {image.dtype}."
             )
         if 0 in image.shape:
             raise ImageError(f"The image is empty: its shape is {image.shape}.")
@@ -56,11 +61,11 @@ def read_picture(image: object) -> Picture:
     if image.width * image.height == 0:
         raise ImageError(f"The image is empty: its size is {image.width} × {image.height}.")
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"The image has {image.width} × {image.height} pixels; make it smaller, to {MAX_PIXELS:,} at most."
-        )
+        raise ImageError(f"The image has {image.width} × {image.height} pixels; {_SMALLER}")
     try:
-        rgb = image.convert("RGB")
+        rgb = to_rgb(image)
+    except ImageError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"The image cannot be read: {error}.") from error
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
@@ -76,7 +81,9 @@ def _from_file(path: str | Path) -> Picture:
         raise ImageError(f"There is no picture file {str(path)!r}; give the path of one, or a PIL image.") from None
     except ImageError as error:
         raise ImageError(f"{str(path)!r}: {error}") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise ImageError(f"{str(path)!r}: The image has far too many pixels; {_SMALLER}") from None
+    except (OSError, ValueError) as error:
         raise ImageError(f"{str(path)!r} cannot be read as a picture ({error}).") from error
 
 

@@ -9,16 +9,17 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from adafv_core.errors import ImageError, InputError
+from adafv_core.models.rgb import to_rgb
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 Opener = Callable[[Path], Image.Image]
 
 
 def open_picture(file: Path) -> Image.Image:
-    """An RGB picture, turned as its EXIF data say. Raises ImageError."""
+    """An RGB picture as `to_rgb` makes it, turned as its EXIF data say. Raises ImageError."""
     try:
         with Image.open(file) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            return to_rgb(ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"The picture {file.name} cannot be read ({error}); expected JPEG, PNG or WebP.") from None
 
