@@ -9,9 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adafv_core.limits import MAX_PIXELS
+
 GIGABYTE = 1024**3
 MEGABYTE = 1024**2
 _ANSWER_TOKENS = 64
+_MOST = {"port": 65_535, "max_image_pixels": MAX_PIXELS}
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("port", "GRADIO_SERVER_PORT", "port to listen on; without it the first free one from 7860"),
     ("queue_size", "ADAFV_QUEUE_SIZE", "requests that may wait; further ones are told to come back"),
     ("max_image_bytes", "ADAFV_MAX_IMAGE_BYTES", "largest picture file"),
-    ("max_image_pixels", "ADAFV_MAX_IMAGE_PIXELS", "largest picture, in pixels"),
+    ("max_image_pixels", "ADAFV_MAX_IMAGE_PIXELS", f"largest picture, in pixels: at most {MAX_PIXELS:,}"),
     ("max_prompt_characters", "ADAFV_MAX_PROMPT_CHARACTERS", "longest prompt"),
     ("max_new_tokens", "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens"),
     ("visit_bytes", "ADAFV_VISIT_BYTES", "memory for encoded pictures of all visitors together"),
@@ -116,7 +119,7 @@ def _convert(name: str, text: str) -> object:
             number = int(text)
         except ValueError:
             raise ValueError(f"expected a whole number, but {text!r} came") from None
-        highest = 65_535 if name == "port" else None
+        highest = _MOST.get(name)
         if number < 1 or (highest is not None and number > highest):
             raise ValueError(f"expected at least 1{f' and at most {highest}' if highest else ''}, but {number} came")
         return number

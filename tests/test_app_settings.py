@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adafv_core.limits import MAX_PIXELS
 from app.beginning import refuse_unusable_address
 from app.settings import Settings, make_parser, read_settings, settings_table
 
@@ -32,6 +33,8 @@ def test_environment_and_flags_and_which_wins() -> None:
     [
         (["--port", "abc"], {}, "--port: expected a whole number, but 'abc' came"),
         (["--port", "70000"], {}, "at most 65535"),
+        (["--max-image-pixels", "100000001"], {}, "--max-image-pixels: expected at least 1 and at most 100000000"),
+        ([], {"ADAFV_MAX_IMAGE_PIXELS": "400000000"}, "ADAFV_MAX_IMAGE_PIXELS: expected at least 1 and at most"),
         ([], {"ADAFV_QUEUE_SIZE": "0"}, "ADAFV_QUEUE_SIZE: expected at least 1"),
         ([], {"ADAFV_MCP": "maybe"}, "ADAFV_MCP: expected 1 or 0"),
     ],
@@ -42,6 +45,14 @@ def test_wrong_values_end_with_a_sentence(
     with pytest.raises(SystemExit):
         read_settings(arguments, environment)
     assert said in capsys.readouterr().err
+
+
+def test_the_page_takes_no_larger_pictures_than_the_library() -> None:
+    """The most that can be set is what the library takes, and the help and the README's table say so."""
+    assert read_settings(["--max-image-pixels", str(MAX_PIXELS)], {}).max_image_pixels == MAX_PIXELS
+    row = next(row for row in settings_table().splitlines() if "ADAFV_MAX_IMAGE_PIXELS" in row)
+    assert "at most 100,000,000" in row
+    assert "at most 100,000,000" in " ".join(make_parser().format_help().split())
 
 
 def test_help_names_every_variable() -> None:
