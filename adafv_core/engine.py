@@ -17,17 +17,16 @@ One engine runs one job at a time; a second caller waits. A running `stream` end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import StoppingCriteriaList
 
-from adafv_core.errors import InputError, ModelError, UnknownNameError
-from adafv_core.methods import METHODS, Method, get_method
+from adafv_core.errors import InputError, ModelError
+from adafv_core.methods import get_method
 from adafv_core.methods.base import check_scored
 from adafv_core.models.answering import Times
 from adafv_core.models.clock import now_s
@@ -43,19 +42,20 @@ from adafv_core.models.generation import (
     stop_signal,
 )
 from adafv_core.models.host import CACHE_BYTES, ModelHost
-from adafv_core.models.inputs import NEWLINES, POSITIONS, Row
+from adafv_core.models.inputs import Row
 from adafv_core.models.loading import load_model
 from adafv_core.models.prompts import Prompt, Turn
+from adafv_core.models.questions import check_questions
 from adafv_core.models.running import Plan, planned
-from adafv_core.models.scores import resolve_budget
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
+from adafv_core.wishes import Wish, check_count, check_selections, wish_of
 
 _Ask = tuple[VisualTokens, Prompt, str, Sequence[Turn], Selection | None]
 
 
 def load(
     model: str | Path = "pocket",
-    device: str | torch.device = "auto",
+    device: str | torch.device | None = "auto",
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     attn_implementation: str | None = None,
@@ -65,27 +65,15 @@ def load(
     """Load a model and return an engine over it.
 
     model: "pocket" (the bundled model), a hub id, or a folder with config.json, safetensors and processor
-    files. device: "auto" takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16",
-    "bfloat16". cache_bytes: how much device memory encoded images may hold on to. progress: where files have
-    to be downloaded, called with a DownloadProgress (done_bytes, total_bytes) as they come in, from another
+    files. device: "auto" or None takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16",
+    "bfloat16". revision: a branch, tag or commit of a hub id; without it the pinned one of a known model, else
+    the newest. attn_implementation: as in transformers ("sdpa", "eager", "flash_attention_2", …), which chooses
+    where it is None. cache_bytes: how much device memory encoded images may hold on to. progress: where files
+    have to be downloaded, called with a DownloadProgress (done_bytes, total_bytes) as they come in, from another
     thread. Raises ModelError of some kind (ModelNotFoundError, UnsupportedModelError, OutOfMemoryError) or
     InputError, each saying what would work.
     """
     return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes)
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """How tokens are to be chosen, the same for every question of a call."""
-
-    method: Method
-    keep_ratio: float | None
-    budget: int | None
-    newline: str
-    positions: str | None
-
-    def budget_of(self, visual: VisualTokens) -> int:
-        return resolve_budget(visual.size, self.keep_ratio, self.budget)
 
 
 class Engine(ModelHost):
@@ -109,7 +97,7 @@ class Engine(ModelHost):
         where neither is given. options: those of the method. A method inside the LLM runs one prefill to
         decide. Raises BudgetError, UnknownNameError, ScoreError.
         """
-        wish = _Wish(get_method(method, **options), keep_ratio, budget, "drop", None)
+        wish = Wish(get_method(method, **options), keep_ratio, budget, "drop", None)
         check_scored(scores)
         if not wish.method.inside_llm:
             return self._select(scores, wish)
@@ -146,8 +134,8 @@ class Engine(ModelHost):
         Raises InputError of some kind, or OutOfMemoryError.
         """
         asked = stop_signal(stop)
-        _check_length(max_new_tokens)
-        wish = self._wish(selection, method, options, keep_ratio, budget, newline, positions)
+        check_count("max_new_tokens", max_new_tokens)
+        wish = wish_of(selection, method, options, keep_ratio, budget, newline, positions)
         tokenised = self.prompter(prompt, history)
         with self._job(asked) as started, memory_guard():
             if not started:
@@ -186,7 +174,8 @@ class Engine(ModelHost):
     ) -> Answer:
         """The last snapshot of `stream`: the greedy answer, what was kept, and what it cost.
 
-        Keeps a tenth by default. options: further arguments of `stream` and of the method.
+        Keeps a tenth by default. options: further arguments of `stream` and of the method. Raises what `stream`
+        raises, and ModelError where a stop came before the run began.
         """
         last: Answer | None = None
         for snapshot in self.stream(image, prompt, keep_ratio, method, max_new_tokens, budget, **options):
@@ -197,14 +186,14 @@ class Engine(ModelHost):
 
     def answer_batch(
         self,
-        questions: Sequence[tuple[object, str]],
+        questions: Iterable[tuple[object, str]],
         keep_ratio: float | None = None,
         method: str = "adafv",
         max_new_tokens: int = 64,
         budget: int | None = None,
         batch_size: int = 16,
         stop: Stop = None,
-        selections: Sequence[Selection | None] | None = None,
+        selections: Iterable[Selection | None] | None = None,
         newline: str = "drop",
         positions: str | None = None,
         **options: Any,
@@ -214,14 +203,15 @@ class Engine(ModelHost):
         Tokens kept and answers are those of `answer` for each question alone. Images may repeat (each is
         encoded once while it stays in the cache). Times in the answers are those of the whole batch a
         question was in. After `stop` the answers so far are returned, those of the running batch cut short.
-        selections: one a question, or None.
+        selections: one a question, or None. Raises InputError of some kind, also where a question is no such pair,
+        or OutOfMemoryError.
         """
         asked = stop_signal(stop)
-        _check_length(max_new_tokens)
-        given = list(selections) if selections is not None else [None] * len(questions)
-        if len(given) != len(questions):
-            raise InputError(f"Expected one selection a question ({len(questions)}), got {len(given)}.")
-        wish = self._wish(
+        check_count("max_new_tokens", max_new_tokens)
+        check_count("batch_size", batch_size)
+        pairs = check_questions(questions)
+        given = check_selections(selections, len(pairs))
+        wish = wish_of(
             next((one for one in given if one is not None), None),
             method,
             options,
@@ -231,22 +221,22 @@ class Engine(ModelHost):
             positions,
         )
         answers: list[Answer] = []
-        for start in range(0, len(questions), max(1, batch_size)):
+        for start in range(0, len(pairs), batch_size):
             if asked():
                 break
-            chunk = slice(start, start + max(1, batch_size))
-            answers += self._answer_chunk(questions[chunk], given[chunk], wish, max_new_tokens, asked)
+            chunk = slice(start, start + batch_size)
+            answers += self._answer_chunk(pairs[chunk], given[chunk], wish, max_new_tokens, asked)
         return answers
 
     def conversation(self, image: object) -> Conversation:
-        """A conversation about one image."""
+        """A conversation about one image, which is encoded now. Raises ImageError, or OutOfMemoryError."""
         return Conversation(self, image)
 
     def _answer_chunk(
         self,
         questions: Sequence[tuple[object, str]],
         selections: Sequence[Selection | None],
-        wish: _Wish,
+        wish: Wish,
         max_new_tokens: int,
         asked: Callable[[], bool],
     ) -> list[Answer]:
@@ -279,30 +269,11 @@ class Engine(ModelHost):
                     answers.append(self._answer(plan, number, times, first, ids, text, finished))
         return answers
 
-    def _wish(
-        self,
-        selection: Selection | None,
-        method: str,
-        options: dict[str, Any],
-        keep_ratio: float | None,
-        budget: int | None,
-        newline: str,
-        positions: str | None,
-    ) -> _Wish:
-        """With a selection made before, only where it acts still matters: before the LLM or inside it."""
-        _check_choice("newline", newline, NEWLINES)
-        _check_choice("positions", positions or "contiguous", POSITIONS)
-        chooser = get_method(method, **options)
-        if selection is not None:
-            made_inside = selection.method in METHODS and METHODS[selection.method].inside_llm
-            chooser = get_method(selection.method, **selection.options) if made_inside else get_method("full")
-        return _Wish(chooser, keep_ratio, budget, newline, positions)
-
     @torch.inference_mode()
-    def _select(self, scores: TokenScores, wish: _Wish) -> Selection:
+    def _select(self, scores: TokenScores, wish: Wish) -> Selection:
         return wish.method.select(scores, wish.budget_of(scores.visual))
 
-    def _chosen_rows(self, asks: Sequence[_Ask], wish: _Wish, times: Times) -> list[Row]:
+    def _chosen_rows(self, asks: Sequence[_Ask], wish: Wish, times: Times) -> list[Row]:
         rows = []
         for visual, tokenised, prompt, history, selection in asks:
             if selection is not None and selection.kept.shape[0] != visual.size:
@@ -319,7 +290,7 @@ class Engine(ModelHost):
         times.select_s = times.generate_s - times.encoded_s
         return rows
 
-    def _planned(self, rows: Sequence[Row], wish: _Wish, *selections: Selection | None) -> AbstractContextManager[Plan]:
+    def _planned(self, rows: Sequence[Row], wish: Wish, *selections: Selection | None) -> AbstractContextManager[Plan]:
         return planned(
             self.adapter,
             rows,
@@ -330,13 +301,3 @@ class Engine(ModelHost):
             positions=wish.positions,
             given=selections,
         )
-
-
-def _check_length(max_new_tokens: int) -> None:
-    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise InputError(f"max_new_tokens must be a whole number of at least 1; got {max_new_tokens!r}.")
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise UnknownNameError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.errors import BudgetError, InputError, PromptError, UnknownNameError
+from adafv_core.errors import BudgetError, InputError, PromptError
 from adafv_core.methods import Method, get_method
 from adafv_core.models import Adapter, adapter_for
 from adafv_core.models.generation import memory_guard
-from adafv_core.models.inputs import NEWLINES, POSITIONS, PlacedImage, Row
+from adafv_core.models.inputs import PlacedImage, Row
 from adafv_core.models.loading import find_processor
 from adafv_core.models.prompts import Prompter
 from adafv_core.models.running import planned
@@ -33,6 +33,7 @@ from adafv_core.models.scores import resolve_budget, score_tokens
 from adafv_core.models.spans import QuestionFinder
 from adafv_core.models.whole_prompt import WholePrompt
 from adafv_core.types import Selection, VisualTokens
+from adafv_core.wishes import check_layout
 
 _PIXEL_NAMES = ("pixel_values", "image_sizes", "batch_num_images")
 _NOT_HERE = {
@@ -90,15 +91,10 @@ def prune(
 
     Batches, padding, beams, sampling, streamers, logits processors, stopping criteria, lengths and return
     values keep their stock meaning; calls without images pass through. Only `generate` is pruned, not a
-    bare forward call. Raises UnsupportedModelError, BudgetError, UnknownNameError on entry, and InputError
-    from `generate` for what it cannot prune.
+    bare forward call. Raises UnsupportedModelError, BudgetError, UnknownNameError on entry, InputError there for a
+    processor that is none (a tokenizer alone), and InputError from `generate` for what it cannot prune.
     """
-    for name, value, choices in (
-        ("newline", newline, NEWLINES),
-        ("positions", positions or "contiguous", POSITIONS),
-    ):
-        if value not in choices:
-            raise UnknownNameError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+    check_layout(newline, positions)
     whole = isinstance(budget, Integral) and not isinstance(budget, bool)
     if budget is not None and (keep_ratio is not None or not whole or budget < 1):
         raise BudgetError(

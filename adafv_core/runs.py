@@ -65,6 +65,9 @@ class SavedRun:
 
 def read_run(text: str) -> SavedRun:
     """The run in the text of a saved file. Raises InputError that names what is wrong with it."""
+    if not isinstance(text, str | bytes):
+        came = type(text).__name__
+        raise InputError(f"read_run takes the text of a saved file, as `Path.read_text` gives it; got {came}.")
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

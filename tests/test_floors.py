@@ -41,7 +41,13 @@ FLOORS: dict[str, float] = {
     "app.tabs": 6,
     "app.main": 7,
 }
-HELPERS = {"adafv_core.checks": 0, "adafv_core.limits": 0, "adafv_core.ranking": 0, "app.__main__": 7}
+HELPERS = {
+    "adafv_core.checks": 0,
+    "adafv_core.limits": 0,
+    "adafv_core.ranking": 0,
+    "adafv_core.wishes": 3,
+    "app.__main__": 7,
+}
 APP_FLOOR = 5
 FACADE = "adafv_core"
 OFFLINE = {"requests", "httpx", "urllib.request", "http.client", "socket", "huggingface_hub", "aiohttp"}

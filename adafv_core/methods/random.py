@@ -17,7 +17,8 @@ class Random(Method):
     """K tokens uniformly without replacement: the baseline any score must beat.
 
     Each token draws a number in [0, 1) from a generator seeded with `seed`; the K largest stay. So the same
-    seed and N give the same tokens on every device, and a larger budget only adds tokens.
+    seed and N give the same tokens on every device, and a larger budget only adds tokens. seed: from -2⁶³ to
+    2⁶⁴ - 1, as torch takes it.
     """
 
     name: ClassVar[str] = "random"
@@ -26,6 +27,8 @@ class Random(Method):
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise InputError(f"seed must be a whole number; got {self.seed!r}.")
+        if not -(2**63) <= self.seed < 2**64:
+            raise InputError(f"seed must be from -2**63 to 2**64 - 1; got a number of {self.seed.bit_length()} bits.")
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         draws = torch.rand(scores.size, generator=torch.Generator().manual_seed(self.seed))

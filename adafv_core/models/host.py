@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from adafv_core.models.inputs import PlacedImage, Row
 from adafv_core.models.loading import LoadedModel
 from adafv_core.models.pictures import VisualCache, read_picture
 from adafv_core.models.prompts import Prompt, Prompter, Turn
+from adafv_core.models.questions import check_images
 from adafv_core.models.running import Plan
 from adafv_core.models.scores import score_tokens
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
@@ -50,14 +51,18 @@ class ModelHost:
 
         image: a PIL image, the path of a picture file, an array of uint8, (height, width, 3), with opacity (height,
         width, 4) or gray (height, width), a gray one of uint16, or VisualTokens, returned as they are. What is
-        transparent is laid on white. Raises ImageError.
+        transparent is laid on white. Raises ImageError, or OutOfMemoryError.
         """
         return self.encode_many([image])[0]
 
-    def encode_many(self, images: Sequence[object]) -> list[VisualTokens]:
-        """`encode` for several images; those not in the cache go through the encoder together."""
+    def encode_many(self, images: Iterable[object]) -> list[VisualTokens]:
+        """`encode` for several images; those not in the cache go through the encoder together.
+
+        Raises ImageError, also for one image alone, or OutOfMemoryError.
+        """
+        several = check_images(images)
         with self._job():
-            return self._encode(images)
+            return self._encode(several)
 
     def score(
         self, visual_tokens: object, prompt: str, history: Sequence[Turn] = (), temperature: float = 100.0
@@ -66,8 +71,8 @@ class ModelHost:
 
         visual_tokens: from `encode`, or a picture, which is encoded first. prompt: the user's own words, without
         any template. history: earlier (question, answer) turns about the same image; their words are in `words`
-        but do not count. Raises PromptError for an empty prompt, ImageError for what is neither VisualTokens nor a
-        picture.
+        but do not count. Raises PromptError for a prompt that is empty or cannot be placed, ImageError for what is
+        neither VisualTokens nor a picture, InputError for another wrong argument, or OutOfMemoryError.
         """
         tokenised = self.prompter(prompt, history)
         return self._score(self.encode(visual_tokens), tokenised, prompt, history, temperature)

@@ -45,7 +45,7 @@ class LoadedModel:
 
 def load_model(
     model: str | Path = "pocket",
-    device: str | torch.device = "auto",
+    device: str | torch.device | None = "auto",
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     attn_implementation: str | None = None,
@@ -53,9 +53,10 @@ def load_model(
 ) -> LoadedModel:
     """Load a stock model and its processor.
 
-    model: "pocket" (the bundled one), a hub id, or a folder. device: "auto" takes CUDA, else MPS, else the
+    model: "pocket" (the bundled one), a hub id, or a folder. device: "auto" or None takes CUDA, else MPS, else the
     CPU; with several GPUs the layers are spread over them by accelerate. dtype: "auto" is the checkpoint's
-    own on an accelerator and float32 on the CPU. attn_implementation: as in transformers ("sdpa",
+    own on an accelerator and float32 on the CPU. revision: a branch, tag or commit of a hub id; without it the
+    pinned one of a known model, else the newest. attn_implementation: as in transformers ("sdpa",
     "flash_attention_2", …). progress: told how far the download is, as in `download`; never called where
     nothing is downloaded.
 
@@ -66,6 +67,7 @@ def load_model(
     """
     name = str(model)
     source, revision = _source(name, revision)
+    device = "auto" if device is None else device
     place = _device(device)
     with said_plainly(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
@@ -185,7 +187,7 @@ def _device(device: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         place = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         place = torch.device("meta")
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not here.get(place.type, False):

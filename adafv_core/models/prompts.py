@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from adafv_core.errors import PromptError
+from adafv_core.errors import InputError, PromptError
+from adafv_core.models.questions import check_history, check_prompt
 
 Turn = tuple[str, str]
 
@@ -48,9 +49,17 @@ class Prompt:
 
 
 class Prompter:
-    """Builds prompts for one processor (its tokenizer and chat template)."""
+    """Builds prompts for one processor (its tokenizer and chat template).
+
+    Raises InputError for what is no processor, as a tokenizer alone.
+    """
 
     def __init__(self, processor: Any, image_token_id: int) -> None:
+        if getattr(processor, "tokenizer", None) is None or not hasattr(processor, "apply_chat_template"):
+            raise InputError(
+                "processor must be the model's processor (`AutoProcessor.from_pretrained`), which holds its tokenizer "
+                f"and chat template; got {type(processor).__name__}."
+            )
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.image_token_id = image_token_id
@@ -66,12 +75,11 @@ class Prompter:
     def __call__(self, question: str, history: Sequence[Turn] = ()) -> Prompt:
         """Tokenise `question` about one image, after the (question, answer) turns of `history`.
 
-        Raises PromptError when the question is empty or the template cannot be followed.
+        Raises PromptError when the question is empty, a text holds half a character, or the template cannot be
+        followed, InputError for a history of anything but pairs of texts.
         """
-        if not isinstance(question, str) or not question.strip():
-            raise PromptError(f"Expected a question of at least one visible character, got {question!r}.")
-        texts = [text.strip() for turn in history for text in turn] + [question.strip()]
-        pieces = self._template(len(history))
+        texts = _texts(question, history)
+        pieces = self._template(len(texts) // 2)
         ids, slots, spans = self._tokenise(pieces, texts)
         if ids.count(self.image_token_id) != 1:
             raise PromptError(f"Expected one image token from the chat template, got {ids.count(self.image_token_id)}.")
@@ -96,9 +104,9 @@ class Prompter:
         return self._idle[token_id]
 
     def render(self, question: str, history: Sequence[Turn] = ()) -> str:
-        """The prompt as text, as the processor would be given it."""
-        texts = [text.strip() for turn in history for text in turn] + [question.strip()]
-        pieces = self._template(len(history))
+        """The prompt as text, as the processor would be given it. Raises as a call does."""
+        texts = _texts(question, history)
+        pieces = self._template(len(texts) // 2)
         return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
 
     def _template(self, turns: int) -> list[str]:
@@ -201,3 +209,9 @@ class Prompter:
         if "\ufffd" in word or not word:
             word = characters or str(self.tokenizer.convert_ids_to_tokens(token_id))
         return word.strip() or ("↵" if "\n" in word else "␣")
+
+
+def _texts(question: str, history: Sequence[Turn]) -> list[str]:
+    """What users wrote and were answered, in order, without white space around it."""
+    said = [text for turn in check_history(history) for text in turn]
+    return [text.strip() for text in (*said, check_prompt(question))]
