@@ -164,9 +164,14 @@ class Selection:
 class Answer:
     """A model's answer with what it cost, measured on this run.
 
-    text: so far (streaming) or whole. token_ids: the new tokens. ttft_s: seconds from the start of the call
-    to the first new token, encoding included unless it was cached (`encode_s` is 0 then).
-    n_visual: N; n_kept: visual tokens given to the LLM; n_newline: newline tokens kept beside them.
+    text: so far (streaming) or whole. token_ids: the new tokens. selection: what was kept.
+    n_visual: N; n_kept: visual tokens given to the LLM; n_newline: newline tokens kept beside them; n_text: text
+    tokens of the prompt, the template's included.
+    encode_s: seconds of encoding, 0 where the image was cached; select_s: of scoring and selecting (about 0 for a
+    method inside the LLM, which selects in the prefill); prefill_s: from there to the first new token; ttft_s: these
+    three together, from when the run began, after the job before it; decode_s: from the first new token to the latest.
+    tokens_per_s: new tokens after the first, a second of decode_s; 0 while there is none.
+    finished: whether the answer ended by itself or at its longest; false in a snapshot and where it was stopped.
     prefill_flops, vision_flops: multiply and add counted as two. kv_cache_bytes: after the prefill.
     first_logprobs: (V,) float32 log-probabilities of the first new token, for KL against another run.
     """

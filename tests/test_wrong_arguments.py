@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tiny_models import picture
 import adafv_core
 from adafv_core.engine import Engine, load
 from adafv_core.errors import AdaFVError, ImageError, InputError, PromptError
+from adafv_core.models.conversing import Conversation
+from adafv_core.types import Answer
 
 IMAGE, QUESTION = picture(80, 60), QUESTIONS[0]
 HALF = "What is \ud800?"
@@ -111,3 +114,18 @@ def test_no_device_is_any_device() -> None:
 @pytest.mark.parametrize("seed", [-(2**63), 2**64 - 1])
 def test_the_outermost_seeds(seed: int) -> None:
     assert answer(method="random", seed=seed, budget=4)().selection.size == 4
+
+
+@pytest.mark.parametrize(
+    "function",
+    [load, Engine.answer, Engine.answer_batch, Engine.stream, Engine.select, Engine.encode, Engine.encode_many,
+     Engine.score, Engine.conversation, Conversation.ask, Conversation.stream],
+    ids=lambda function: function.__qualname__,
+)  # fmt: skip
+def test_a_call_says_what_it_raises(function: Callable[..., Any]) -> None:
+    assert "Raises" in (inspect.getdoc(function) or "")
+
+
+def test_every_argument_and_field_is_explained() -> None:
+    assert not [name for name in inspect.signature(load).parameters if f"{name}:" not in (load.__doc__ or "")]
+    assert not [name for name in Answer.__dataclass_fields__ if name not in (Answer.__doc__ or "")]

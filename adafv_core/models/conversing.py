@@ -23,7 +23,7 @@ class Conversation:
         self.turns: list[Turn] = []
 
     def ask(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Answer:
-        """The answer to the next question. options: as in `Engine.stream`."""
+        """The answer to the next question. options: as in `Engine.stream`. Raises what `Engine.answer` raises."""
         last: Answer | None = None
         for snapshot in self.stream(prompt, keep_ratio, **options):
             last = snapshot
@@ -32,7 +32,10 @@ class Conversation:
         return last
 
     def stream(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Iterator[Answer]:
-        """Snapshots of the answer to the next question; the turn is recorded when the last one was taken."""
+        """Snapshots of the answer to the next question; the turn is recorded when the last one was taken.
+
+        options: as in `Engine.stream`. Raises what that raises.
+        """
         last: Answer | None = None
         for snapshot in self.engine.stream(self.visual, prompt, keep_ratio, history=tuple(self.turns), **options):
             last = snapshot
