@@ -14,6 +14,20 @@ from adafv_core.scoring import most_attended, word_attention
 from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, VisualTokens
 
 LLM_LAYERS = 8
+SHIPPED = (
+    "full",
+    "random",
+    "saliency",
+    "t2i",
+    "fixed_mix",
+    "adafv",
+    "adav_authors",
+    "visionzip",
+    "vispruner",
+    "divprune",
+    "fastv",
+)
+"""The methods that come with the library; someone's own ones follow them in METHODS."""
 
 
 def made_scores(

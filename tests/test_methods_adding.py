@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOY = '''"""Every other token first."""
+EVERY_OTHER = '''"""Every other token first."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,10 +22,10 @@ from adafv_core.types import TokenScores
 
 
 @dataclass(frozen=True, eq=False)
-class Toy(Method):
+class EveryOther(Method):
     """Tokens at multiples of `stride` before all others, in order: no source, an example of a method."""
 
-    name: ClassVar[str] = "toy"
+    name: ClassVar[str] = "every_other"
     stride: int = 2
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
@@ -37,14 +37,35 @@ class Toy(Method):
 CHECK = """
 from made_scores import made_scores, select
 from adafv_core import METHODS, get_method
-assert list(METHODS)[-1] == "toy"
-assert select("toy", made_scores(), 4, stride=3).indices.tolist() == [0, 3, 6, 9]
+assert list(METHODS)[-1] == "every_other"
+assert select("every_other", made_scores(), 4, stride=3).indices.tolist() == [0, 3, 6, 9]
 """
 
 
 def copy_library(folder: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "adafv_core", folder / "adafv_core", ignore=ignored)
+
+
+def add_method(folder: Path, name: str, text: str) -> None:
+    """The new file in that copy, and its name at the end of `_FILES`, whatever stands there."""
+    methods = folder / "adafv_core" / "methods"
+    (methods / f"{name}.py").write_text(text, encoding="utf-8")
+    list_method(folder, name)
+
+
+def list_method(folder: Path, name: str) -> None:
+    registry = folder / "adafv_core" / "methods" / "__init__.py"
+    text = registry.read_text(encoding="utf-8")
+    end = text.index("\n)\n", text.index("\n_FILES = (\n"))
+    registry.write_text(f'{text[:end]}\n    "{name}",{text[end:]}', encoding="utf-8")
+
+
+def run_shared_tests(folder: Path, name: str) -> None:
+    """What `test_methods.py` asks of every method, of the one with that name in that copy."""
+    shared = str(ROOT / "tests" / "test_methods.py")
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", os.devnull]
+    run(["-m", "pytest", *options, shared, "-k", name], folder)
 
 
 def run(arguments: list[str], folder: Path) -> None:
@@ -58,23 +79,14 @@ def run(arguments: list[str], folder: Path) -> None:
 
 def test_one_file_and_one_line_add_a_method(tmp_path: Path) -> None:
     copy_library(tmp_path)
-    methods = tmp_path / "adafv_core" / "methods"
-    (methods / "toy.py").write_text(TOY, encoding="utf-8")
-    registry = methods / "__init__.py"
-    lines = registry.read_text(encoding="utf-8")
-    assert lines.count('    "fastv",\n') == 1
-    registry.write_text(lines.replace('    "fastv",\n', '    "fastv",\n    "toy",\n'), encoding="utf-8")
+    add_method(tmp_path, "every_other", EVERY_OTHER)
     run(["-c", CHECK], tmp_path)
-    shared = str(ROOT / "tests" / "test_methods.py")
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-c", os.devnull]
-    run(["-m", "pytest", *options, shared, "-k", "toy"], tmp_path)
+    run_shared_tests(tmp_path, "every_other")
 
 
 def test_a_method_file_must_hold_the_method_it_is_named_for(tmp_path: Path) -> None:
     copy_library(tmp_path)
-    registry = tmp_path / "adafv_core" / "methods" / "__init__.py"
-    text = registry.read_text(encoding="utf-8").replace('    "fastv",\n', '    "fastv",\n    "base",\n')
-    registry.write_text(text, encoding="utf-8")
+    list_method(tmp_path, "base")
     check = "import adafv_core.methods"
     try:
         run(["-c", check], tmp_path)
