@@ -5,21 +5,32 @@ that cannot be listened on.
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
 
+_PROXIES = tuple(name for kind in ("http", "https", "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY"))
 _ABOUT_THE_PORT = frozenset({None, errno.EADDRINUSE, errno.EACCES})
 ABOUT_THE_ADDRESS = _ABOUT_THE_PORT | {errno.EADDRNOTAVAIL}
 """Error numbers of an OSError that says a host or port cannot be listened on; Gradio's own has none."""
 
 
 def settings_to_start_with(arguments: Sequence[str]) -> Settings:
-    """Settings from flags and environment; where no page can be opened with them, a sentence ends the program."""
+    """Settings from flags and environment; where no page can be opened with them, a sentence ends the program.
+
+    Gradio reads its ports from the environment too, while it is imported, and takes nothing but numbers: what it
+    could not read, or what the settings say, is not there any more.
+    """
     settings = read_settings(arguments)
+    os.environ.pop("GRADIO_SERVER_PORT", None)
+    if not os.environ.get("GRADIO_NUM_PORTS", "").isdecimal():
+        os.environ.pop("GRADIO_NUM_PORTS", None)
+    leave_socks_out()
     refuse_vibe_mode()
     refuse_missing_mcp(settings)
     refuse_unusable_address(settings)
@@ -37,6 +48,31 @@ def refuse_unusable_address(settings: Settings) -> None:
             probe.bind(address)
     except (OSError, UnicodeError) as error:
         sys.exit(unusable_address(settings, error))
+
+
+def server_name(host: str) -> str:
+    """A host as it stands in an address: an IPv6 one in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def leave_socks_out() -> None:
+    """Go without SOCKS proxies where the package that speaks to them is missing: with them nothing would start."""
+    named = [name for name in _PROXIES if os.environ.get(name, "").startswith("socks")]
+    if named and importlib.util.find_spec("socksio") is None:
+        for name in named:
+            del os.environ[name]
+        remedy = "pip install socksio, to download models through it"
+        print(f"Not used: the SOCKS proxy in {' and '.join(named)} ({remedy}).", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def without_proxies() -> Iterator[None]:
+    """While the page opens, Gradio asks itself whether it answers: no proxy may stand in between."""
+    held = {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
 
 
 def unusable_address(settings: Settings, error: Exception) -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    from app.beginning import settings_to_start_with
+
+    STARTED_WITH = settings_to_start_with(sys.argv[1:])
 
 from app.zero_gpu import for_this_machine, on_zero_gpu  # before anything that starts CUDA
 
@@ -23,7 +27,7 @@ import adafv_core
 from adafv_core.errors import AdaFVError
 from adafv_core.models.downloading import Report
 from app.api.endpoints import add_endpoints
-from app.beginning import ABOUT_THE_ADDRESS, settings_to_start_with, unusable_address
+from app.beginning import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
 from app.bench import Bench, Engine
 from app.busy import say_when_busy
 from app.files import Exports
@@ -103,24 +107,25 @@ def make_page(site: Site) -> gr.Blocks:
 
 def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
     """Serve the page and return its address. Nothing is shared, monitored or recorded."""
-    _, address, _ = page.launch(
-        server_name=settings.host,
-        server_port=settings.port,
-        share=False,
-        show_error=False,
-        ssr_mode=False,
-        enable_monitoring=False,
-        run_history=False,
-        footer_links=["api"],
-        theme=make_theme(),
-        css=page_css(),
-        head=page_head(),
-        max_file_size=most_run_bytes(settings),
-        mcp_server=settings.mcp,
-        pwa=False,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    with without_proxies():
+        _, address, _ = page.launch(
+            server_name=server_name(settings.host),
+            server_port=settings.port,
+            share=False,
+            show_error=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            run_history=False,
+            footer_links=["api"],
+            theme=make_theme(),
+            css=page_css(),
+            head=page_head(),
+            max_file_size=most_run_bytes(settings),
+            mcp_server=settings.mcp,
+            pwa=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
     print(f"AdaFV is open at {address}", flush=True)
     if block:
         page.block_thread()
@@ -148,4 +153,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(STARTED_WITH)

@@ -77,7 +77,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     given = vars(parser.parse_args(list(arguments)))
     values: dict[str, object] = {}
     for name, variable, _ in _FLAGS:
-        text = given[name] if given[name] is not None else environment.get(variable, "")
+        text = (given[name] if given[name] is not None else environment.get(variable, "")).strip()
         if text == "" and "SPACE_ID" in environment:
             text = _ON_A_SPACE.get(name, "")
         if text == "":

@@ -19,10 +19,14 @@ LONGEST_START_S = 240
 
 @contextmanager
 def running_app(
-    *command: str, cwd: Path = ROOT, variables: dict[str, str] | None = None
+    *command: str, cwd: Path = ROOT, variables: dict[str, str] | None = None, by_flag: bool = False
 ) -> Iterator[tuple[str, list[str]]]:
-    """Run `python *command` (`-m app` by default); yields its address and the lines it has printed so far."""
+    """Run `python *command` (`-m app` by default); yields its address and the lines it has printed so far.
+
+    by_flag: the port is told as `--port`, not in the environment alone.
+    """
     port = free_port()
+    flags = ("--port", str(port)) if by_flag else ()
     surroundings = {
         **os.environ, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1",
         **(variables or {}),
@@ -31,7 +35,7 @@ def running_app(
     log.parent.mkdir(exist_ok=True)
     with log.open("w+", encoding="utf-8") as output:
         program = subprocess.Popen(
-            [sys.executable, *(command or ("-m", "app"))], cwd=cwd, env=surroundings, stdin=subprocess.DEVNULL,
+            [sys.executable, *(command or ("-m", "app")), *flags], cwd=cwd, env=surroundings, stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from running_app import free_port, running_app
 
 from adafv_core.limits import MAX_PIXELS
-from app.beginning import refuse_unusable_address
+from app.beginning import refuse_unusable_address, server_name, without_proxies
 from app.settings import Settings, make_parser, read_settings, settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +28,8 @@ def test_environment_and_flags_and_which_wins() -> None:
     environment = {"GRADIO_SERVER_PORT": "7000", "GRADIO_SERVER_NAME": "0.0.0.0", "ADAFV_MODEL_MENU": "off"}
     settings = read_settings(["--port", "7001", "--queue-size", "3"], environment)
     assert (settings.host, settings.port, settings.queue_size, settings.model_menu) == ("0.0.0.0", 7001, 3, False)
+    typed = read_settings(["--port", " "], {"ADAFV_MODEL": " pocket ", "ADAFV_DEVICE": "  "})
+    assert typed == Settings(), "white space is nothing"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,7 @@ def test_environment_and_flags_and_which_wins() -> None:
         (["--max-image-pixels", "100000001"], {}, "--max-image-pixels: expected at least 1 and at most 100000000"),
         ([], {"ADAFV_MAX_IMAGE_PIXELS": "400000000"}, "ADAFV_MAX_IMAGE_PIXELS: expected at least 1 and at most"),
         ([], {"ADAFV_QUEUE_SIZE": "0"}, "ADAFV_QUEUE_SIZE: expected at least 1"),
+        ([], {"ADAFV_QUEUE_SIZE": " x "}, "ADAFV_QUEUE_SIZE: expected a whole number"),
         ([], {"ADAFV_MCP": "maybe"}, "ADAFV_MCP: expected 1 or 0"),
     ],
 )
@@ -94,6 +99,43 @@ def test_a_port_in_use_is_told_before_the_model_is_loaded(by: str, monkeypatch: 
         monkeypatch.setenv("GRADIO_SERVER_PORT", port if by == "variable" else "")
         with pytest.raises(SystemExit, match=rf"host 127\.0\.0\.1, port {port} \(.*--port \(GRADIO_SERVER_PORT\)"):
             program.main(["--port", port] if by == "flag" else [])
+
+
+@pytest.mark.parametrize("way", [["-m", "app"], ["app/main.py"]], ids=" ".join)
+@pytest.mark.parametrize("flags", [[], ["--port", "99999"]], ids=["variable", "flag"])
+def test_a_wrong_port_is_a_sentence(way: list[str], flags: list[str]) -> None:
+    surroundings = {**os.environ, "GRADIO_SERVER_PORT": "abc"}
+    done = subprocess.run(
+        [sys.executable, *way, *flags], cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=60
+    )
+    said = "--port: expected at least 1 and at most 65535" if flags else "GRADIO_SERVER_PORT: expected a whole number"
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("way", [["-m", "app"], ["app/main.py"]], ids=" ".join)
+def test_it_opens_behind_proxies_and_beside_variables_of_gradio_s_own(way: list[str]) -> None:
+    """Proxies that answer nobody, and variables that Gradio cannot read: empty, and not a number."""
+    nobody = f"127.0.0.1:{free_port()}"
+    variables = {
+        "http_proxy": f"http://{nobody}", "HTTP_PROXY": f"http://{nobody}", "ALL_PROXY": f"socks5://{nobody}",
+        "GRADIO_SERVER_PORT": "many", "GRADIO_NUM_PORTS": "",
+    }  # fmt: skip
+    with running_app(*way, variables=variables, by_flag=True) as (address, said):
+        assert said[-1] == f"AdaFV is open at {address}/"
+        assert "Not used: the SOCKS proxy in ALL_PROXY (pip install socksio, to download models through it)." in said
+
+
+def test_hosts_as_they_stand_in_an_address() -> None:
+    assert [server_name(host) for host in ("::1", "[::1]", "::", "localhost", "10.0.0.1")] == [
+        "[::1]", "[::1]", "[::]", "localhost", "10.0.0.1",
+    ]  # fmt: skip
+
+
+def test_proxies_are_back_once_the_page_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    with without_proxies():
+        assert "HTTPS_PROXY" not in os.environ
+    assert os.environ["HTTPS_PROXY"] == "http://proxy.example:3128"
 
 
 @pytest.mark.parametrize("host", ["999.1.1.1", "no such host", "a" * 300, "203.0.113.9"])
