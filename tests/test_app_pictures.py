@@ -148,3 +148,13 @@ def test_the_sweep_figure_has_one_line_a_method_in_both_charts() -> None:
         assert len({(trace.marker.symbol, trace.line.dash, trace.line.color) for trace in figure.data}) == 2
     assert list(kl.data[0].x) == [10.0, 25.0] and list(kl.data[0].y) == [0.05, 0.125]
     assert torch.tensor(agreement.data[0].y, dtype=torch.float64).round().tolist() == [0.0, 1.0]
+
+
+def test_a_kl_that_is_not_known_is_a_gap_and_a_tiny_one_is_told_as_it_is() -> None:
+    found = {0.5: -1e-12, 0.25: 2e-9, 0.1: None, 0.05: 0.5}
+    kl = kl_figure([SweepRow("adafv", ratio, 9, 1, "red", True, nats, 0.1, 1, 1) for ratio, nats in found.items()])
+    (line,) = kl.data
+    assert list(line.x) == [5.0, 10.0, 25.0, 50.0]
+    assert list(line.y) == [0.5, None, 1e-6, 1e-6] and list(line.customdata) == [0.5, None, 2e-9, 0.0]
+    assert "%{customdata" in line.hovertemplate and "%{y" not in line.hovertemplate and not line.connectgaps
+    assert "less than 1e-06 is drawn at 1e-06" in kl.layout.title.text
