@@ -78,11 +78,30 @@ def test_large_pictures_are_sent_small_and_exported_large() -> None:
     import io
 
     assert Image.open(io.BytesIO(sent)).size == (PICTURE_SIDE_PX, PICTURE_SIDE_PX // 2)
-    none = np.zeros(6)
-    sheet = overlay_sheet(
-        Image.new("RGB", (90, 60)), GRID, Maps(none, none, none, none.astype(bool), none.astype(np.int8))
-    )
-    assert sheet.width == 2 * 90 + 12
+    assert sheet_of(3000, 1500).size == (2 * 3000 + 12, 2 * (1500 + 28) + 12)
+
+
+def sheet_of(width: int, height: int, word: str = "") -> Image.Image:
+    """The sheet of a black picture of this size under 2 × 3 patches, all dropped."""
+    none, box = np.zeros(6), (0.0, 0.0, float(width), float(height))
+    maps = Maps(none, none, none, none.astype(bool), none.astype(np.int8), word)
+    grid = TokenGrid((width, height), (Crop("base", 2, 3, box, 0),))
+    return overlay_sheet(Image.new("RGB", (width, height)), grid, maps)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (30, 900), (20, 20)])
+@pytest.mark.parametrize("word", ["", "chrysanthemum"])
+def test_captions_of_small_pictures_are_whole_and_apart(size: tuple[int, int], word: str) -> None:
+    sheet, wide = (np.asarray(sheet_of(*one, word)) for one in (size, (400, size[1])))
+    column = (sheet.shape[1] - 12) // 2
+    for row in (0, 1):
+        top = row * (size[1] + 28 + 12)
+        for left, place in ((0, 0), (column + 12, 400 + 12)):
+            caption, whole = sheet[top : top + 28, left : left + column], wide[top : top + 28, place : place + 400]
+            assert np.array_equal(caption, whole[:, :column]) and (whole[:, column:] == 255).all()
+            panel = sheet[top + 28 : top + 28 + size[1], left : left + column]
+            assert (panel[:, size[0] :] == 255).all() and (panel[:, : size[0]] < 255).any(axis=2).all()
+        assert (sheet[top : top + 28, column : column + 12] == 255).all()
 
 
 def test_colour_maps_rise_in_lightness() -> None:
