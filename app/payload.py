@@ -101,9 +101,9 @@ def payload(
 
 
 def method_note(method: str) -> str:
-    """The first sentence of what the method's class says of itself."""
+    """The first sentence of what the method's class says of itself: what the method does, and its source."""
     text = " ".join((METHODS[method].__doc__ or "").split())
-    return text.split(". ")[0].split(": ")[0].rstrip(".") + "."
+    return text.split(". ")[0].rstrip(".") + "."
 
 
 def word_maps(scores: TokenScores) -> list[dict[str, Any]]:
