@@ -176,4 +176,5 @@ def test_a_kl_that_is_not_known_is_a_gap_and_a_tiny_one_is_told_as_it_is() -> No
     assert list(line.x) == [5.0, 10.0, 25.0, 50.0]
     assert list(line.y) == [0.5, None, 1e-6, 1e-6] and list(line.customdata) == [0.5, None, 2e-9, 0.0]
     assert "%{customdata" in line.hovertemplate and "%{y" not in line.hovertemplate and not line.connectgaps
-    assert "less than 1e-06 is drawn at 1e-06" in kl.layout.title.text
+    assert kl.layout.title.subtitle.text == "drawn no lower than 0.000001; gaps: not known"
+    assert kl_figure([SweepRow("adafv", 0.1, 9, 1, "red", True, 0.5, 0.1, 1, 1)]).layout.title.subtitle.text == ""
