@@ -30,6 +30,7 @@ MARKERS = (
 )
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 KL_FLOOR = 1e-6
+"""The lowest KL that the logarithmic axis has a place for, in nats; what is less is drawn there."""
 
 
 def colour_of(label: str, place: int) -> str:
@@ -38,16 +39,22 @@ def colour_of(label: str, place: int) -> str:
 
 
 def kl_figure(rows: Sequence[SweepRow]) -> go.Figure:
-    """KL from full tokens against the keep ratio, one line a method."""
+    """KL from full tokens against the keep ratio, one line a method; a gap where it is unknown or infinite."""
     figure = go.Figure()
+    known: list[float | None] = []
     for index, method in enumerate(_methods(rows)):
         own = _of(rows, method)
+        found = [None if row.kl_nats is None else max(0.0, row.kl_nats) for row in own]
+        known += found
         figure.add_scatter(
-            **_look(index, method, own), y=[max(KL_FLOOR, row.kl_nats or 0.0) for row in own],
-            hovertemplate="keep %{x:.3g} %<br>KL %{y:.3g} nats<extra>" + method + "</extra>",
+            **_look(index, method, own), y=[None if kl is None else max(KL_FLOOR, kl) for kl in found],
+            customdata=found, hovertemplate="keep %{x:.3g} %<br>KL %{customdata:.3g} nats<extra>" + method + "</extra>",
         )  # fmt: skip
     figure.update_yaxes(type="log", dtick=1, tickformat="~g")
-    return _against_ratio(figure, "Next-token KL from full tokens, nats")
+    below = any(kl is not None and kl < KL_FLOOR for kl in known)
+    notes = [f"drawn no lower than {KL_FLOOR:f}"] * below + ["gaps: not known"] * (None in known)
+    _against_ratio(figure, "Next-token KL from full tokens, nats")
+    return figure.update_layout(title_subtitle={"text": "; ".join(notes), "font": {"size": 12}}, margin_t=64)
 
 
 def agreement_figure(rows: Sequence[SweepRow]) -> go.Figure:

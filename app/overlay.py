@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from app.look import COLOUR_MAPS, Look
 _TEXT, _VISION, _FLOOR, _FORCED, _METHOD = (240, 130, 30), (40, 130, 230), (181, 101, 201), (18, 181, 160), "white"
 _NO_IMAGE = (201, 199, 191)
 _CAPTION_PX = 28
+_GAP_PX = 12
+_INDENT_PX = 2
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,11 @@ class Maps:
 def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look | None = None) -> Image.Image:
     """T2I, saliency, mixed score and kept tokens, two by two, each at the image's own size (RGB).
 
-    look: as on the page; its defaults where there is none.
+    A column is as wide as the image, or as the widest caption where that is wider. look: as on the page; its defaults
+    where there is none.
     """
     look = look or Look()
     width, height = picture.size
-    sheet = Image.new("RGB", (2 * width + 12, 2 * (height + _CAPTION_PX) + 12), "white")
-    write = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
     ground = picture if look.with_image else Image.new("RGB", picture.size, _NO_IMAGE)
     opacity = look.opacity if look.with_image else 1.0
@@ -67,9 +69,13 @@ def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look 
         ("Mixed score", heat(mixed_levels(maps.mixed, look.scale))),
         (f"Kept: {int(maps.kept.sum())} of {grid.size}", kept_overlay(ground, grid, maps.kept, maps.why)),
     )
+    column = max(width, *(2 * _INDENT_PX + ceil(font.getlength(title)) for title, _ in panels))
+    row = height + _CAPTION_PX
+    sheet = Image.new("RGB", (2 * column + _GAP_PX, 2 * row + _GAP_PX), "white")
+    write = ImageDraw.Draw(sheet)
     for index, (title, panel) in enumerate(panels):
-        left, top = (index % 2) * (width + 12), (index // 2) * (height + _CAPTION_PX + 12)
-        write.text((left + 2, top + 5), title, fill=(28, 33, 38), font=font)
+        left, top = (index % 2) * (column + _GAP_PX), (index // 2) * (row + _GAP_PX)
+        write.text((left + _INDENT_PX, top + 5), title, fill=(28, 33, 38), font=font)
         sheet.paste(panel, (left, top + _CAPTION_PX))
     return sheet
 

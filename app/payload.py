@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import BudgetError
@@ -21,6 +21,8 @@ from adafv_core.mixing import budget_path
 from adafv_core.ranking import top_k
 from adafv_core.types import Selection, TokenScores, Why
 from app.look import COLOUR_MAPS
+from app.packing import array, packed
+from app.stop_tables import stop_tables
 from app.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896
@@ -57,8 +59,8 @@ def payload(
     run, whose marks and keep_ratio the page takes over, and which it does not ask again by itself. only: its saved
     selection, where the method chooses on more than scores; then no other stop can be chosen.
 
-    For adafv the best split of every budget is sent; for other methods, per stop, why each token stays. A method
-    inside the LLM is asked once: its ranking does not depend on the budget.
+    For adafv the best split of every budget is sent; for other methods, per stop, why each token stays and what its
+    mixed score is (`stop_tables`). A method inside the LLM is asked once: its ranking does not depend on the budget.
     """
     n = scores.size
     scores = ranked(scores, options)
@@ -76,44 +78,45 @@ def payload(
         "picture": data_url(picture),
         "size": list(scores.visual.grid.image_size),
         "crops": grid_view(scores)["crops"],
-        "t2i": _base64(_array(scores.t2i, np.float32)),
-        "saliency": _base64(_array(scores.saliency, np.float32)),
-        "order_text": _base64(_array(top_k(scores.t2i, n), np.uint32)),
-        "order_vision": _base64(_array(top_k(scores.saliency, n), np.uint32)),
+        "t2i": packed(array(scores.t2i, np.float32)),
+        "saliency": packed(array(scores.saliency, np.float32)),
+        "order_text": packed(array(top_k(scores.t2i, n), np.uint32)),
+        "order_vision": packed(array(top_k(scores.saliency, n), np.uint32)),
         "words": word_maps(scores),
         "stops": stops,
         "set_choice": forced is not None,
         "from_file": forced is not None,
         "force_keep": list(forced[0]) if forced else [],
         "force_drop": list(forced[1]) if forced else [],
-        "colour_maps": {name: _base64(table) for name, table in COLOUR_MAPS.items()},
+        "colour_maps": {name: packed(table) for name, table in COLOUR_MAPS.items()},
     }
     if method == "adafv":
         path = budget_path(scores.t2i, scores.saliency, floor)
         body["rule"] = "split"
-        body["path_text"] = _base64(_array(path.k_text, np.uint32))
-        body["path_vision"] = _base64(_array(path.k_visual, np.uint32))
+        body["path_text"] = packed(array(path.k_text, np.uint32))
+        body["path_vision"] = packed(array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        chosen = _at_stops(select, method, stops, n) if only is None else _at_one_stop(only, stops)
-        body.update(_tables(*chosen, stops))
+        chosen, ranked_by = _at_stops(select, method, stops, n) if only is None else _at_one_stop(only, stops)
+        rankings = [array(one, np.float32) for one in (scores.saliency, scores.t2i, ranked_by)]
+        body.update(stop_tables(chosen, rankings, stops))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
 def method_note(method: str) -> str:
-    """The first sentence of what the method's class says of itself."""
+    """The first sentence of what the method's class says of itself: what the method does, and its source."""
     text = " ".join((METHODS[method].__doc__ or "").split())
-    return text.split(". ")[0].split(": ")[0].rstrip(".") + "."
+    return text.split(". ")[0].rstrip(".") + "."
 
 
 def word_maps(scores: TokenScores) -> list[dict[str, Any]]:
     """Each word's own attention, in 65,535 steps of its highest value."""
-    rows = _array(scores.word_t2i, np.float32)
+    rows = array(scores.word_t2i, np.float32)
     words = []
     for text, row, counted in zip(scores.words, rows, scores.counted.tolist(), strict=True):
         peak = float(row.max())
         steps = np.round(row / peak * 65_535).astype(np.uint16) if peak > 0 else np.zeros(row.shape, np.uint16)
-        words.append({"text": text, "counted": counted, "peak": peak, "map": _base64(steps)})
+        words.append({"text": text, "counted": counted, "peak": peak, "map": packed(steps)})
     return words
 
 
@@ -128,12 +131,12 @@ def data_url(picture: Image.Image) -> str:
 
 def _at_stops(
     select: Callable[[int], Selection], method: str, stops: list[dict[str, Any]], n: int
-) -> tuple[list[Selection | None], NDArray[Any]]:
+) -> tuple[list[Selection | None], Tensor]:
     """The selection at every stop (None, and the stop's `problem`, where the budget is none for the method),
-    and the values that rank all tokens."""
+    and (N,) values that the method may have ranked by."""
     if METHODS[method].inside_llm:
         best = select(1)
-        return [_more_of(best, int(stop["budget"])) for stop in stops], _array(best.report["ranking"], np.float32)
+        return [_more_of(best, int(stop["budget"])) for stop in stops], best.report["ranking"]
     chosen: list[Selection | None] = []
     for stop in stops:
         try:
@@ -141,15 +144,15 @@ def _at_stops(
         except BudgetError as error:
             stop["problem"] = str(error)
             chosen.append(None)
-    return chosen, _array(select(n).mixed, np.float32)
+    return chosen, select(n).mixed
 
 
-def _at_one_stop(only: Selection, stops: list[dict[str, Any]]) -> tuple[list[Selection | None], NDArray[Any]]:
+def _at_one_stop(only: Selection, stops: list[dict[str, Any]]) -> tuple[list[Selection | None], Tensor]:
     """As `_at_stops`, where one selection of one budget is all there is."""
     for stop in stops:
         if stop["budget"] != only.budget:
             stop["problem"] = OWN_RATIO_ONLY
-    return [None if "problem" in stop else only for stop in stops], _array(only.mixed, np.float32)
+    return [None if "problem" in stop else only for stop in stops], only.mixed
 
 
 def _more_of(best: Selection, budget: int) -> Selection:
@@ -157,31 +160,3 @@ def _more_of(best: Selection, budget: int) -> Selection:
     kept, mixed = best_of(best.report["ranking"], budget)
     why = kept_because(kept, Why.METHOD)
     return replace(best, indices=kept.nonzero()[:, 0], kept=kept, mixed=mixed, why=why, budget=budget)
-
-
-def _tables(selections: list[Selection | None], ranking: NDArray[Any], stops: list[dict[str, Any]]) -> dict[str, Any]:
-    tables = []
-    nested = True
-    for selection, stop in zip(selections, stops, strict=True):
-        if selection is None:
-            tables.append(_base64(np.zeros((ranking.size + 1) // 2, np.uint8)))
-            stop["k_text"] = stop["k_visual"] = 0
-            continue
-        why = _array(selection.why, np.uint8)
-        kept = _array(selection.kept, np.bool_)
-        nested = nested and (not kept.any() or kept.all() or ranking[kept].min() > ranking[~kept].max(initial=-1.0))
-        even = np.zeros(why.size + why.size % 2, np.uint8)
-        even[: why.size] = why
-        tables.append(_base64((even[0::2] | (even[1::2] << 4)).astype(np.uint8)))
-        stop["k_text"], stop["k_visual"] = selection.k_text, selection.k_visual
-    return {"tables": tables, "ranking": _base64(ranking) if nested else None}
-
-
-def _array(values: Any, dtype: Any) -> NDArray[Any]:
-    array: NDArray[Any] = values.detach().cpu().numpy().astype(dtype)
-    return array
-
-
-def _base64(values: NDArray[Any]) -> str:
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode("ascii")

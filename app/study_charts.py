@@ -30,8 +30,7 @@ def accuracy_figure(summary: dict[str, Any]) -> go.Figure:
             x=[ratio for ratio, _ in rows], y=[one["value"] for one in found], name=label, mode="lines+markers",
             error_y={
                 "type": "data", "symmetric": False, "thickness": 1, "width": 3,
-                "array": [(one["high"] or one["value"]) - one["value"] for one in found],
-                "arrayminus": [one["value"] - (one["low"] or one["value"]) for one in found],
+                "array": [_reach(one, "high") for one in found], "arrayminus": [_reach(one, "low") for one in found],
             },
             line={
                 "color": colour_of(label, place), "width": 3.5 if label == OWN else 1.6,
@@ -101,6 +100,11 @@ def hit_figure(summary: dict[str, Any]) -> go.Figure:
     figure.update_xaxes(type="log", title_text="visual tokens kept", tickvals=_TICKS)
     figure.update_yaxes(title_text="questions hit, %", range=[0, 102])
     return titled(figure, "Figure 4 · tokens to keep to hit the object")
+
+
+def _reach(accuracy: dict[str, Any], end: str) -> float:
+    """How far an interval reaches from its value to this end; 0 where it has none."""
+    return 0.0 if accuracy[end] is None else abs(float(accuracy[end]) - float(accuracy["value"]))
 
 
 def _outline(figure: go.Figure, edges: Sequence[float], counts: Sequence[int], name: str, color: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,11 +17,11 @@ from PIL import Image
 
 from adafv_core.engine import Engine
 from adafv_core.errors import BudgetError
-from adafv_core.methods import get_method
+from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
 from app.handlers import Desk
 from app.inputs import Choice, More
-from app.payload import payload
+from app.payload import method_note, payload
 from app.visits import Visit
 
 
@@ -34,6 +35,16 @@ def asked(desk: Desk, visit: Visit, method: str, **changes: Any) -> tuple[dict[s
     """The payload and the last answers."""
     stream = list(desk.ask(visit, question(method=method, **changes)))
     return json.loads(stream[0][0] or "{}"), json.loads(stream[-1][1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_note_says_in_one_sentence_what_a_method_does(method: str) -> None:
+    note = method_note(method)
+    assert note.endswith(".") and ". " not in note and note.count("(") == note.count(")")
+    does = re.sub(r"\(.*?\)|^\w+ \(.*?\):", "", note)
+    assert len(does.split()) >= 8 and len(note) <= 140, note
+    published = ("adafv", "adav_authors", "visionzip", "vispruner", "divprune", "fastv", "saliency")
+    assert ("arXiv" in note) is (method in published)
 
 
 @pytest.mark.parametrize("method", ["fastv", "adav_authors"])

@@ -78,11 +78,30 @@ def test_large_pictures_are_sent_small_and_exported_large() -> None:
     import io
 
     assert Image.open(io.BytesIO(sent)).size == (PICTURE_SIDE_PX, PICTURE_SIDE_PX // 2)
-    none = np.zeros(6)
-    sheet = overlay_sheet(
-        Image.new("RGB", (90, 60)), GRID, Maps(none, none, none, none.astype(bool), none.astype(np.int8))
-    )
-    assert sheet.width == 2 * 90 + 12
+    assert sheet_of(3000, 1500).size == (2 * 3000 + 12, 2 * (1500 + 28) + 12)
+
+
+def sheet_of(width: int, height: int, word: str = "") -> Image.Image:
+    """The sheet of a black picture of this size under 2 × 3 patches, all dropped."""
+    none, box = np.zeros(6), (0.0, 0.0, float(width), float(height))
+    maps = Maps(none, none, none, none.astype(bool), none.astype(np.int8), word)
+    grid = TokenGrid((width, height), (Crop("base", 2, 3, box, 0),))
+    return overlay_sheet(Image.new("RGB", (width, height)), grid, maps)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (30, 900), (20, 20)])
+@pytest.mark.parametrize("word", ["", "chrysanthemum"])
+def test_captions_of_small_pictures_are_whole_and_apart(size: tuple[int, int], word: str) -> None:
+    sheet, wide = (np.asarray(sheet_of(*one, word)) for one in (size, (400, size[1])))
+    column = (sheet.shape[1] - 12) // 2
+    for row in (0, 1):
+        top = row * (size[1] + 28 + 12)
+        for left, place in ((0, 0), (column + 12, 400 + 12)):
+            caption, whole = sheet[top : top + 28, left : left + column], wide[top : top + 28, place : place + 400]
+            assert np.array_equal(caption, whole[:, :column]) and (whole[:, column:] == 255).all()
+            panel = sheet[top + 28 : top + 28 + size[1], left : left + column]
+            assert (panel[:, size[0] :] == 255).all() and (panel[:, : size[0]] < 255).any(axis=2).all()
+        assert (sheet[top : top + 28, column : column + 12] == 255).all()
 
 
 def test_colour_maps_rise_in_lightness() -> None:
@@ -148,3 +167,14 @@ def test_the_sweep_figure_has_one_line_a_method_in_both_charts() -> None:
         assert len({(trace.marker.symbol, trace.line.dash, trace.line.color) for trace in figure.data}) == 2
     assert list(kl.data[0].x) == [10.0, 25.0] and list(kl.data[0].y) == [0.05, 0.125]
     assert torch.tensor(agreement.data[0].y, dtype=torch.float64).round().tolist() == [0.0, 1.0]
+
+
+def test_a_kl_that_is_not_known_is_a_gap_and_a_tiny_one_is_told_as_it_is() -> None:
+    found = {0.5: -1e-12, 0.25: 2e-9, 0.1: None, 0.05: 0.5}
+    kl = kl_figure([SweepRow("adafv", ratio, 9, 1, "red", True, nats, 0.1, 1, 1) for ratio, nats in found.items()])
+    (line,) = kl.data
+    assert list(line.x) == [5.0, 10.0, 25.0, 50.0]
+    assert list(line.y) == [0.5, None, 1e-6, 1e-6] and list(line.customdata) == [0.5, None, 2e-9, 0.0]
+    assert "%{customdata" in line.hovertemplate and "%{y" not in line.hovertemplate and not line.connectgaps
+    assert kl.layout.title.subtitle.text == "drawn no lower than 0.000001; gaps: not known"
+    assert kl_figure([SweepRow("adafv", 0.1, 9, 1, "red", True, 0.5, 0.1, 1, 1)]).layout.title.subtitle.text == ""

@@ -100,8 +100,10 @@ def test_methods_that_read_features_open_at_their_own_keep_ratio(method: str) ->
     assert [body["stops"][at]["ratio"] for at in able] == [body["keep_ratio"]] == [0.4]
     assert {stop.get("problem") for stop in body["stops"]} == {None, OWN_RATIO_ONLY}
     assert bits(body["tables"][able[0]])[: body["n"]] == record["selection"]["why"]
-    mixed = np.frombuffer(base64.b64decode(body["ranking"]), np.float32) if body["ranking"] else None
-    assert mixed is None or mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
+    ranking, last = np.frombuffer(base64.b64decode(body["ranking"]), np.float32), body["stops"][able[0]]["last"]
+    kept = np.array(record["selection"]["why"]) > 0
+    mixed = np.where(kept, np.maximum(ranking / last, 1), np.minimum(ranking / last, 1)) if last else kept
+    assert mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
     assert json.loads(opened.answers)["pruned"] == record["answers"]["pruned"]
     same = json.dumps({name: record[name] for name in ("keep_ratio", "force_keep", "force_drop")})
     assert Path(save_json(site, visit, same)).read_bytes() == path.read_bytes()

@@ -43,6 +43,16 @@ def test_figure_1_has_a_line_a_method_with_its_interval(summary: dict[str, Any])
     )
 
 
+def test_an_interval_that_ends_at_zero_is_drawn_to_its_end(summary: dict[str, Any]) -> None:
+    ends = {"value": 20.0, "low": 0.0, "high": 50.0}
+    rows = [{**row, "accuracy": {**row["accuracy"], **ends}} for row in summary["rows"]]
+    drawn = lines_of(accuracy_figure({**summary, "rows": rows}))["adafv"].error_y
+    assert set(drawn.arrayminus) == {20.0} and set(drawn.array) == {30.0}
+    rows = [{**row, "accuracy": {**row["accuracy"], "low": None, "high": None}} for row in rows]
+    drawn = lines_of(accuracy_figure({**summary, "rows": rows}))["adafv"].error_y
+    assert set(drawn.arrayminus) == set(drawn.array) == {0.0}
+
+
 def test_figures_2_to_4_show_the_summary(summary: dict[str, Any]) -> None:
     bars = [trace for trace in auc_figure(summary).data if trace.type == "bar"]
     assert list(bars[0].y) == ["all", "attribute", "reading", "salient"] and bars[0].x[0] == pytest.approx(0.925)

@@ -19,11 +19,11 @@ POSITIONS = ("contiguous", "original")
 
 @dataclass(frozen=True, eq=False)
 class AdaFV(Method):
-    """Self-adaptive cross-modality attention mixture (arXiv 2501.09532; "AdaV", Findings of ACL 2025).
+    """AdaFV (arXiv 2501.09532; "AdaV", Findings of ACL 2025): the budget splits itself between text and vision.
 
-    Of all splits of the budget into the first k_text of the T2I ranking and the first k_visual of the
-    saliency ranking with exactly K distinct tokens, the one with the largest geometric mean of what each
-    side gathers.
+    Self-adaptive cross-modality attention mixture: of all splits of the budget into the first k_text of the T2I
+    ranking and the first k_visual of the saliency ranking with exactly K distinct tokens, the one with the largest
+    geometric mean of what each side gathers.
 
     temperature: γ of section 1. text_tokens: "question" or "all", which words count. floor: 0..0.5, the
     share of K each side is guaranteed (0: the paper's objective; 0.25: near the authors' code).

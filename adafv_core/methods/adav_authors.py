@@ -38,11 +38,11 @@ def rounded_budget(overall_tokens: int, crops: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class AdaVAuthors(Method):
-    """The authors' code as it is, only for reproducing their numbers (arXiv 2501.09532 and its public code).
+    """AdaV's public code (arXiv 2501.09532) as it is: a quarter from each ranking, the rest split by product of sums.
 
-    `pick` is the definition. t2i counts every text token after the image, at temperature 100. Budget is
-    nominal; `report` has `picked` (B, doubles included) and `distinct`. Raises BudgetError where B would
-    be 0 (K below two tokens a crop).
+    Only for reproducing the authors' numbers. `pick` is the definition. t2i counts every text token after the
+    image, at temperature 100. Budget is nominal; `report` has `picked` (B, doubles included) and `distinct`.
+    Raises BudgetError where B would be 0 (K below two tokens a crop).
     """
 
     name: ClassVar[str] = "adav_authors"

@@ -16,7 +16,7 @@ from adafv_core.types import TokenScores, Why
 
 @dataclass(frozen=True, eq=False)
 class FixedMix(Method):
-    """K/2 from each ranking, doubles topped up: what adafv is without the adaptive split (ablation).
+    """Half of the K tokens from each ranking, doubles topped up: adafv without the adaptive split (ablation).
 
     The two rankings take turns, text first, each offering its next token, until K distinct tokens are
     taken; so each side is heard K/2 times, and as often again as a double is paid for once.

@@ -14,7 +14,7 @@ from adafv_core.types import TokenScores
 
 @dataclass(frozen=True, eq=False)
 class Random(Method):
-    """K tokens uniformly without replacement: the baseline any score must beat.
+    """K tokens drawn uniformly without replacement: the baseline any score must beat.
 
     Each token draws a number in [0, 1) from a generator seeded with `seed`; the K largest stay. So the same
     seed and N give the same tokens on every device, and a larger budget only adds tokens. seed: from -2⁶³ to

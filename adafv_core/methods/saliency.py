@@ -15,7 +15,7 @@ from adafv_core.types import TokenScores, VisualTokens, Why
 
 @dataclass(frozen=True, eq=False)
 class Saliency(Method):
-    """Top-K of the visual saliency c over all crops: the [CLS] attention of FasterVLM (arXiv 2412.01818).
+    """The K tokens of highest visual saliency c over all crops: the [CLS] attention of FasterVLM (arXiv 2412.01818).
 
     per_crop: share the budget over the encoder's crops instead, K / crops each, as FasterVLM's own code
     does; what does not divide, or does not fit into a crop that lost tokens to un-padding, goes to the

@@ -17,7 +17,7 @@ from adafv_core.types import TokenScores, Why
 
 @dataclass(frozen=True, eq=False)
 class VisionZip(Method):
-    """VisionZip (arXiv 2412.04467): "dominant" tokens by [CLS] attention, "contextual" ones merged.
+    """VisionZip (arXiv 2412.04467): "dominant" tokens by [CLS] attention, the others merged into "contextual" ones.
 
     dominant : contextual share the budget, 54 : 10 as published (the dominant part rounded to the nearest
     integer). From the tokens that are not dominant, in LLM order, evenly strided targets are taken; every

@@ -19,7 +19,7 @@ DROPPED_A_ROUND = 8
 
 @dataclass(frozen=True, eq=False)
 class VisPruner(Method):
-    """VisPruner (arXiv 2412.01818, later version): important tokens, then what is no near-duplicate.
+    """VisPruner (arXiv 2412.01818, later version): half by [CLS] attention, then of the rest what is no near-duplicate.
 
     ⌊K/2⌋ tokens by [CLS] attention. The rest, ordered by it, is thinned in rounds until K − ⌊K/2⌋ are
     left: of those at even places up to 8 are dropped, the ones whose best cosine to any at an odd place

@@ -178,7 +178,8 @@
   const FLOAT32_MAX = 3.4028234663852886e38;
   const BELOW_ONE = 1 - Math.pow(2, -24);
 
-  /* Methods other than adafv: the server sent, for every stop, four bits a token that say why it stays. */
+  /* Methods other than adafv: the server sent, for every stop, four bits a token that say why it stays, and what gives
+     its mixed score: the ranking's value that stands for 1, or the scores themselves. */
   function selectByTable(scores, stop, result) {
     const table = scores.tables[stop];
     result.problem = scores.stops[stop].problem || "";
@@ -189,10 +190,9 @@
     }
     result.kText = scores.stops[stop].k_text;
     result.kVisual = scores.stops[stop].k_visual;
-    let last = Infinity;
-    if (scores.ranking) for (let i = 0; i < scores.n; i++) if (result.kept[i]) last = Math.min(last, scores.ranking[i]);
+    const last = scores.stops[stop].last || 0, own = scores.stops[stop].mixed ? float32(scores.stops[stop].mixed) : null;
     for (let i = 0; i < scores.n; i++) {
-      const value = scores.ranking && last > 0 ? scores.ranking[i] / last : result.kept[i];
+      const value = own ? own[i] : last > 0 ? Math.min(Math.fround(scores.ranking[i] / last), FLOAT32_MAX) : result.kept[i];
       result.mixed[i] = result.kept[i] ? Math.max(value, 1) : Math.min(value, BELOW_ONE);
     }
     return result;

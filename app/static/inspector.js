@@ -3,6 +3,7 @@
   "use strict";
   const adafv = window.adafv, page = adafv.page, node = adafv.node, format = adafv.format, write = adafv.write;
   adafv.whyNames = { text: "by text", vision: "by vision", both: "by both", floor: "by the floor", forced: "forced", method: "by the method" };
+  adafv.alone = (word) => "“" + (word.text.trim() || "␣") + "” alone";
 
   adafv.inspector = function () {
     const reasons = adafv.core.WHY.slice(1).map((why) => {
@@ -116,10 +117,12 @@
         node("p", { class: "value-why" }, [node("i", { class: "why why-" + adafv.core.WHY[page.result.why[token]], "aria-hidden": "true" }), whyText(token)]),
         node("dl", {}, [
           ...row("T2I similarity", s.t2i[token], "no. " + (s.rankText[token] + 1)),
+          ...(shownWord() ? row(adafv.alone(shownWord()), shownWord().map[token], "") : []),
           ...row("Saliency", s.saliency[token], "no. " + (s.rankVision[token] + 1)),
           ...(page.result.problem ? [] : row("Mixed score", page.result.mixed[token], page.result.kept[token] ? "≥ 1" : "< 1")),
           node("dt", { text: "Nearest word" }), node("dd", { class: "wide", text: closest(token) || "none" })])])));
     }
+    const shownWord = () => page.scores.words[page.word];
     function row(name, value, rank) {
       return [node("dt", { text: name }), node("dd", { text: format.value(value) }), node("dd", { class: "rank", text: rank })];
     }
@@ -127,6 +130,7 @@
       if (!page.pointed.length) return "";
       const token = page.pointed[0], s = page.scores;
       return placeOf(token) + ": " + whyText(token) + ", T2I " + format.value(s.t2i[token]) + " rank " + (s.rankText[token] + 1)
+        + (shownWord() ? ", " + adafv.alone(shownWord()) + " " + format.value(shownWord().map[token]) : "")
         + ", saliency " + format.value(s.saliency[token]) + " rank " + (s.rankVision[token] + 1) + ".";
     }
 
@@ -141,7 +145,7 @@
           on: { click: () => choose(i) } });
       }));
     }
-    page.on((what) => { if (page.pointed.length && (what === "budget" || what === "forced")) point(); });
+    page.on((what) => { if (page.pointed.length && ["budget", "forced", "word"].includes(what)) point(); });
     return { root: root, wordRow: wordRow, look: look, budget: budget, point: point, words: showWords, sentence: sentence };
   };
 })();

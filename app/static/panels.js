@@ -45,13 +45,14 @@
           entries.map(([value, text]) => node("option", { value: value, text: text, selected: value === chosen })));
         return node("label", { class: "tool tool-" + label.toLowerCase() }, [node("span", { text: label }), select]);
       };
+      const take = (name) => {
+        page.brush = name;
+        brushes.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.brush === name)));
+        panels.classList.toggle("brushing", name !== "point");
+        offerReset();
+      };
       const brushes = [["point", "Inspect"], ["keep", "Force keep"], ["drop", "Force drop"], ["clear", "Unmark"]].map(([name, text]) =>
-        node("button", { type: "button", text: text, "data-brush": name, "aria-pressed": String(name === page.brush), on: { click: () => {
-          page.brush = name;
-          brushes.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.brush === name)));
-          panels.classList.toggle("brushing", name !== "point");
-          offerReset();
-        } } }));
+        node("button", { type: "button", text: text, "data-brush": name, "aria-pressed": String(name === page.brush), on: { click: () => take(name) } }));
       const reset = node("button", { type: "button", class: "quiet", text: "Clear marks", on: { click: () => {
         page.forced = null; page.choose(); page.tell("forced"); } } });
       /* It comes with a brush, not with the first mark: the maps must not move under a stroke. */
@@ -61,7 +62,10 @@
         on: { input: () => { page.opacity = opacity.value / 100; page.tell("look"); } } });
       const shown = node("input", { type: "checkbox", checked: true, on: { change: () => { page.showPicture = shown.checked; page.tell("look"); } } });
       const crops = node("span", { class: "crops" });
-      const able = (can) => brushes.slice(1).forEach((button) => { button.disabled = !can; button.title = can ? "" : "Marks belong to the method adafv"; });
+      const able = (can) => {
+        brushes.slice(1).forEach((button) => { button.disabled = !can; button.title = can ? "" : "Marks belong to the method adafv"; });
+        if (!can) take("point");
+      };
       return { offerReset: offerReset, crops: crops, brushes: able, root: node("div", { class: "toolbar", role: "toolbar", "aria-label": "How the maps are shown" }, [
         node("span", { class: "segments", role: "group", "aria-label": "What clicking a patch does" }, brushes), reset, crops,
         node("span", { class: "spring" }),
@@ -94,11 +98,14 @@
       const text = adafv.scale.plain(word ? word.map : scores.t2i, page.scale);
       painters.t2i.heat(scene, text.places);
       legends.t2i.show(text);
-      notes.t2i.textContent = word ? "“" + word.text.trim() + "” alone" : "largest over the counted words";
+      notes.t2i.textContent = word ? adafv.alone(word) : "largest over the counted words";
+      notes.t2i.classList.toggle("of-word", Boolean(word));
+      canvases.t2i.setAttribute("aria-label", "T2I similarity of " + scores.n + " visual tokens to " + (word ? adafv.alone(word) : "the prompt"));
       const vision = adafv.scale.plain(scores.saliency, page.scale);
       painters.saliency.heat(scene, vision.places);
       legends.saliency.show(vision);
       notes.saliency.textContent = scores.saliency_source || "[CLS] attention";
+      canvases.saliency.setAttribute("aria-label", "Visual saliency of " + scores.n + " visual tokens");
     }
     /* A budget that cannot be filled keeps nothing, and the mixed score has no values then. */
     function drawLive() {
@@ -226,8 +233,6 @@
     return function (raw) {
       page.tables = { cividis: adafv.core.bytes(raw.colour_maps.cividis), viridis: adafv.core.bytes(raw.colour_maps.viridis) };
       if (!page.load(raw)) return;
-      canvases.t2i.setAttribute("aria-label", "T2I similarity of " + raw.n + " visual tokens to the prompt");
-      canvases.saliency.setAttribute("aria-label", "Visual saliency of " + raw.n + " visual tokens");
       page.tell("scores");
       if (picture.src !== raw.picture) picture.src = raw.picture;
     };

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from app_site import shared_site
+from made_scores import select
 from PIL import Image
 from playwright.sync_api import Page
 
-from adafv_core.methods import get_method
-from adafv_core.types import Crop, TokenGrid, TokenScores, VisualTokens
+from adafv_core.errors import BudgetError
+from adafv_core.methods import METHODS, get_method
+from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, VisualTokens
 from app.payload import payload
 
 SELECT = """([text, forced]) => {
@@ -39,16 +42,17 @@ def made_scores(seed: int, crops: tuple[tuple[int, int], ...], ties: bool) -> To
     for index, (rows, cols) in enumerate(crops):
         places.append(Crop(("base", "tiles")[index], rows, cols, (0.0, 0.0, 96.0, 64.0), offset))
         offset += rows * cols
-    nothing = torch.zeros(n, 2)
-    visual = VisualTokens(nothing, saliency, TokenGrid((96, 64), tuple(places)), nothing, saliency[None])
+    features, keys = (torch.rand(n, 4, generator=generator) for _ in range(2))
+    visual = VisualTokens(
+        features, saliency, TokenGrid((96, 64), tuple(places)), features, saliency[None], features, keys
+    )
     words, counted = ("red", ":"), torch.tensor([True, False])
     return TokenScores(t2i, saliency, words, torch.stack((t2i, saliency)), counted, torch.zeros(2, 2), visual, "red")
 
 
 def sent(scores: TokenScores, method: str, options: dict[str, Any]) -> str:
     return payload(
-        scores, Image.new("RGB", (96, 64)), lambda k: get_method(method, **options).select(scores, k), method, options,
-        0.1, "key",
+        scores, Image.new("RGB", (96, 64)), lambda k: select(method, scores, k, **options), method, options, 0.1, "key",
     )  # fmt: skip
 
 
@@ -92,16 +96,39 @@ def test_adafv_with_forced_tokens(page: Page) -> None:
                 assert torch.equal(torch.tensor(got["mixed"]), wanted.mixed)
 
 
-@pytest.mark.parametrize("method", ["random", "saliency", "t2i", "fixed_mix", "full"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "adafv"])
 def test_other_methods_at_every_stop(page: Page, method: str) -> None:
     for seed in range(3):
         scores = made_scores(seed, ((5, 7),), ties=seed == 1)
         text = sent(scores, method, {})
+        highest = 0.0
+        assert not any("mixed" in stop for stop in json.loads(text)["stops"]), "a stop costs a number, not a map"
         for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, None]), strict=True):
-            wanted = get_method(method).select(scores, stop["budget"])
+            try:
+                wanted = select(method, scores, stop["budget"])
+            except BudgetError as error:
+                assert got["problem"] == str(error) and not got["kept"]
+                continue
             assert got["kept"] == wanted.indices.tolist()
             assert got["why"] == wanted.why.tolist()
-            assert (torch.tensor(got["mixed"]) >= 1).tolist() == wanted.kept.tolist()
+            mixed = torch.tensor(got["mixed"], dtype=torch.float32)
+            assert torch.allclose(mixed, wanted.mixed, rtol=1e-6, atol=0.0)
+            assert (mixed >= 1).tolist() == wanted.kept.tolist()
+            highest = max(highest, float(mixed.max()))
+        assert (highest > 1.0) is (method not in ("full", "divprune", "adav_authors"))
+
+
+def test_a_mixed_score_of_any_make_arrives_as_it_is(page: Page) -> None:
+    """Scores that no ranking over one value gives."""
+    scores = made_scores(1, ((5, 7),), ties=False)
+
+    def odd(budget: int) -> Selection:
+        chosen = get_method("saliency").select(scores, budget)
+        return replace(chosen, mixed=torch.where(chosen.kept, 1 + scores.t2i, scores.t2i / (2 + scores.saliency)))
+
+    text = payload(scores, Image.new("RGB", (96, 64)), odd, "saliency", {}, 0.1, "key")
+    for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, None]), strict=True):
+        assert torch.equal(torch.tensor(got["mixed"]), odd(stop["budget"]).mixed)
 
 
 def test_the_gauge_shows_the_library_s_curve(page: Page) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 from shown import LLAVA_NEXT, PANELS, pixels, scores_on, still_page, with_words
-from test_browser_core import made_scores
+from test_browser_core import made_scores, sent
 
 from adafv_core.types import Crop
 from app.levels import mixed_levels, plain_levels
@@ -92,6 +92,51 @@ def test_every_word_button_shows_its_own_map_and_takes_it_back(open_page: Callab
     assert len(seen) == words.count() - 1
     words.first.click()
     assert changed(page, before) == set()
+
+
+def test_a_chosen_word_is_told_wherever_its_map_is_shown(open_page: Callable[..., Page]) -> None:
+    page = still_page(open_page)
+    label, note = page.locator("canvas[data-panel=t2i]"), page.locator(".panel-t2i .panel-note")
+    page.hover("canvas[data-panel=t2i]", position={"x": 90, "y": 90})
+    token = page.evaluate("adafv.page.pointed[0]")
+    for _ in range(2):
+        expect(label).to_have_attribute("aria-label", "T2I similarity of 196 visual tokens to the prompt")
+        expect(page.locator(".values dt", has_text="alone")).to_have_count(0)
+        word = page.locator(".word", has_text="yellow")
+        word.evaluate("(button) => button.click()")
+        expect(label).to_have_attribute("aria-label", "T2I similarity of 196 visual tokens to “yellow” alone")
+        at = "adafv.page.scores.words[adafv.page.word].map[adafv.page.pointed[0]]"
+        value = page.evaluate(f"adafv.format.value({at})")
+        assert page.evaluate("adafv.page.pointed") == [token]
+        expect(page.locator(".values dt", has_text="“yellow” alone")).to_have_count(1)
+        assert page.locator(".values dt:has-text('“yellow” alone') + dd").inner_text() == value
+        word.evaluate("(button) => button.click()")
+    page.locator(".panels").focus()
+    page.locator(".word", has_text="yellow").evaluate("(button) => button.click()")
+    page.keyboard.press("ArrowLeft")
+    value = page.evaluate(f"adafv.format.value({at})")
+    expect(page.locator("#live-summary")).to_contain_text(f"“yellow” alone {value}")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(note).to_be_visible()
+    expect(note).to_have_text("“yellow” alone")
+    page.locator(".word").first.click()
+    expect(note).to_be_hidden()
+
+
+def test_the_brush_is_laid_down_where_a_method_takes_no_marks(open_page: Callable[..., Page]) -> None:
+    page = still_page(open_page)
+    scores = made_scores(1, ((7, 9),), ties=False)
+    brush = page.get_by_role("button", name="Force drop")
+    touch = "getComputedStyle(document.querySelector('.panels canvas')).touchAction"
+    brush.click()
+    assert page.evaluate(touch) == "none"
+    load = "(text) => { adafv.page.load(JSON.parse(text)); adafv.page.tell('scores'); }"
+    page.evaluate(load, sent(scores, "saliency", {}))
+    expect(brush).to_be_disabled()
+    expect(brush).to_have_attribute("aria-pressed", "false")
+    expect(page.get_by_role("button", name="Inspect")).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate(touch) == "pan-y" and page.evaluate("adafv.page.brush") == "point"
+    expect(page.get_by_role("button", name="Clear marks")).to_be_hidden()
 
 
 def test_the_legends_say_what_the_colours_mean(open_page: Callable[..., Page]) -> None:

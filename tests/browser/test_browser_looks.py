@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from app_site import many_crops_address
 from conftest import settled
+from PIL import Image
 from playwright.sync_api import Page, expect
 
+from adafv_core.methods import METHODS
 from adafv_core.study.published import LLAVA_NEXT_7B
 
 SIZES = ((1440, 900), (1024, 768), (390, 844))
@@ -111,6 +116,90 @@ def test_the_other_tabs_read_too(
     with page.expect_download() as table:
         page.locator("#sweep-csv").click()
     assert Path(table.value.path()).read_text(encoding="utf-8").startswith("method,keep_ratio")
+
+
+@pytest.mark.parametrize("length", ["short", "long"])
+def test_the_sweep_s_table_reads_on_a_phone(
+    open_page: Callable[..., Page], keep_picture: Callable[[Page, str], None], length: str
+) -> None:
+    answer = {"short": "red", "long": " ".join(["The largest object in the picture is a yellow cylinder."] * 4)}[length]
+    one = {"answer": answer, "same": False, "kl_nats": 0.0123, "n_visual": 196, "n_kept": 20, "error": ""}
+    rows = [{**one, "method": method, "keep_ratio": ratio} for method in METHODS for ratio in (0.25, 0.1, 0.05)]
+    rows[-1] = {**rows[-1], "error": answer}
+    page = open_page(390, 844)
+    page.get_by_role("tab", name="Sweep").click()
+    shape = page.evaluate(
+        """(rows) => {
+          const place = document.querySelector("#part-sweeptable"), value = JSON.stringify({ prompt: "?", rows: rows });
+          adafv.mount("sweeptable", place, null, { value: value }, () => {});
+          const cells = Array.from(place.querySelectorAll("tbody td"), (cell) => cell.clientWidth);
+          const scroll = place.querySelector(".sweep-scroll");
+          return { narrowest: Math.min(...cells), height: scroll.clientHeight,
+            sideways: scroll.scrollWidth > scroll.clientWidth,
+            page: document.documentElement.scrollWidth - innerWidth };
+        }""",
+        rows,
+    )
+    keep_picture(page, f"sweep-{length}-390")
+    assert shape["page"] <= 0
+    if length == "long":
+        assert shape["narrowest"] >= 180 and shape["sideways"] and shape["height"] < 2600
+    else:
+        assert not shape["sideways"]
+
+
+LINES = """() => Array.from(document.querySelectorAll(".costs td:not(:empty)"), (cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return [cell.textContent, range.getClientRects().length];
+}).filter((found) => found[1] > 1)"""
+OVER = "(() => { const t = document.querySelector('.costs'); return t.offsetWidth - t.parentElement.clientWidth; })()"
+
+
+def test_costs_of_several_crops_stand_on_one_line_each(open_page: Callable[..., Page]) -> None:
+    page = open_page(1440, 768, at=many_crops_address())
+    settled(page)
+    expect(page.locator(".costs")).to_contain_text("80 + 8 newline")
+    for width in (1440, 1024, 900, 780, 390):
+        page.set_viewport_size({"width": width, "height": 768})
+        assert page.evaluate(LINES) == [] and page.evaluate(OVER) <= 0, width
+
+
+SET_FLOOR = """() => {
+  const [number, slider] = ["number", "range"].map((type) => document.querySelector(`#floor input[type=${type}]`));
+  if (!slider) return false;
+  slider.value = 0.25;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+  return number.value === "0.25";
+}"""
+
+
+def colours_across(page: Page, slider: str) -> np.ndarray:
+    """(height, width, 3): a slider as it is painted."""
+    return np.asarray(Image.open(io.BytesIO(page.locator(slider).screenshot())).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_floor_s_slider_looks_as_the_keep_slider_does(open_page: Callable[..., Page], scheme: str) -> None:
+    page = open_page(scheme=scheme)
+    settled(page)
+    page.locator("#more .label-wrap").click()
+    floor = "#floor input[type=range]"
+    page.wait_for_timeout(500)
+    page.wait_for_function(SET_FLOOR)
+    page.evaluate("adafv.page.moveTo(Math.round((adafv.page.scores.stops.length - 1) / 2))")
+    page.wait_for_timeout(300)
+    drawn = {slider: colours_across(page, slider) for slider in (floor, "#keep-slider")}
+    seen = []
+    for colours in drawn.values():
+        height, width = colours.shape[:2]
+        thumb = colours[:, width // 2 - 12 : width // 2 + 12].reshape(-1, 3)
+        filled, rest = colours[height // 2, width // 4], colours[height // 2, 3 * width // 4]
+        seen.append((filled.tolist(), rest.tolist()))
+        ring = (np.abs(thumb - filled).max(axis=1) < 8).sum()
+        assert ring > 80, "the thumb has a ring of the accent's colour"
+        assert np.abs(rest - colours[1, 3 * width // 4]).max() > 50, "the unfilled track stands out from the ground"
+    assert seen[0] == seen[1]
 
 
 def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page]) -> None:
