@@ -20,6 +20,7 @@ def slow_page(open_page: Callable[..., Page]) -> Callable[[], Page]:
         page = open_page(at=slow_address())
         settled(page)
         slow_engine().told.clear()
+        slow_engine().ended.clear()
         return page
 
     return make
@@ -86,7 +87,7 @@ def test_a_new_question_takes_the_place_of_one_that_waits(slow_page: Callable[[]
     page.get_by_role("button", name="Keep 25 percent").click()
     ask(page)
     expect(page.locator(".answer-name").first).to_contain_text("49 tokens", timeout=10_000)
-    assert slow_engine().told["adafv"] < TOKENS
+    assert slow_engine().ended[0] < TOKENS
     stop(page)
     settled(page, 10_000)
 
