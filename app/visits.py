@@ -69,8 +69,8 @@ class Visit(Signals):
     def change_model(self, model: str) -> None:
         """This model answers from now on; a sweep of another one ends."""
         if model != self.model:
-            self.model, self.scored, self.shown_key = model, None, ""
             self.sweeping.stop.set()
+            self.model, self.scored, self.shown_key = model, None, ""
 
     def remember_full(self, key: tuple[Any, ...], answer: Answer) -> None:
         """Keep an answer on all tokens, so that moving the slider does not ask it again."""

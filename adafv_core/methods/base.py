@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -35,7 +36,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Method:
+class Method(ABC):
     """A pruning method. Options are dataclass fields with defaults; `choose` is all a new one overrides.
 
     name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact:
@@ -48,9 +49,9 @@ class Method:
     exact: ClassVar[bool] = True
     reads_features: ClassVar[bool] = False
 
+    @abstractmethod
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         """Decide which of N visual tokens stay; the budget is already known to be within 1..N."""
-        raise NotImplementedError
 
     def select(self, scores: TokenScores, budget: int) -> Selection:
         """Keep `budget` of the N visual tokens. Raises BudgetError or ScoreError."""
