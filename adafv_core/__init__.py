@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adafv_core.methods import METHODS, get_method
     from adafv_core.mixing import budget_path, mix, split_curve
     from adafv_core.patching import prune
-    from adafv_core.runs import SavedRun, read_run
+    from adafv_core.saved_run import SavedRun, read_run
     from adafv_core.scoring import t2i_attention, word_attention
     from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
@@ -46,7 +46,7 @@ _HOME = {
     "METHODS": "methods",
     "Answer": "types",
     "Engine": "engine",
-    "SavedRun": "runs",
+    "SavedRun": "saved_run",
     "Selection": "types",
     "TokenScores": "types",
     "VisualTokens": "types",
@@ -55,7 +55,7 @@ _HOME = {
     "load": "engine",
     "mix": "mixing",
     "prune": "patching",
-    "read_run": "runs",
+    "read_run": "saved_run",
     "split_curve": "mixing",
     "t2i_attention": "scoring",
     "word_attention": "scoring",

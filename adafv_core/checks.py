@@ -22,9 +22,7 @@ def check_scores(name: str, scores: Tensor) -> Tensor:
         came = f"a {scores.dtype} tensor" if isinstance(scores, Tensor) else type(scores).__name__
         raise ScoreError(f"{name} must be a floating point tensor of shape (N,) or (B, N); got {came}.")
     if scores.dim() not in (1, 2) or scores.numel() == 0:
-        raise ScoreError(
-            f"{name} must have shape (N,) or (B, N) with at least one token; got {tuple(scores.shape)}."
-        )
+        raise ScoreError(f"{name} must have shape (N,) or (B, N) with at least one token; got {tuple(scores.shape)}.")
     scores = scores.detach()
     bad = int((~torch.isfinite(scores)).sum())
     if bad:
@@ -58,7 +56,7 @@ def check_budget(budget: int, size: int) -> int:
 
 
 def budget_from_keep_ratio(keep_ratio: float, size: int) -> int:
-    """K = round(keep_ratio · N), at least 1 (halves go to the even neighbour, as Python's `round`).
+    """K = round(keep_ratio · N), at least 1 (halves go to the even neighbor, as Python's `round`).
 
     keep_ratio: the fraction kept. size: N ≥ 1. Raises BudgetError unless 0 < keep_ratio ≤ 1.
     """

@@ -117,10 +117,10 @@ def square_box(
     resized: tuple[int, int] | int | None,
     cropped: tuple[int, int] | None,
 ) -> Box:
-    """The part of the original picture that a resize-and-centre-crop processor shows the vision encoder.
+    """The part of the original picture that a resize-and-center-crop processor shows the vision encoder.
 
     image_size: (width, height) in pixels. resized: (width, height), or one number for the shortest edge, or
-    None for no resize. cropped: (width, height) of the centre crop, or None. The box is in original pixels;
+    None for no resize. cropped: (width, height) of the center crop, or None. The box is in original pixels;
     it is smaller than the picture where a crop cuts its ends off, and larger where padding was added.
     """
     width, height = image_size
@@ -132,8 +132,8 @@ def square_box(
     new_width, new_height = _resized(width, height, resized)
     left, top, right, bottom = 0, 0, new_width, new_height
     if cropped is not None:
-        left, right = _centre(new_width, cropped[0])
-        top, bottom = _centre(new_height, cropped[1])
+        left, right = _center(new_width, cropped[0])
+        top, bottom = _center(new_height, cropped[1])
     scale_x, scale_y = width / new_width, height / new_height
     return (
         left * scale_x - shift_x,
@@ -153,7 +153,7 @@ def _resized(width: int, height: int, resized: tuple[int, int] | int | None) -> 
     return int(resized * width / height), resized
 
 
-def _centre(length: int, cropped: int) -> tuple[int, int]:
+def _center(length: int, cropped: int) -> tuple[int, int]:
     start = (length - cropped) // 2 if cropped <= length else -math.ceil((cropped - length) / 2)
     return start, start + cropped
 
@@ -166,7 +166,7 @@ def unpadded_box(
 ) -> Box:
     """The part of the original picture under the stitched, un-padded tile grid of an any-resolution model.
 
-    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centred;
+    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centerd;
     the canvas has `cells` (columns, rows) tokens, of which the middle `kept_cells` stay after un-padding.
     In original pixels; un-padding removes whole tokens, so the box may reach beyond the picture by up to
     one token a side.

@@ -119,8 +119,7 @@ def received_saliency(query: Tensor, key: Tensor, scale: float | None = None, bl
     """
     if key.dim() != 4 or query.shape != key.shape:
         raise ScoreError(
-            "Queries and keys must both have shape (B, H, L, d); "
-            f"got {tuple(query.shape)} and {tuple(key.shape)}."
+            f"Queries and keys must both have shape (B, H, L, d); got {tuple(query.shape)} and {tuple(key.shape)}."
         )
     received = torch.zeros((key.shape[0], key.shape[2]), dtype=torch.float32, device=key.device)
     for start in range(0, key.shape[2], block):
@@ -141,8 +140,7 @@ def _check_tokens(text_tokens: Tensor, visual_tokens: Tensor) -> None:
             raise ScoreError(f"{name} must be a floating point tensor; got {type(tokens).__name__}.")
         if tokens.dim() not in (2, 3) or 0 in tokens.shape:
             raise ScoreError(
-                f"{name} must have shape (tokens, D) or (B, tokens, D), none of them 0; "
-                f"got {tuple(tokens.shape)}."
+                f"{name} must have shape (tokens, D) or (B, tokens, D), none of them 0; got {tuple(tokens.shape)}."
             )
     text, image = text_tokens.shape, visual_tokens.shape
     if len(text) != len(image) or text[-1] != image[-1] or text[:-2] != image[:-2]:

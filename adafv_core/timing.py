@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from adafv_core.errors import InputError
-from adafv_core.models.pictures import VisualCache
+from adafv_core.images import VisualCache
 from adafv_core.types import Answer
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from app.beginning import settings_to_start_with
+from app.preflight import settings_to_start_with
 
 if __name__ == "__main__":
     settings = settings_to_start_with(sys.argv[1:])

@@ -11,11 +11,11 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if __name__ == "__main__":
-    from app.beginning import settings_to_start_with
+    from app.preflight import settings_to_start_with
 
     STARTED_WITH = settings_to_start_with(sys.argv[1:])
 
-from app.zero_gpu import for_this_machine, on_zero_gpu  # before anything that starts CUDA
+from app.serving.zero_gpu import for_this_machine, on_zero_gpu  # before anything that starts CUDA
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -25,26 +25,29 @@ import torch
 
 import adafv_core
 from adafv_core.errors import AdaFVError
-from adafv_core.models.downloading import Report
+from adafv_core.loading.download import Report
+from app.about import tab as about
 from app.api.endpoints import add_endpoints
-from app.beginning import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
-from app.bench import Bench, Engine
-from app.busy import say_when_busy
-from app.files import Exports
-from app.garage import Garage
-from app.handlers import Desk
-from app.hosting import load_first
-from app.incoming import take_plainly
-from app.parts import page_css, page_head, part
-from app.saving import most_run_bytes
-from app.scenes import SceneFolder
+from app.context import Site
+from app.explore import tab as explore
+from app.gradio_ext.arguments import take_plainly
+from app.gradio_ext.components import page_css, page_head, part
+from app.gradio_ext.queue import say_when_busy
+from app.gradio_ext.theme import make_theme
+from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
+from app.saved_runs.save_and_open import most_run_bytes
+from app.serving.ask import Desk
+from app.serving.exports import Exports
+from app.serving.first_model import load_first
+from app.serving.first_screen import first_screen, warm_up
+from app.serving.jobs import Bench, Engine
+from app.serving.models import Garage
+from app.serving.scenes import SceneFolder
+from app.serving.sessions import Visits
 from app.settings import Settings
-from app.site import Site
-from app.start import first_screen, warm_up
-from app.tabs import about, explore, study, sweep
-from app.theme import make_theme
-from app.views import masthead
-from app.visits import Visits
+from app.study import tab as study
+from app.sweep import tab as sweep
+from app.wire.views import masthead
 
 TITLE = "AdaFV: which visual tokens does the question need?"
 

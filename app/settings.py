@@ -95,9 +95,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Open the AdaFV page in a browser.")
     for name, variable, meaning in _FLAGS:
         parser.add_argument(
-            f"--{name.replace('_', '-')}", dest=name, default=None, metavar="VALUE",
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            default=None,
+            metavar="VALUE",
             help=f"{meaning} [{variable}; {_shown_default(name)}]",
-        )  # fmt: skip
+        )
     return parser
 
 

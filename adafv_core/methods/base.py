@@ -89,8 +89,7 @@ def check_scored(scores: TokenScores) -> None:
     for kind, values in (("t2i", scores.t2i), ("saliency", scores.saliency)):
         if values.shape != (scores.visual.size,):
             raise ScoreError(
-                f"{kind} must have shape ({scores.visual.size},), one score a visual token; "
-                f"got {tuple(values.shape)}."
+                f"{kind} must have shape ({scores.visual.size},), one score a visual token; got {tuple(values.shape)}."
             )
         if not bool(torch.isfinite(values).all()):
             raise ScoreError(f"{kind} must be finite; some of its values are NaN or infinite.")

@@ -17,7 +17,7 @@ from adafv_core.types import TokenScores
 class DivPrune(Method):
     """DivPrune (arXiv 2503.02175): greedy max–min diversity of projected tokens, blind to both scores.
 
-    Distance is 1 − cosine. First the token whose nearest neighbour is farthest, then each time the token
+    Distance is 1 − cosine. First the token whose nearest neighbor is farthest, then each time the token
     that is farthest from the nearest one chosen (ties: lower index). O(N²) memory for the distances; the
     K picks follow one after the other by nature, without leaving the device.
     """

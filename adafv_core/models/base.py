@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoProcessor
 
 from adafv_core.errors import UnsupportedModelError
-from adafv_core.models.capture import feature_layer, watch_vision
+from adafv_core.models.vision_hooks import feature_layer, watch_vision
 from adafv_core.types import TokenGrid, VisualTokens
 
 PixelInputs = Mapping[str, Any]
@@ -96,9 +96,7 @@ class Adapter(ABC):
         """
 
     @abstractmethod
-    def grid(
-        self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None
-    ) -> TokenGrid:
+    def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
         """Where the N = `size` tokens of one image lie. image_size: (width, height) where the caller knows
         it.
         """
@@ -128,8 +126,7 @@ class Adapter(ABC):
         """
         tower_device = next(self.base.vision_tower.parameters()).device
         pixels = {
-            name: value.to(tower_device) if isinstance(value, Tensor) else value
-            for name, value in pixels.items()
+            name: value.to(tower_device) if isinstance(value, Tensor) else value for name, value in pixels.items()
         }
         with watch_vision(self.base, self.layer, self.vision_config.num_attention_heads) as record:
             output = self.base.get_image_features(**self.pixel_arguments(pixels), return_dict=True)

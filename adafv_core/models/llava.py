@@ -12,7 +12,7 @@ from adafv_core.types import Crop, TokenGrid
 
 
 class LlavaAdapter(Adapter):
-    """Every image is resized and centre-cropped (or padded) to one square."""
+    """Every image is resized and center-cropped (or padded) to one square."""
 
     model_class = "LlavaForConditionalGeneration"
     model_type = "llava"
@@ -23,9 +23,7 @@ class LlavaAdapter(Adapter):
     def pack(self, crops: Tensor, pixels: PixelInputs, image: int, newline: Tensor | None) -> Tensor:
         return crops[0]
 
-    def grid(
-        self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None
-    ) -> TokenGrid:
+    def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
         height, width = (int(side) for side in pixels["pixel_values"].shape[-2:])
         rows, cols = self.grid_side
         box: Box = (0.0, 0.0, float(width), float(height))

@@ -53,9 +53,7 @@ class LlavaNextAdapter(Adapter):
     def _pack_options(self) -> dict[str, Any]:
         return {"vision_feature_select_strategy": self.config.vision_feature_select_strategy}
 
-    def grid(
-        self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None
-    ) -> TokenGrid:
+    def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
         height, width = _height_width(pixels, image)
         rows, cols = self.grid_side
         base = Crop("base", rows, cols, (0.0, 0.0, float(width), float(height)), 0)

@@ -2,7 +2,7 @@
 
 The template is rendered with marks in place of what users wrote, so that what is template and what is text
 is known exactly, whatever the text says. Text that spells a special token (`<image>`, `</s>`, …) is
-tokenised as the characters it consists of: a prompt can never add or remove image tokens.
+tokenized as the characters it consists of: a prompt can never add or remove image tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from adafv_core.errors import InputError, PromptError
-from adafv_core.models.questions import check_history, check_prompt
+from adafv_core.models.checks import check_history, check_prompt
 
 Turn = tuple[str, str]
 
@@ -28,7 +28,7 @@ _PLAIN_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt, tokenised, its image still one placeholder token.
+    """One prompt, tokenized, its image still one placeholder token.
 
     ids: all token ids. image_at: index of the placeholder. words: the T text tokens after it, as people
     read them. counted: T flags, whether the token holds a piece of the current question (template words,
@@ -73,14 +73,14 @@ class Prompter:
         self._idle: dict[int, bool] = {}
 
     def __call__(self, question: str, history: Sequence[Turn] = ()) -> Prompt:
-        """Tokenise `question` about one image, after the (question, answer) turns of `history`.
+        """Tokenize `question` about one image, after the (question, answer) turns of `history`.
 
         Raises PromptError when the question is empty, a text holds half a character, or the template cannot be
         followed, InputError for a history of anything but pairs of texts.
         """
         texts = _texts(question, history)
         pieces = self._template(len(texts) // 2)
-        ids, slots, spans = self._tokenise(pieces, texts)
+        ids, slots, spans = self._tokenize(pieces, texts)
         if ids.count(self.image_token_id) != 1:
             raise PromptError(f"Expected one image token from the chat template, got {ids.count(self.image_token_id)}.")
         image_at = ids.index(self.image_token_id)
@@ -134,7 +134,7 @@ class Prompter:
             raise PromptError("The chat template drops, repeats or reorders what users write; expected each text once.")
         return pieces
 
-    def _tokenise(self, pieces: list[str], texts: list[str]) -> tuple[list[int], list[int | None], list[str | None]]:
+    def _tokenize(self, pieces: list[str], texts: list[str]) -> tuple[list[int], list[int | None], list[str | None]]:
         """Token ids, for each token the text it belongs to (None: template), and its characters where
         known.
         """

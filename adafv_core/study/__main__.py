@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from adafv_core.study.command import main
+from adafv_core.study.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

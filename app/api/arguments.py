@@ -10,10 +10,10 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
-from app.inputs import More
-from app.parts import any_choice, any_number, checked_file, checked_image, json_list
-from app.plain import plainly
+from app.gradio_ext.components import any_choice, any_number, checked_file, checked_image, json_list
 from app.settings import Settings
+from app.wire.parse import More
+from app.wire.plain import plainly
 
 RATIOS = (0.25, 0.1, 0.05)
 MEANINGS = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from app.api.arguments import Offers
-from app.api.asking import add_asking
-from app.api.keeping import add_keeping
+from app.api.ask import add_asking
+from app.api.saved_runs import add_keeping
 from app.api.sessions import add_sessions
-from app.site import Site
+from app.context import Site
 
 
 def add_endpoints(site: Site) -> None:

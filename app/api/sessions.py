@@ -9,9 +9,9 @@ import gradio as gr
 
 from adafv_core.errors import AdaFVError, InputError, ModelError
 from app.api.arguments import Offers
-from app.models_here import models_here, read_model, taken_over
-from app.site import Site
-from app.visits import Visit
+from app.context import Site
+from app.serving.model_list import models_here, read_model, taken_over
+from app.serving.sessions import Visit
 
 NO_SESSION = (
     "MCP callers share one session, so nothing is loaded or stopped for one of them: use gradio_client or the page."

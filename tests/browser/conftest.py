@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from app_site import shared_address
+from helpers.app_site import shared_address
+from helpers.browser import ARGUMENTS, chromium
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -29,13 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in Path(str(item.path)).parents:
             item.add_marker(pytest.mark.browser)
-
-
-def chromium() -> str:
-    """$CHROMIUM, else the one on the path."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert program, "No chromium was found: install Debian's package chromium, or set CHROMIUM to a program."
-    return program
 
 
 @pytest.fixture(scope="session")
@@ -97,12 +86,3 @@ def outside(url: str) -> bool:
     """Whether a request goes anywhere but this machine."""
     parts = urlparse(url)
     return parts.scheme not in ("data", "blob", "about") and (parts.hostname or "") not in LOCAL
-
-
-def settled(page: Page, timeout: float = 60_000) -> None:
-    """Wait until both answers have come to an end."""
-    page.wait_for_function(
-        "!document.querySelector('.answers[data-waiting]') && Array.from(document.querySelectorAll('.answer'))"
-        ".every((a) => ['done', 'stopped', 'error'].includes(a.dataset.state))",
-        timeout=timeout,
-    )

@@ -22,10 +22,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from app_site import many_crops_address
-from conftest import ARGUMENTS, chromium, settled
+from helpers.app_site import many_crops_address
+from helpers.browser import ARGUMENTS, chromium, settled
+from helpers.sent_payload import made_scores, sent
 from playwright.sync_api import Browser, Page
-from test_browser_core import made_scores, sent
 
 from adafv_core.types import TokenGrid, TokenScores
 
@@ -149,9 +149,11 @@ def measured(page: Page, chance: random.Random) -> dict[str, list[float]]:
 def summary(times: list[float]) -> dict[str, Any]:
     low, median, high = statistics.quantiles(times, n=4)
     return {
-        "moves": len(times), "median": round(median, 1), "p95": round(p95(times), 1),
+        "moves": len(times),
+        "median": round(median, 1),
+        "p95": round(p95(times), 1),
         "spread": [round(value, 1) for value in (min(times), low, high, max(times))],
-    }  # fmt: skip
+    }
 
 
 def p95(times: list[float]) -> float:

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from app_site import shared_site
-from made_scores import select
+from helpers.app_site import shared_site
+from helpers.made_scores import select
+from helpers.sent_payload import made_scores, sent
 from PIL import Image
 from playwright.sync_api import Page
 
 from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS, get_method
-from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, VisualTokens
-from app.payload import payload
+from adafv_core.types import Selection
+from app.wire.payload import payload
 
 SELECT = """([text, forced]) => {
   const scores = adafv.core.unpack(JSON.parse(text));
@@ -29,31 +30,6 @@ SELECT = """([text, forced]) => {
              kVisual: r.kVisual, mixed: Array.from(r.mixed), problem: r.problem };
   });
 }"""
-
-
-def made_scores(seed: int, crops: tuple[tuple[int, int], ...], ties: bool) -> TokenScores:
-    """Random scores over one or several crops; with ties, values come from few levels, zero among them."""
-    generator = torch.Generator().manual_seed(seed)
-    n = sum(rows * cols for rows, cols in crops)
-    t2i, saliency = (torch.rand(n, generator=generator) ** 4 for _ in range(2))
-    if ties:
-        t2i, saliency = (t2i * 5).round() / 50, (saliency * 4).round() / 40
-    places, offset = [], 0
-    for index, (rows, cols) in enumerate(crops):
-        places.append(Crop(("base", "tiles")[index], rows, cols, (0.0, 0.0, 96.0, 64.0), offset))
-        offset += rows * cols
-    features, keys = (torch.rand(n, 4, generator=generator) for _ in range(2))
-    visual = VisualTokens(
-        features, saliency, TokenGrid((96, 64), tuple(places)), features, saliency[None], features, keys
-    )
-    words, counted = ("red", ":"), torch.tensor([True, False])
-    return TokenScores(t2i, saliency, words, torch.stack((t2i, saliency)), counted, torch.zeros(2, 2), visual, "red")
-
-
-def sent(scores: TokenScores, method: str, options: dict[str, Any]) -> str:
-    return payload(
-        scores, Image.new("RGB", (96, 64)), lambda k: select(method, scores, k, **options), method, options, 0.1, "key",
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

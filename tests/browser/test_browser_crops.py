@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app_site import many_crops_address, short_queue
-from conftest import settled
+from helpers.app_site import many_crops_address, short_queue
+from helpers.browser import settled
+from helpers.full_queue import FRIENDLY, full_queue
+from helpers.tiny_models import picture
 from playwright.sync_api import Page, expect
-from test_app_busy import FRIENDLY, full_queue
-from tiny_models import picture
 
 PANELS = ("t2i", "saliency", "mixed", "kept")
 BANDS = """(name) => {

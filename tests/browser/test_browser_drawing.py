@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.sent_payload import made_scores, sent
+from helpers.shown import LLAVA_NEXT, PANELS, pixels, scores_on, still_page, with_words
 from PIL import Image
 from playwright.sync_api import Page, expect
-from shown import LLAVA_NEXT, PANELS, pixels, scores_on, still_page, with_words
-from test_browser_core import made_scores, sent
 
 from adafv_core.types import Crop
-from app.levels import mixed_levels, plain_levels
-from app.look import COLOUR_MAPS, SCALES
+from app.saved_runs.levels import mixed_levels, plain_levels
+from app.wire.look import COLOR_MAPS, SCALES
 
 KEPT_FILL = [0xC9, 0xC7, 0xBF]
 HEATS = {"t2i", "saliency", "mixed"}
@@ -27,7 +27,7 @@ SHAPE = """() => {
   return { pixels: [canvas.width, canvas.height], hit: [canvas.offsetWidth, canvas.offsetHeight],
     drawn: [canvas.offsetWidth - pads[2] - pads[3], canvas.offsetHeight - pads[0] - pads[1]] };
 }"""
-COLOUR = """([name, x, y]) => {
+COLOR = """([name, x, y]) => {
   const canvas = document.querySelector(`canvas[data-panel=${name}]`);
   const at = [Math.round(x * canvas.width), Math.round(y * canvas.height)];
   return Array.from(canvas.getContext("2d").getImageData(...at, 1, 1).data).slice(0, 3);
@@ -44,9 +44,9 @@ def set_opacity(page: Page, percent: int) -> None:
 
 CONTROLS: dict[str, tuple[Callable[[Page], object], Callable[[Page], object], set[str]]] = {
     "opacity": (lambda page: set_opacity(page, 30), lambda page: set_opacity(page, 78), HEATS),
-    "colours": (
-        lambda page: page.get_by_label("Colours").select_option("viridis"),
-        lambda page: page.get_by_label("Colours").select_option("cividis"),
+    "colors": (
+        lambda page: page.get_by_label("Colors").select_option("viridis"),
+        lambda page: page.get_by_label("Colors").select_option("cividis"),
         HEATS,
     ),
     "linear": (
@@ -139,7 +139,7 @@ def test_the_brush_is_laid_down_where_a_method_takes_no_marks(open_page: Callabl
     expect(page.get_by_role("button", name="Clear marks")).to_be_hidden()
 
 
-def test_the_legends_say_what_the_colours_mean(open_page: Callable[..., Page]) -> None:
+def test_the_legends_say_what_the_colors_mean(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
     high = page.evaluate("Math.max(...adafv.page.scores.t2i)")
     most = page.evaluate("Math.max(...adafv.page.result.mixed)")
@@ -167,11 +167,12 @@ def test_the_legends_say_what_the_colours_mean(open_page: Callable[..., Page]) -
             assert all(left[1] + 4 <= right[0] for left, right in pairwise(ends)), (panel, scale)
 
 
-def test_saved_pictures_have_the_page_s_colours(open_page: Callable[..., Page]) -> None:
+def test_saved_pictures_have_the_page_s_colors(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
     for values, name, levels in (
-        ("scores.saliency", "plain", plain_levels), ("result.mixed", "mixed", mixed_levels),
-    ):  # fmt: skip
+        ("scores.saliency", "plain", plain_levels),
+        ("result.mixed", "mixed", mixed_levels),
+    ):
         made = np.array(page.evaluate(f"Array.from(adafv.page.{values})"))
         for scale in SCALES:
             found = page.evaluate(f"Array.from(adafv.scale.{name}(adafv.page.{values}, '{scale}').places)")
@@ -179,7 +180,7 @@ def test_saved_pictures_have_the_page_s_colours(open_page: Callable[..., Page]) 
 
 
 def patches(picture: Image.Image) -> np.ndarray:
-    """The mean colour of each of the 14 × 14 patches."""
+    """The mean color of each of the 14 × 14 patches."""
     return np.asarray(picture.convert("RGB").resize((14, 14), Image.Resampling.BOX)).astype(int)
 
 
@@ -187,9 +188,9 @@ def patches(picture: Image.Image) -> np.ndarray:
 def test_a_saved_picture_looks_as_the_page_does(
     open_page: Callable[..., Page], tmp_path: Path, with_image: bool
 ) -> None:
-    """Colours, opacity, scale, word, and whether the image shows."""
+    """Colors, opacity, scale, word, and whether the image shows."""
     page = still_page(open_page)
-    page.get_by_label("Colours").select_option("viridis")
+    page.get_by_label("Colors").select_option("viridis")
     page.get_by_label("Scale").select_option("linear")
     page.locator(".word", has_text="yellow").click()
     set_opacity(page, 40)
@@ -217,14 +218,14 @@ def test_where_only_the_base_crop_saw_the_image_its_own_cells_show(open_page: Ca
         levels = plain_levels(values.numpy().astype(float))
         for token in tokens:
             spot = [name, (token % 4 + 0.5) / 4, 0.06 if token < 4 else 0.94]
-            wanted = COLOUR_MAPS["cividis"][round(255 * levels[token])]
-            assert np.abs(np.array(page.evaluate(COLOUR, spot)) - wanted).max() <= 2
+            wanted = COLOR_MAPS["cividis"][round(255 * levels[token])]
+            assert np.abs(np.array(page.evaluate(COLOR, spot)) - wanted).max() <= 2
     page.evaluate("adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.stops, 0.5))")
     kept = [bool(page.evaluate(f"adafv.page.result.kept[{token}]")) for token in tokens]
     assert len(set(kept)) == 2
     for token, stays in zip(tokens, kept, strict=True):
         spot = ["kept", (token % 4 + 0.5) / 4, 0.06 if token < 4 else 0.94]
-        assert (page.evaluate(COLOUR, spot) == KEPT_FILL) is stays, f"token {token}"
+        assert (page.evaluate(COLOR, spot) == KEPT_FILL) is stays, f"token {token}"
 
 
 @pytest.mark.parametrize("size", [(60, 1000), (20, 4000), (1000, 60), (4000, 20)])

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from app_site import MISSING, fallback_address, scene_path, shared_site
-from conftest import settled
+from helpers.app_site import MISSING, fallback_address, scene_path, shared_site
+from helpers.browser import settled
 from playwright.sync_api import Page, expect
 
 FIRST_SCREEN_S = 3.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from helpers.sent_payload import made_scores
+from helpers.shown import LLAVA_NEXT, pixels, still_page
 from playwright.sync_api import Page, expect
-from shown import LLAVA_NEXT, pixels, still_page
-from test_browser_core import made_scores
 
 TOO_MANY = "14 tokens are forced, the budget holds 10: keep more, or clear some marks."
 MARK = "(marks) => { adafv.page.forced = Int8Array.from(marks); adafv.page.choose(); adafv.page.tell('forced'); }"

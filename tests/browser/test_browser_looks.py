@@ -11,43 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_site import many_crops_address
-from conftest import settled
+from helpers.app_site import many_crops_address
+from helpers.browser import settled
+from helpers.screenshots import CONTRAST, IS_DARK, SIZES, looked_at
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from adafv_core.methods import METHODS
-from adafv_core.study.published import LLAVA_NEXT_7B
-
-SIZES = ((1440, 900), (1024, 768), (390, 844))
-IS_DARK = "document.body.classList.contains('dark')"
-CONTRAST = """() => {
-  const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number);
-    return [m[0], m[1], m[2], m.length > 3 ? m[3] : 1]; };
-  const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
-  const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  const light = (rgb) => { const f = rgb.map((c) => linear(c / 255));
-    return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
-  const ground = (element) => { const layers = [];
-    for (let e = element; e; e = e.parentElement) {
-      const c = parse(getComputedStyle(e).backgroundColor);
-      if (c[3] > 0) layers.push(c);
-      if (c[3] === 1) break;
-    }
-    let rgb = document.body.classList.contains('dark') ? [20, 23, 27] : [255, 255, 255];
-    for (const layer of layers.reverse()) rgb = over(layer, rgb); return rgb; };
-  const found = [];
-  const walker = document.createTreeWalker(document.querySelector('.gradio-container'), NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
-    const seen = element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
-    if (!text || !seen || element.closest('.sr-only, svg, math, footer, option, [disabled], script, style')) continue;
-    const style = getComputedStyle(element), back = ground(element), front = over(parse(style.color), back);
-    const pair = [light(front), light(back)].sort((a, b) => b - a), ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
-    if (ratio < 4.5) found.push(text.slice(0, 30) + ' ' + ratio.toFixed(2));
-  }
-  return Array.from(new Set(found));
-}"""
+from adafv_core.study.report.published import LLAVA_NEXT_7B
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -72,17 +43,6 @@ def short_answers(page: Page) -> None:
     page.locator("#more .label-wrap").click()
     page.fill("#max-new-tokens input", "4")
     page.press("#max-new-tokens input", "Tab")
-
-
-def looked_at(page: Page, keep_picture: Callable[[Page, str], None], name: str) -> None:
-    """At every width: nothing beyond the edge, every text readable, a picture kept."""
-    for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(400)
-        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, width
-        assert page.evaluate(CONTRAST) == [], width
-        keep_picture(page, f"{name}-{width}-{'dark' if page.evaluate(IS_DARK) else 'light'}")
-    page.set_viewport_size({"width": SIZES[0][0], "height": SIZES[0][1]})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -174,7 +134,7 @@ SET_FLOOR = """() => {
 }"""
 
 
-def colours_across(page: Page, slider: str) -> np.ndarray:
+def colors_across(page: Page, slider: str) -> np.ndarray:
     """(height, width, 3): a slider as it is painted."""
     return np.asarray(Image.open(io.BytesIO(page.locator(slider).screenshot())).convert("RGB")).astype(int)
 
@@ -189,16 +149,16 @@ def test_the_floor_s_slider_looks_as_the_keep_slider_does(open_page: Callable[..
     page.wait_for_function(SET_FLOOR)
     page.evaluate("adafv.page.moveTo(Math.round((adafv.page.scores.stops.length - 1) / 2))")
     page.wait_for_timeout(300)
-    drawn = {slider: colours_across(page, slider) for slider in (floor, "#keep-slider")}
+    drawn = {slider: colors_across(page, slider) for slider in (floor, "#keep-slider")}
     seen = []
-    for colours in drawn.values():
-        height, width = colours.shape[:2]
-        thumb = colours[:, width // 2 - 12 : width // 2 + 12].reshape(-1, 3)
-        filled, rest = colours[height // 2, width // 4], colours[height // 2, 3 * width // 4]
+    for colors in drawn.values():
+        height, width = colors.shape[:2]
+        thumb = colors[:, width // 2 - 12 : width // 2 + 12].reshape(-1, 3)
+        filled, rest = colors[height // 2, width // 4], colors[height // 2, 3 * width // 4]
         seen.append((filled.tolist(), rest.tolist()))
         ring = (np.abs(thumb - filled).max(axis=1) < 8).sum()
-        assert ring > 80, "the thumb has a ring of the accent's colour"
-        assert np.abs(rest - colours[1, 3 * width // 4]).max() > 50, "the unfilled track stands out from the ground"
+        assert ring > 80, "the thumb has a ring of the accent's color"
+        assert np.abs(rest - colors[1, 3 * width // 4]).max() > 50, "the unfilled track stands out from the ground"
     assert seen[0] == seen[1]
 
 
@@ -208,10 +168,14 @@ def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page]) -
     reached: set[str] = set()
     for _ in range(90):
         page.keyboard.press("Tab")
-        reached.add(str(page.evaluate(
-            "(() => { const e = document.activeElement;"
+        reached.add(
+            str(
+                page.evaluate(
+                    "(() => { const e = document.activeElement;"
                     " return e.id || e.className || e.closest('[id]')?.id || e.tagName })()"
-        )))  # fmt: skip
+                )
+            )
+        )
     wanted = ("keep-slider", "ask-button", "stop-button", "new-scene", "panels", "word", "chip", "example", "theme")
     assert [name for name in wanted if not any(name in one for one in reached)] == []
     outline = page.evaluate(

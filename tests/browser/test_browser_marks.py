@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from app_site import shared_site
-from conftest import settled
+from helpers.app_site import shared_site
+from helpers.browser import settled
+from helpers.opened_run import opened, saved_run
+from helpers.shown import still_page
 from playwright.sync_api import Page, expect
-from shown import still_page
-from test_browser_saved import opened, saved_run
 
 MARKED = "Array.from(adafv.page.forced || []).reduce((count, mark) => count + (mark !== 0), 0)"
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import settled
-from model_hub import COMMIT, MODEL_ID, ModelHub, running_model_hub, surroundings
+from helpers.browser import settled
+from helpers.model_hub import COMMIT, MODEL_ID, ModelHub, running_model_hub, surroundings
+from helpers.running_app import running_app
+from helpers.tiny_models import save_tiny
 from playwright.sync_api import Page, expect
-from running_app import running_app
-from tiny_models import save_tiny
 from transformers import LlavaForConditionalGeneration
 
 SLOW = {"bytes_per_s": 8_000_000, "chunk_bytes": 1 << 18}
@@ -40,7 +40,7 @@ def hub(repository: Path) -> Iterator[ModelHub]:
 def offered(hub: ModelHub, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of a page as on a machine with a GPU, with an empty cache and a hub on loopback. param: flags."""
     flags = getattr(request, "param", ())
-    with running_app("tests/offered_app.py", *flags, variables=surroundings(hub, tmp_path)) as (address, _):
+    with running_app("tests/helpers/offered_app.py", *flags, variables=surroundings(hub, tmp_path)) as (address, _):
         yield address
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import settled
+from helpers.browser import settled
 from playwright.sync_api import Page
 
 ATTACKS = (

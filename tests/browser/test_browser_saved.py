@@ -5,38 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from app_site import question, shared_site
-from conftest import settled
+from helpers.browser import settled
+from helpers.opened_run import opened, saved_run
 from playwright.sync_api import Page, expect
 
-from app.inputs import Choice, More
-from app.payload import OWN_RATIO_ONLY
-from app.saving import save_json
-from app.visits import Visit
+from app.wire.parse import More
+from app.wire.payload import OWN_RATIO_ONLY
 
 KEPT = "Array.from(adafv.page.result.kept.keys()).filter((i) => adafv.page.result.kept[i])"
-
-
-def saved_run(
-    folder: Path, method: str = "adafv", more: More | None = None, ratio: float = 0.25, marks: tuple[int, ...] = (),
-    **changed: Any,
-) -> tuple[Path, list[int]]:  # fmt: skip
-    """A run file and the tokens it keeps. marks: tokens forced to stay."""
-    visit = Visit("pocket")
-    list(shared_site().desk.ask(visit, question(method=method, choice=Choice(ratio, marks), more=more)))
-    place = json.dumps({"keep_ratio": ratio, "force_keep": marks, "force_drop": []})
-    record = json.loads(Path(save_json(shared_site(), visit, place)).read_text(encoding="utf-8"))
-    file = folder / "run.json"
-    file.write_text(json.dumps({**record, **changed}), encoding="utf-8")
-    return file, record["selection"]["kept"]
-
-
-def opened(page: Page, file: Path) -> None:
-    page.set_input_files("#save-row input[type=file]", file)
-    expect(page.locator("#part-notice .notice")).to_contain_text("Opened a saved run", timeout=30_000)
 
 
 def asked(page: Page) -> list[str]:

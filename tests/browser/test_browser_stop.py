@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import settled
+from helpers.browser import settled
+from helpers.slow_engine import TOKEN_S, TOKENS, slow_address, slow_engine
 from playwright.sync_api import Page, expect
-from slow_engine import TOKEN_S, TOKENS, slow_address, slow_engine
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.screenshots import SIZES, looked_at
+from helpers.study_sample import coco, write_pictures
 from playwright.sync_api import Page, expect
-from study_sample import coco, write_pictures
-from test_browser_looks import SIZES, looked_at
 
 PLOTS = 5
 BAR = "document.querySelector('#study-progress progress')"

@@ -1,0 +1,212 @@
+"""Drop visual tokens between two layers of the LLM, by hooks on a stock model.
+
+Layers before `layer` see every token. In layer `layer` − 1 the attention row of the last prompt token is
+computed beside the model's own attention, from the same queries and keys. From `layer` on, dropped tokens
+are gone: hidden states, rotary embeddings (positions are kept) and masks are narrowed on the way into each
+layer, and its part of the KV cache never holds them. Every layer keeps the attention backend it was loaded
+with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.masking_utils import create_causal_mask
+
+from adafv_core.engine.batch import Row, kept_places
+from adafv_core.errors import InputError, UnsupportedModelError
+from adafv_core.grid import stock_positions
+from adafv_core.models.base import Adapter
+from adafv_core.types import Selection, VisualTokens
+
+Choose = Callable[[Tensor, VisualTokens, int], Selection]
+"""From the attention (H, N) of the last prompt token, the image it looks at and the row's number, to what
+stays.
+"""
+
+
+class LayerPruning:
+    """What was decided during the prefill. selections: one tuple a row, one selection an image in it."""
+
+    def __init__(self, adapter: Adapter, rows: Sequence[Row], choose: Choose, layer: int, newline: str) -> None:
+        self.adapter, self.rows, self.choose, self.layer, self.newline = adapter, rows, choose, layer, newline
+        self.selections: list[tuple[Selection, ...]] = []
+        self.n_newline: list[int] = []
+        self.lengths: list[int] = []
+        self.prompt_length = max(row.ids.numel() for row in rows)
+        self.queries: Tensor | None = None
+        self.keys: Tensor | None = None
+        self.stays: Tensor | None = None
+        self.valid: Tensor | None = None
+        self.mask: Any = None
+
+    def after_attention(self, module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """On the attention of layer − 1: rank the visual tokens, once, at the end of the prefill's layer −
+        1.
+        """
+        queries, keys = self.queries, self.keys
+        self.queries = self.keys = None
+        if self.stays is not None:
+            return
+        assert queries is not None and keys is not None
+        if keys.shape[1] != self.prompt_length:
+            raise InputError("Pruning inside the LLM needs the whole prompt in one prefill; leave chunking out.")
+        probabilities = _last_row(module, queries, keys, kwargs["position_embeddings"], self._real(keys))
+        self._decide(probabilities)
+
+    def _real(self, like: Tensor) -> Tensor:
+        """(B, L) bool: which positions of the left-padded prompts are tokens, beams of one prompt side by
+        side.
+        """
+        lengths = torch.tensor([row.ids.numel() for row in self.rows], device=like.device)
+        real = torch.arange(self.prompt_length, device=like.device) >= (self.prompt_length - lengths)[:, None]
+        return real.repeat_interleave(like.shape[0] // len(self.rows), dim=0)
+
+    def _decide(self, probabilities: Tensor) -> None:
+        beams = probabilities.shape[0] // len(self.rows)
+        kept = []
+        for number, row in enumerate(self.rows):
+            shift = self.prompt_length - row.ids.numel()
+            stays = torch.ones(row.ids.numel(), dtype=torch.bool)
+            chosen, newlines = [], 0
+            for image in row.images:
+                tokens, _ = stock_positions(image.visual.size, image.visual.newline_after)
+                at = (shift + image.start + tokens).to(probabilities.device)
+                selection = self.choose(probabilities[number * beams, :, at], image.visual, number)
+                places, count = kept_places(image.visual, selection, self.newline)
+                stays[image.start : image.start + image.visual.stock_features.shape[0]] = False
+                stays[image.start + places] = True
+                chosen.append(selection)
+                newlines += count
+            kept.append(shift + stays.nonzero()[:, 0])
+            self.selections.append(tuple(chosen))
+            self.n_newline.append(newlines)
+        self.lengths = [one.numel() for one in kept]
+        longest = max(self.lengths)
+        padded = torch.stack([functional.pad(one, (longest - one.numel(), 0)) for one in kept])
+        valid = torch.stack([functional.pad(torch.ones_like(one).bool(), (longest - one.numel(), 0)) for one in kept])
+        self.stays = padded.repeat_interleave(beams, dim=0).to(probabilities.device)
+        self.valid = valid.repeat_interleave(beams, dim=0).to(probabilities.device)
+
+    def before_layer(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """On every layer from `layer` on: narrow what goes in, or (while decoding) the mask alone."""
+        hidden: Tensor = args[0]
+        cache = kwargs.get("past_key_values")
+        if getattr(cache, "is_compileable", False):
+            raise InputError("Pruning inside the LLM needs a cache that grows; leave cache_implementation out.")
+        first = index == self.layer
+        assert self.stays is not None and self.valid is not None
+        seen = cache.get_seq_length(index) if cache is not None else 0
+        if seen == 0:
+            stays, valid = self._extended(kwargs["position_embeddings"][0].shape[1])
+            stays, valid = stays.to(hidden.device), valid.to(hidden.device)
+            if first:
+                hidden = hidden.gather(1, stays[..., None].expand(-1, -1, hidden.shape[-1]))
+                self.mask = self._causal(hidden, valid, None)
+            kwargs = {**kwargs, "position_embeddings": _narrow(kwargs["position_embeddings"], stays)}
+            if kwargs.get("position_ids") is not None:
+                positions = kwargs["position_ids"].expand(stays.shape[0], -1)
+                kwargs["position_ids"] = positions.gather(1, stays.to(positions.device))
+        elif first:
+            new = seen + hidden.shape[1] - self.valid.shape[1]
+            valid = functional.pad(self.valid.to(hidden.device), (0, new), value=True)
+            self.mask = self._causal(hidden, valid, cache)
+        mask = self.mask.to(hidden.device) if isinstance(self.mask, Tensor) else self.mask
+        return (hidden, *args[1:]), {**kwargs, "attention_mask": mask}
+
+    def _extended(self, length: int) -> tuple[Tensor, Tensor]:
+        """Kept positions among `length`: those of the prompt, and everything after it (a run without a
+        cache).
+        """
+        assert self.stays is not None and self.valid is not None
+        new = torch.arange(self.prompt_length, length, device=self.stays.device).expand(self.stays.shape[0], -1)
+        return torch.cat((self.stays, new), dim=1), functional.pad(self.valid, (0, new.shape[1]), value=True)
+
+    def _causal(self, hidden: Tensor, valid: Tensor, cache: Any) -> Any:
+        return create_causal_mask(
+            config=self.adapter.language_model.config,
+            inputs_embeds=hidden,
+            attention_mask=None if bool(valid.all()) else valid,
+            past_key_values=cache,
+            layer_idx=self.layer,
+        )
+
+
+@contextmanager
+def prune_inside(
+    adapter: Adapter, rows: Sequence[Row], choose: Choose, layer: int, newline: str = "drop"
+) -> Iterator[LayerPruning]:
+    """Hooks for one `generate` call over these rows, given whole (nothing dropped before the LLM).
+
+    layer: the first layer (from 0) that sees only what `choose` keeps. All hooks are removed on the way
+    out. Raises InputError where the LLM has no such layer, UnsupportedModelError for sliding-window
+    attention.
+    """
+    layers = adapter.language_model.layers
+    if not 1 <= layer <= len(layers):
+        raise InputError(f"layer must be between 1 and the {len(layers)} layers of the LLM; got {layer}.")
+    if getattr(adapter.text_config, "sliding_window", None) is not None:
+        raise UnsupportedModelError(
+            "Pruning inside the LLM needs full attention in every layer; this LLM has a sliding window of "
+            f"{adapter.text_config.sliding_window}."
+        )
+    state = LayerPruning(adapter, rows, choose, layer, newline)
+    attention = layers[layer - 1].self_attn
+
+    def on_queries(module: nn.Module, args: Any, output: Tensor) -> None:
+        state.queries = output[:, -1:].detach()
+
+    def on_keys(module: nn.Module, args: Any, output: Tensor) -> None:
+        state.keys = output.detach()
+
+    def narrowing(index: int) -> Callable[..., Any]:
+        return lambda module, args, kwargs: state.before_layer(index, args, kwargs)
+
+    handles = [
+        attention.q_proj.register_forward_hook(on_queries),
+        attention.k_proj.register_forward_hook(on_keys),
+        attention.register_forward_hook(state.after_attention, with_kwargs=True),
+    ]
+    handles += [
+        layers[index].register_forward_pre_hook(narrowing(index), with_kwargs=True)
+        for index in range(layer, len(layers))
+    ]
+    try:
+        yield state
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _last_row(attention: Any, queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor], real: Tensor) -> Tensor:
+    """(B, H, L) float32: attention probabilities of the last position, as the layer itself computes them.
+
+    queries: (B, 1, H·d) and keys: (B, L, G·d), as projected. real: (B, L) bool, False on padding.
+    """
+    query, key = (states.reshape(*states.shape[:2], -1, attention.head_dim) for states in (queries, keys))
+    query, key = query.transpose(1, 2), key.transpose(1, 2)
+    cos, sin = (part[:, None].to(key.device) for part in rotary)
+    query = _rotated(query, cos[:, :, -1:], sin[:, :, -1:])
+    key = _rotated(key, cos, sin).repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    logits = (query.float() @ key.float().transpose(-1, -2))[:, :, 0] * attention.scaling
+    probabilities: Tensor = logits.masked_fill(~real[:, None], float("-inf")).softmax(-1)
+    return probabilities
+
+
+def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding, halves convention (Llama, Mistral, Qwen2)."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def _narrow(rotary: tuple[Tensor, Tensor], stays: Tensor) -> tuple[Tensor, Tensor]:
+    cos, sin = (
+        part.expand(stays.shape[0], -1, -1).gather(1, stays.to(part.device)[..., None].expand(-1, -1, part.shape[-1]))
+        for part in rotary
+    )
+    return cos, sin

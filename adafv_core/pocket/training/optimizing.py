@@ -1,0 +1,87 @@
+"""One optimisation step shared by several worker processes: bfloat16 model, float32 master weights, mean gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from adafv_core.pocket.training.losses import PocketTrainer
+
+VISION_SHARE = 0.28
+"""Part of the time spent on vision and alignment alone, before the LLM is trained with them."""
+_VISION_RATE, _LANGUAGE_RATE = 1.0e-3, 1.5e-3
+
+
+class Stepper:
+    """Keeps master weights and optimizer; every worker process holds the same ones."""
+
+    def __init__(self, trainer: PocketTrainer) -> None:
+        self.named = [(name, p) for name, p in trainer.named_parameters() if p.requires_grad]
+        self.masters = [nn.Parameter(p.detach().float().clone()) for _, p in self.named]
+        language = [
+            m
+            for (name, _), m in zip(self.named, self.masters, strict=True)
+            if "language_model.layers" in name or "language_model.norm" in name or "lm_head" in name
+        ]
+        chosen = {id(m) for m in language}
+        vision = [m for m in self.masters if id(m) not in chosen]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": vision}, {"params": language}], betas=(0.9, 0.98), weight_decay=0.03, fused=True
+        )
+
+    def step(self, progress: float) -> float:
+        """Apply the gradients of `loss.backward()`; progress in 0..1 is averaged over the workers and returned."""
+        flat = torch.cat(
+            [(p.grad if p.grad is not None else torch.zeros_like(p)).float().flatten() for _, p in self.named]
+            + [torch.tensor([progress])]
+        )
+        if dist.is_initialized():
+            dist.all_reduce(flat)
+            flat /= dist.get_world_size()
+        progress = float(flat[-1])
+        flat = flat[:-1]
+        flat *= min(1.0, 2.0 / (float(flat.norm()) + 1e-6))
+        for group, rate in zip(self.optimizer.param_groups, rates(progress), strict=True):
+            group["lr"] = rate
+        at = 0
+        for master, (_, parameter) in zip(self.masters, self.named, strict=True):
+            master.grad = flat[at : at + master.numel()].view_as(master)
+            at += master.numel()
+            parameter.grad = None
+        self.optimizer.step()
+        self.publish()
+        return progress
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Copy the master weights into the model."""
+        for master, (_, parameter) in zip(self.masters, self.named, strict=True):
+            parameter.copy_(master)
+
+    def state(self) -> dict[str, Any]:
+        """All that a later `load` needs."""
+        weights = {name: m.detach() for (name, _), m in zip(self.named, self.masters, strict=True)}
+        return {"weights": weights, "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        weights: dict[str, Tensor] = state["weights"]
+        with torch.no_grad():
+            for master, (name, _) in zip(self.masters, self.named, strict=True):
+                master.copy_(weights[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.publish()
+
+
+def rates(progress: float) -> tuple[float, float]:
+    """Learning rates of (vision, language) at a progress in 0..1: short warm-up, then one cosine each."""
+    language = max(0.0, (progress - VISION_SHARE) / (1 - VISION_SHARE))
+    return _VISION_RATE * _warm_cosine(progress), _LANGUAGE_RATE * _warm_cosine(language)
+
+
+def _warm_cosine(progress: float) -> float:
+    return min(1.0, progress / 0.02) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))

@@ -1,0 +1,72 @@
+"""What is known of every thing in a scene, as class indices for the training heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adafv_core.pocket.world.scenes import Scene, place_of
+from adafv_core.pocket.world.world import CARD, COLOR_NAMES, DIGITS, DIRECTIONS, KINDS, PLACES, SHAPES, Thing
+
+IGNORE = -100
+CLASSES: dict[str, int] = {
+    "kind": len(KINDS),
+    "color": len(COLOR_NAMES),
+    "digit": len(DIGITS),
+    "place": len(PLACES),
+    "size": 2,
+    "count": 4,
+    **{direction: len(KINDS) + 1 for direction in DIRECTIONS},
+}
+"""Number of classes by label name. A direction's classes are the kinds of its neighbour, the last one "nothing"."""
+
+
+def thing_labels(scenes: list[Scene]) -> dict[str, Tensor]:
+    """Labels by name, each (B, M) int64: one column a thing, IGNORE where the label does not apply."""
+    most = max(len(scene.things) for scene in scenes)
+    labels = {name: torch.full((len(scenes), most), IGNORE) for name in CLASSES}
+    for row, scene in enumerate(scenes):
+        for column, thing in enumerate(scene.things):
+            for name, value in _of(scene, thing).items():
+                labels[name][row, column] = value
+    return labels
+
+
+def _of(scene: Scene, thing: Thing) -> dict[str, int]:
+    place = place_of(thing)
+    known = {
+        "kind": KINDS.index(thing.kind),
+        "color": COLOR_NAMES.index(thing.color),
+        "digit": DIGITS.index(thing.digit) if thing.digit else IGNORE,
+        "place": IGNORE if place is None else PLACES.index(place),
+        "size": int(thing.large),
+        "count": sum(other.kind == thing.kind for other in scene.things) - 1,
+    }
+    for direction in DIRECTIONS:
+        other = scene.neighbour(thing, direction)
+        known[direction] = (
+            len(KINDS) if other is None else KINDS.index(other.kind) if isinstance(other, Thing) else IGNORE
+        )
+    return known
+
+
+def large_phrases(scenes: list[Scene]) -> Tensor:
+    """(B, colours × shapes) float32: 1 where a large thing of that colour and shape is in the scene."""
+    phrases = torch.zeros(len(scenes), len(COLOR_NAMES) * len(SHAPES))
+    for row, scene in enumerate(scenes):
+        for thing in scene.things:
+            if thing.large and thing.kind != CARD:
+                phrases[row, COLOR_NAMES.index(thing.color) * len(SHAPES) + SHAPES.index(thing.kind)] = 1
+    return phrases
+
+
+def first_patches(owners: Tensor) -> Tensor:
+    """(B, N) bool: of each thing's patches, the first one in reading order. One mark a thing makes counting possible.
+
+    owners: (B, N) int64, see `patch_owners`.
+    """
+    first = torch.zeros_like(owners, dtype=torch.bool)
+    for thing in range(int(owners.max()) + 1):
+        shown = owners == thing
+        first |= shown & (shown.cumsum(1) == 1)
+    return first

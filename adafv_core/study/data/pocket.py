@@ -1,0 +1,60 @@
+"""The bundled data set: drawn scenes of a split, up to one question of each of the seven families on each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adafv_core.errors import InputError
+from adafv_core.pocket.world.drawing import draw_scene, thing_mask
+from adafv_core.pocket.world.questions import Question, question_set
+from adafv_core.pocket.world.scenes import Scene
+from adafv_core.pocket.world.world import SPLITS
+from adafv_core.study.data.base import DataSet, Item
+
+STUDY_SCENES = 400
+
+
+class PocketSet(DataSet):
+    """Scenes 0..scenes-1 of a split of the pocket world.
+
+    split: "study" for what is reported, "validation" for anything that is chosen by looking. Object ids are indices
+    into `scene.things`. A relation question names one object and needs two: the answer is the other one.
+    """
+
+    def __init__(self, split: str = "study", scenes: int = STUDY_SCENES, held_out: bool = False) -> None:
+        if split not in SPLITS:
+            raise InputError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
+        if scenes < 1:
+            raise InputError(f"scenes must be at least 1; got {scenes}.")
+        self.name = f"pocket {split}" + (" held-out phrasings" if held_out else "")
+        self.split = split
+        pairs = question_set(split, scenes, held_out)
+        self.scenes: dict[str, Scene] = {str(scene.seed): scene for scene, _ in pairs}
+        self.items = tuple(_item(scene, question) for scene, question in pairs)
+
+    def picture(self, image: str) -> Image.Image:
+        return draw_scene(self.scenes[image])
+
+    def object_ids(self, image: str) -> tuple[int, ...]:
+        return tuple(range(len(self.scenes[image].things)))
+
+    def object_mask(self, image: str, object_id: int) -> NDArray[np.float32]:
+        mask = thing_mask(self.scenes[image].things[object_id])
+        return np.asarray(mask, dtype=np.float32) / np.float32(255)
+
+
+def _item(scene: Scene, question: Question) -> Item:
+    named = question.targets[:1] if question.family == "relation" else question.targets
+    group = f"existence {question.answer}" if question.family == "existence" else ""
+    return Item(
+        key=f"{scene.seed}/{question.family}",
+        image=str(scene.seed),
+        question=question.text,
+        answers=(question.answer,),
+        family=question.family,
+        group=group,
+        named=named,
+        needed=question.targets,
+    )

@@ -1,0 +1,62 @@
+"""The two rows that bound a table: what knowing the true tokens would give, and what is left without any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adafv_core.methods.base import keep, kept_because
+from adafv_core.study.measure.object_tokens import Places
+from adafv_core.study.run.configs import BLIND, ORACLE
+from adafv_core.types import Selection, VisualTokens, Why
+
+
+def oracle(visual: VisualTokens, places: Places, needed: Sequence[int], budget: int) -> Selection:
+    """Keep tokens of the objects the answer depends on first, then the rest by [CLS] saliency.
+
+    The objects take turns, each offering its next token, the most covered first (ties: the more salient, then the
+    lower index). A question that depends on no object (a thing that is not there) is plain saliency. It uses the
+    truth, so it is no method: it says what the model could do with `budget` well-chosen tokens.
+    """
+    saliency = visual.saliency.cpu()
+    by_saliency = saliency.sort(descending=True, stable=True).indices
+    turn = torch.full((visual.size,), torch.inf, dtype=torch.float64)
+    for place, object_id in enumerate(needed):
+        on = places.on(object_id)
+        cover = places.covers[object_id][by_saliency].sort(descending=True, stable=True)
+        order = by_saliency[cover.indices]
+        order = order[on[order]]
+        turns = torch.arange(order.numel(), dtype=torch.float64) * len(needed) + place
+        turn[order] = torch.minimum(turn[order], turns)
+    ranking = by_saliency[turn[by_saliency].sort(stable=True).indices]
+    return _selection(keep(ranking[:budget], visual.size), budget, ORACLE, visual)
+
+
+def blind(visual: VisualTokens, places: Places) -> Selection:
+    """Keep a single token, the fewest any method may keep: of those on no object, the least salient.
+
+    What is still answered right is what the language model guesses from the question. (More ground tokens would not
+    be blind: the vision encoder's own attention carries traces of objects into them.) Where every token is on an
+    object, the least salient of all.
+    """
+    ground = places.off_all(tuple(places.covers))
+    saliency = visual.saliency.cpu().double()
+    if bool(ground.any()):
+        saliency = saliency.masked_fill(~ground, torch.inf)
+    return _selection(keep(saliency.argmin()[None], visual.size), 1, BLIND, visual)
+
+
+def _selection(kept: Tensor, budget: int, method: str, visual: VisualTokens) -> Selection:
+    kept = kept.to(visual.features.device)
+    return Selection(
+        indices=kept.nonzero()[:, 0],
+        kept=kept,
+        mixed=kept.float(),
+        why=kept_because(kept, Why.METHOD),
+        k_text=0,
+        k_visual=0,
+        budget=budget,
+        method=method,
+    )

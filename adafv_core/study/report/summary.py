@@ -1,0 +1,148 @@
+"""From a study's file to one value with every number that tables and figures show."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from adafv_core.errors import InputError
+from adafv_core.study.measure.intervals import (
+    Array,
+    Interval,
+    by_picture,
+    draw_weights,
+    interval,
+    paired,
+    ratio_interval,
+)
+from adafv_core.study.report.figure_data import figure_data
+from adafv_core.study.run.configs import BOUNDS, FULL
+from adafv_core.study.run.results_file import Key, Records
+
+FIRST = "adafv"
+"""The row that the others are tested against."""
+
+ORDER = ("attribute", "existence", "location", "reading", "counting", "relation", "salient")
+
+
+class Table:
+    """Scores of a study as arrays over the questions that every row answered.
+
+    numbers: those questions. picture: (questions,) int64, whose. scores: row and ratio → (questions,) float64.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        answers = {key: given for key, given in records.answers.items() if key not in records.left_out}
+        if (FULL, 1.0) not in answers:
+            raise InputError("The study has no answers with all tokens yet; let it go on before summing it up.")
+        shared = set.intersection(*(set(given) for given in answers.values()))
+        self.numbers = sorted(shared)
+        if not self.numbers:
+            raise InputError("No question has been answered for every row yet; let the study go on first.")
+        images = [records.questions[q]["image"] for q in self.numbers]
+        index = {image: place for place, image in enumerate(dict.fromkeys(images))}
+        self.picture = np.array([index[image] for image in images], dtype=np.int64)
+        self.pictures = len(index)
+        self.scores: dict[Key, Array] = {
+            key: np.array([given[q].score for q in self.numbers]) for key, given in answers.items()
+        }
+        self.weights = draw_weights(self.pictures)
+        self.families = {name: self._having("family", name) for name in self._names("family")}
+        self.groups = {name: self._having("group", name) for name in self._names("group")}
+
+    def _names(self, field: str) -> list[str]:
+        there = {self.records.questions[q].get(field, "") for q in self.numbers} - {""}
+        return sorted(there, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+    def _having(self, field: str, name: str) -> Array:
+        return np.array([float(self.records.questions[q].get(field, "") == name) for q in self.numbers])
+
+    def accuracy(self, key: Key, among: Array | None = None) -> dict[str, Any]:
+        """Accuracy and percent of full of one row, over all questions or those where `among` is 1, with intervals."""
+        chosen = np.ones(len(self.numbers)) if among is None else among
+        right, right_full, count = (
+            by_picture(values * chosen, self.picture, self.pictures)
+            for values in (self.scores[key], self.scores[FULL, 1.0], np.ones(len(self.numbers)))
+        )
+        return {
+            "n": int(chosen.sum()),
+            "accuracy": _plain(ratio_interval(right, count, self.weights, 100.0)),
+            "percent_of_full": _plain(ratio_interval(right, right_full, self.weights, 100.0)),
+        }
+
+    def mean_percent(self, key: Key) -> dict[str, Any]:
+        """The mean of the families' percent of full: the paper's average over benchmarks."""
+        values, samples = [], []
+        for chosen in self.families.values():
+            right = by_picture(self.scores[key] * chosen, self.picture, self.pictures)
+            full = by_picture(self.scores[FULL, 1.0] * chosen, self.picture, self.pictures)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values.append(100 * right.sum() / full.sum() if full.sum() else math.nan)
+                samples.append(100 * (self.weights @ right) / (self.weights @ full))
+        return _plain(interval(float(np.mean(values)), np.mean(samples, axis=0)))
+
+
+def summarize(records: Records) -> dict[str, Any]:
+    """Everything a study shows, as plain values that go into a JSON file.
+
+    rows: one entry a row and ratio. paired: AdaFV against each other row at the same ratio. figures: data of figures
+    1 to 4. Raises InputError where the file does not hold enough yet.
+    """
+    table = Table(records) if records.answers else None
+    if table is None and not records.measures:
+        raise InputError("The study holds neither answers nor measurements yet; let it go on before summing it up.")
+    return {
+        "data": records.header["data"],
+        "model": records.header["model"],
+        "asking": records.header["asking"],
+        "versions": records.header["versions"],
+        "machines": records.machines,
+        "questions": len(table.numbers) if table else 0,
+        "pictures": table.pictures if table else 0,
+        "answers": sum(len(given) for given in records.answers.values()),
+        "answers_per_s": round(records.n_timed / records.seconds, 1) if records.seconds else None,
+        "seconds": round(records.seconds, 1),
+        "families": list(table.families) if table else [],
+        "groups": list(table.groups) if table else [],
+        "rows": [_row(table, key) for key in table.scores] if table else [],
+        "paired": _tests(table) if table else [],
+        "left_out": [{"row": row, "keep": keep, "why": why} for (row, keep), why in records.left_out.items()],
+        "figures": figure_data(records),
+    }
+
+
+def _row(table: Table, key: Key) -> dict[str, Any]:
+    given = [table.records.answers[key][q] for q in table.numbers]
+    kept = np.array([one.kept for one in given], dtype=np.float64)
+    row: dict[str, Any] = {"row": key[0], "keep": key[1], "kept": round(float(kept.mean()), 2)}
+    row |= table.accuracy(key)
+    row["mean_percent_of_full"] = table.mean_percent(key)
+    if any(one.k_text or one.k_visual for one in given):
+        row["text_share"] = round(float(np.mean([one.k_text / one.kept for one in given])), 4)
+        row["visual_share"] = round(float(np.mean([one.k_visual / one.kept for one in given])), 4)
+    row["families"] = {name: table.accuracy(key, chosen) for name, chosen in table.families.items()}
+    row["groups"] = {name: table.accuracy(key, chosen) for name, chosen in table.groups.items()}
+    return row
+
+
+def _tests(table: Table) -> list[dict[str, Any]]:
+    found = []
+    for (row, keep), scores in table.scores.items():
+        first = table.scores.get((FIRST, keep))
+        if first is None or row == FIRST or row in BOUNDS:
+            continue
+        test = paired(first, scores, table.picture, table.weights)
+        values = asdict(test)
+        values["difference"] = _plain(Interval(*(100 * one for one in asdict(test.difference).values())))
+        values["p_bootstrap"] = float(f"{test.p_bootstrap:.3g}")
+        values["p_mcnemar"] = float(f"{test.p_mcnemar:.3g}")
+        found.append({"first": FIRST, "other": row, "keep": keep, **values})
+    return found
+
+
+def _plain(found: Interval) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else round(value, 3) for name, value in asdict(found).items()}

@@ -1,0 +1,74 @@
+"""A study's summary as text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from adafv_core.study.report.summary_file import Summary
+
+
+def ratios_of(summary: Summary) -> list[float]:
+    """Keep ratios below 1, largest first."""
+    found = {row["keep"] for row in summary["rows"] if row["keep"] is not None and row["keep"] < 1}
+    return sorted(found, reverse=True)
+
+
+def labels_of(summary: Summary) -> list[str]:
+    """Row labels in the order in which they were asked."""
+    return list(dict.fromkeys(row["row"] for row in summary["rows"]))
+
+
+def row_at(summary: Summary, label: str, keep: float | None) -> dict[str, Any] | None:
+    """The entry of a row at a keep ratio. A row that is the same at every ratio is found at each."""
+    for row in summary["rows"]:
+        if row["row"] == label and (row["keep"] in (keep, None) or label == "full"):
+            return dict(row)
+    return None
+
+
+def with_interval(found: dict[str, Any], digits: int = 1) -> str:
+    """ "94.2 (93.1–95.2)"; only the value where there is no interval, "–" where there is no value."""
+    low, high = found["low"], found["high"]
+    value = value_text(found["value"], digits)
+    if low is None or high is None:
+        return value
+    between = " to " if low < 0 else "–"
+    return f"{value} ({value_text(low, digits)}{between}{value_text(high, digits)})"
+
+
+def value_text(value: float | None, digits: int = 1) -> str:
+    """ "−1.3"; "–" where there is no value."""
+    return "–" if value is None else f"{value + 0.0:.{digits}f}".replace("-", "−")
+
+
+def reduction(keep: float) -> str:
+    """ "−90 %" for a keep ratio of 0.1."""
+    return f"−{100 * (1 - keep):.4g} %"
+
+
+def p_text(p: float) -> str:
+    """A p-value in words that fit a table."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table. Line breaks and bars in cells (names from a user's file) cannot break it."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def text_table(summary: Summary) -> str:
+    """Accuracy in percent with 95 % intervals and percent of full, a line a row, for the terminal."""
+    ratios = ratios_of(summary)
+    lines = [f"{'accuracy %, of full %':<28}" + "".join(f"{f'keep {ratio:.0%}':>32}" for ratio in ratios)]
+    for label in labels_of(summary):
+        cells = []
+        for ratio in ratios or [1.0]:
+            row = row_at(summary, label, ratio)
+            shown = "–" if row is None else with_interval(row["accuracy"])
+            of_full = "" if row is None else f" {value_text(row['percent_of_full']['value']):>6} %"
+            cells.append(f"{shown + of_full:>32}")
+        lines.append(f"{label:<28}" + "".join(cells))
+    return "\n".join(lines)

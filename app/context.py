@@ -1,0 +1,26 @@
+"""Everything one running page is made of, handed to the tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.serving.ask import Desk
+from app.serving.exports import Exports
+from app.serving.first_screen import FirstScreen
+from app.serving.scenes import SceneFolder
+from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Site:
+    """settings: as started. desk: what answers. scenes: what draws. first: the first screen.
+    exports: files to download. gpu: whether there is one to run a large model. fallback: a sentence where another model
+    answers than was asked for, else empty."""
+
+    settings: Settings
+    desk: Desk
+    scenes: SceneFolder
+    first: FirstScreen
+    exports: Exports
+    gpu: bool = False
+    fallback: str = ""

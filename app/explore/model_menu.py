@@ -1,0 +1,123 @@
+"""Another model: the menu under "More", the offer of a real one where there is a GPU, and what is told on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from adafv_core.errors import AdaFVError
+from adafv_core.loading.known_models import KnownModel, find_known
+from app.context import Site
+from app.gradio_ext.components import part
+from app.serving.first_model import ON_A_GPU
+from app.serving.model_list import on_disk, others, taken_over
+from app.wire.views import masthead, notice
+
+_UPDATE_S = 0.4
+
+
+@dataclass
+class ModelMenu:
+    """Components of the model menu. offer: shown where a GPU is found."""
+
+    model: gr.Dropdown
+    load: gr.Button
+    progress: gr.HTML
+    offer: gr.HTML | None
+
+
+def build_offer(site: Site) -> gr.HTML | None:
+    """Where a GPU is found and the pocket model answers: one click to a real model."""
+    if not (site.gpu and site.settings.model_menu and site.desk.garage.first == "pocket"):
+        return None
+    return part("offer", offer_view(site), events=("take",))
+
+
+def build_menu(site: Site, offer: gr.HTML | None) -> ModelMenu:
+    """Lay the model menu out."""
+    first, allowed = site.desk.garage.first, site.settings.model_menu
+    model = gr.Dropdown(
+        choices(first),
+        value=first,
+        label="Model (a hub id or folder may be typed)",
+        elem_id="model",
+        allow_custom_value=True,
+        visible=allowed,
+    )
+    load = gr.Button("Load model", elem_id="load-model", size="md", visible=allowed)
+    return ModelMenu(model, load, part("progress", place="model-progress"), offer)
+
+
+def choices(first: str) -> list[tuple[str, str]]:
+    """What the menu lists, as pairs of text and name: the model the app started with, and the known ones."""
+    return [(first, first), *((f"{known.title} · {cost(known)}", known.model_id) for known in others(first))]
+
+
+def cost(known: KnownModel) -> str:
+    """What a model asks of whoever loads it: a download, unless it is on this machine, and a licence."""
+    return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.licence}"
+
+
+def offer_view(site: Site, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
+    """The offer of a real model as JSON text. progress: while it is on its way. taken: nothing is offered."""
+    known = find_known(ON_A_GPU)
+    title = known.title if known else ON_A_GPU
+    ready = ON_A_GPU in site.desk.garage.loaded()
+    body = {
+        "shown": not taken,
+        "text": "This machine has a GPU: a real model can answer here, about photographs too.",
+        "cost": "loaded already" if ready else cost(known) if known else "",
+        "button": f"Ask {title}" if ready else f"Load {title}",
+        "progress": progress,
+    }
+    return json.dumps(body)
+
+
+def bind_menu(site: Site, menu: ModelMenu, shown: dict[str, Any]) -> list[Any]:
+    """Wire menu and offer: progress while a model loads; a failed load leaves the old model working.
+
+    shown: the components a loaded model changes. Returns the events after which another model may answer.
+    """
+    desk = site.desk
+    outputs = [menu.progress, menu.model, shown["notice"], shown["masthead"], *([menu.offer] if menu.offer else [])]
+
+    def load(request: gr.Request, wanted: str, place: gr.HTML, told: Callable[[dict[str, Any]], str]) -> Iterator[Any]:
+        visit = desk.visits.of(request.session_hash)
+        coming = desk.garage.load(wanted)
+        yield {shown["notice"]: notice(), place: told(coming.view())}
+        while not coming.ended(_UPDATE_S):
+            yield {place: told(coming.view())}
+        try:
+            engine = taken_over(visit, coming)
+        except AdaFVError as error:
+            said = f"{error} The page stays on {visit.model}."
+            changed = {shown["notice"]: notice(said, "error")}
+        else:
+            said = f"{wanted} is loaded and answers from now on."
+            chosen = gr.Dropdown(choices(desk.garage.first), value=wanted)
+            changed = {shown["notice"]: notice(said), shown["masthead"]: masthead(engine), menu.model: chosen}
+        changed[menu.progress] = json.dumps({"share": None, "text": said})
+        if menu.offer is not None:
+            changed[menu.offer] = offer_view(site, taken=visit.model != desk.garage.first)
+        yield changed
+
+    def from_menu(request: gr.Request, name: Any) -> Iterator[Any]:
+        wanted = str(name or "").strip()
+        if wanted and site.settings.model_menu:
+            yield from load(request, wanted, menu.progress, json.dumps)
+        else:
+            yield {shown["notice"]: notice("Choose a model from the list, or type a hub id or folder.", "error")}
+
+    def from_offer(request: gr.Request) -> Iterator[Any]:
+        yield from load(request, ON_A_GPU, menu.offer, lambda seen: offer_view(site, seen))
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    events = [menu.load.click(from_menu, menu.model, outputs, concurrency_limit=16, **private)]
+    if menu.offer is not None:
+        events.append(menu.offer.take(from_offer, None, outputs, concurrency_limit=16, **private))
+        gr.on(None, lambda: offer_view(site), None, menu.offer, queue=False, **private)
+    return events

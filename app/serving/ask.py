@@ -1,0 +1,295 @@
+"""What happens when someone asks: plain functions from inputs to values, no layout."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.errors import BudgetError, InputError, ModelError
+from adafv_core.methods import METHODS, get_method
+from adafv_core.types import Answer, Selection
+from app.serving.jobs import Bench, Engine, Stopped
+from app.serving.models import Garage
+from app.serving.opened import own_selection
+from app.serving.scenes import picture_key
+from app.serving.sessions import Run, Visit, Visits
+from app.settings import Settings
+from app.wire.errors import sentence
+from app.wire.images import open_image
+from app.wire.parse import Choice, More, Shown
+from app.wire.payload import OWN_RATIO_ONLY, payload
+from app.wire.views import answer_view, answers_text, compare, measured, notice, ranked, scores_view
+
+UPDATES_PER_S = 15
+FOREIGN = (
+    "The pocket model knows drawn scenes only: colored shapes and numbered cards. On any other picture its maps and "
+    "answers mean little. Choose a real model under More › Model to ask about photographs."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One checked request."""
+
+    picture: Image.Image
+    picture_key: str
+    prompt: str
+    method: str
+    choice: Choice
+    more: More
+
+
+@dataclass
+class Desk:
+    """Everything the page's functions share. known_pictures: keys of pictures from the pocket model's world."""
+
+    garage: Garage
+    bench: Bench
+    visits: Visits
+    settings: Settings
+    known_pictures: Callable[[str], bool]
+
+    def picture(self, path: Path | str | None) -> tuple[Image.Image, str]:
+        """The checked picture of an upload and the key of its content."""
+        picture = open_image(path, self.settings)
+        return picture, picture_key(picture)
+
+    def score(self, visit: Visit, question: Question, stop: threading.Event | None = None) -> Run:
+        """Encode and score, unless this visitor's picture and prompt already are; waits for the model."""
+        engine = self.garage.engine(visit.model)
+        key = f"{visit.model}/{question.picture_key}"
+        with self.bench.turn(stop):
+            before = visit.scored[1] if visit.scored is not None and visit.scored[0] == key else None
+            scores = before
+            if scores is None or scores.prompt != question.prompt:
+                scores = engine.score(before.visual if before else question.picture, question.prompt)
+                visit.scored = (key, scores)
+        options = question.more.options_for(question.method)
+        revision = getattr(engine, "revision", None)
+        return Run(
+            question.picture,
+            scores,
+            question.prompt,
+            question.method,
+            options,
+            visit.model,
+            revision,
+            max_new_tokens=question.more.max_new_tokens,
+            subject=subject_of(key, scores.size),
+        )
+
+    def select(self, run: Run, choice: Choice, stop: threading.Event | None = None) -> Selection:
+        """The selection of a run at the slider's place."""
+        masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
+        budget = budget_from_keep_ratio(choice.keep_ratio, run.scores.size)
+        with self._selecting(run, stop) as select:
+            return select(budget=budget, **masks)
+
+    def payload(self, run: Run, choice: Choice, key: str, stop: threading.Event | None = None) -> str:
+        """What the browser needs for this run; it takes over the slider's place and the marks of an opened one."""
+        forced = (choice.force_keep, choice.force_drop) if run.from_file else None
+        with self._selecting(run, stop) as select:
+            return payload(
+                run.scores,
+                run.picture,
+                lambda budget: select(budget=budget),
+                run.method,
+                run.options,
+                choice.keep_ratio,
+                key,
+                run.subject,
+                forced,
+                own_selection(run),
+            )
+
+    @contextmanager
+    def _selecting(self, run: Run, stop: threading.Event | None) -> Iterator[Callable[..., Selection]]:
+        """How this run's method selects; the model is held and asked only where the method chooses inside it.
+
+        An opened run that cannot choose again has its own selection, and raises BudgetError for every other budget.
+        """
+        own = own_selection(run)
+        if own is not None:
+            yield partial(_of_budget, own)
+        elif METHODS[run.method].inside_llm:
+            engine = self.garage.engine(run.model)
+            with self.bench.turn(stop):
+                yield partial(engine.select, run.scores, method=run.method, **run.options)
+        else:
+            yield lambda budget, **masks: get_method(run.method, **run.options, **masks).select(run.scores, budget)
+
+    def visit(self, session: str | None, shown: Shown) -> Visit:
+        """A session's visit; one the server has forgotten goes on with the model that its page names."""
+        known = shown.model in self.garage.loaded() or self.settings.model_menu
+        return self.visits.of(session, shown.model if known else "")
+
+    def ask(self, visit: Visit, question: Question, number: int = 0) -> Iterator[tuple[str | None, str, str | None]]:
+        """The page's stream: (payload or None, answers, notice or None). The maps come before the first token.
+
+        number: of this question, as the page counts them; every text carries it back. What the notice says stands
+        with the maps; from then on the line belongs to whatever else happens on the page.
+        """
+        stop = visit.begin(number)
+        said = partial(answers_text, method=question.method, asked=number)
+        more = question.more
+        try:
+            run = self.score(visit, question, stop)
+            if 0 < number < visit.asked:
+                raise Stopped
+            question = replace(question, choice=question.choice.about(run.subject))
+            run.key = _content_key(visit.model, question)
+            problem = self._selected(run, question.choice, stop)
+            shown = self.payload(run, question.choice, run.key, stop) if run.key != visit.shown_key else None
+        except Stopped:
+            stopped = answer_view(None, "stopped")
+            yield None, said(stopped, stopped if more.compare else None), None
+            return
+        except Exception as error:
+            yield None, said(answer_view(None, "error", sentence(error)), None), notice()
+            return
+        visit.run, visit.shown_key = run, run.key
+        foreign = visit.model == "pocket" and not self.known_pictures(question.picture_key)
+        full_key = (visit.model, question.picture_key, question.prompt, more.max_new_tokens)
+        run.full = visit.full.get(full_key) if more.compare else None
+        waiting = answer_view(None, "waiting")
+        pruned = answer_view(None, "error", problem) if problem else waiting
+        full = answer_view(run.full, "done") if run.full else waiting if more.compare else None
+        yield shown, said(pruned, full), notice(FOREIGN if foreign else "")
+
+        for answer, pruned in [] if problem else self._stream(run, question, stop, run.method):
+            run.pruned = answer
+            yield None, said(pruned, full), None
+        if full is waiting and not stop.is_set():
+            for answer, full in self._stream(run, question, stop, "full"):
+                run.full = answer
+                yield None, said(pruned, full), None
+            if run.full is not None and full["state"] == "done":
+                visit.remember_full(full_key, run.full)
+        elif full is waiting:
+            full = answer_view(None, "stopped")
+        yield None, said(pruned, full, compare(run.pruned, run.full)), None
+
+    def _selected(self, run: Run, choice: Choice, stop: threading.Event) -> str:
+        """Select for the run; the sentence that says why nothing can be, which leaves the answer on all tokens."""
+        try:
+            run.selection = self.select(run, choice, stop)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _stream(
+        self, run: Run, question: Question, stop: threading.Event, method: str
+    ) -> Iterator[tuple[Answer | None, dict[str, Any]]]:
+        """Snapshots of one answer. The engine scores and chooses anew, so that its times hold all of the work."""
+        engine = self.garage.engine(run.model)
+        options = {"keep_ratio": 1.0} if method == "full" else _options(run, question.choice)
+        answer: Answer | None = None
+
+        def job() -> Iterator[Answer]:
+            return engine.stream(
+                run.scores.visual,
+                question.prompt,
+                method=method,
+                max_new_tokens=question.more.max_new_tokens,
+                stop=stop,
+                **options,
+            )
+
+        try:
+            shown_at = 0.0
+            for answer in self.bench.run(job, stop):
+                if time.perf_counter() - shown_at >= 1 / UPDATES_PER_S:
+                    shown_at = time.perf_counter()
+                    yield answer, answer_view(answer, "running")
+            done = answer is not None and answer.finished
+            yield answer, answer_view(answer, "done" if done else "stopped")
+        except Stopped:
+            yield answer, answer_view(answer, "stopped")
+        except Exception as error:
+            yield None, answer_view(None, "error", sentence(error))
+
+    def chosen(self, visit: Visit, question: Question) -> tuple[Run, Selection]:
+        """A run that is not answered, and its selection."""
+        stop = visit.begin()
+        run = self.score(visit, question, stop)
+        return run, self.select(run, question.choice, stop)
+
+    def answered(self, visit: Visit, question: Question, with_full: bool) -> tuple[Run, Selection, Answer]:
+        """A run with its selection and its whole answer, also on all tokens where asked for (`run.full`)."""
+        stop = visit.begin()
+        run = self.score(visit, question, stop)
+        run.selection = selection = self.select(run, question.choice, stop)
+        run.pruned = pruned = self.whole(run, question, stop, run.method)
+        run.full = self.whole(run, question, stop, "full") if with_full else None
+        return run, selection, pruned
+
+    def answer(self, visit: Visit, question: Question, with_full: bool) -> dict[str, Any]:
+        """The whole answer as one value (the `/ask` endpoint)."""
+        run, selection, pruned = self.answered(visit, question, with_full)
+        return {
+            "answer": pruned.text,
+            "full_answer": run.full.text if run.full else None,
+            "method": run.method,
+            "model": run.model,
+            "keep_ratio": question.choice.keep_ratio,
+            "options": run.options,
+            "k_text": selection.k_text,
+            "k_visual": selection.k_visual,
+            **measured(pruned),
+            "full": measured(run.full) if run.full else None,
+            **compare(pruned, run.full),
+        }
+
+    def scores(self, visit: Visit, question: Question) -> dict[str, Any]:
+        """Scores and selection without an answer (the `/scores` endpoint)."""
+        run, selection = self.chosen(visit, question)
+        return scores_view(ranked(run.scores, run.options), selection)
+
+    def whole(self, run: Run, question: Question, stop: threading.Event, method: str) -> Answer:
+        """The last snapshot of an answer. Raises ModelError where there is none."""
+        last: Answer | None = None
+        for answer, view in self._stream(run, question, stop, method):
+            last = answer
+            if view["state"] == "error":
+                raise ModelError(view["error"])
+        if last is None:
+            raise ModelError("The request was stopped before it was answered: send it again.")
+        return last
+
+
+def engine_name(engine: Engine) -> str:
+    """How an engine calls its model."""
+    return str(getattr(engine, "name", "model"))
+
+
+def subject_of(model_and_picture: str, n: int) -> str:
+    """What N tokens are of: marks on them belong to this model and this picture."""
+    return f"{model_and_picture}/{n}"
+
+
+def _options(run: Run, choice: Choice) -> dict[str, Any]:
+    """How a run's method chooses at the slider's place, as arguments of the engine."""
+    marks = choice.masks(run.scores.size) if run.method == "adafv" else {}
+    return {"keep_ratio": choice.keep_ratio, **run.options, **marks}
+
+
+def _of_budget(own: Selection, budget: int) -> Selection:
+    if budget != own.budget:
+        raise BudgetError(OWN_RATIO_ONLY)
+    return own
+
+
+def _content_key(model: str, question: Question) -> str:
+    more = sorted(question.more.options_for(question.method).items())
+    text = repr((model, question.picture_key, question.prompt, question.method, more))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

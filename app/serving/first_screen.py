@@ -1,0 +1,98 @@
+"""The first screen, prepared before the page opens: examples, and one of them already asked and answered."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from app.serving.ask import Desk, Question
+from app.serving.jobs import Engine
+from app.serving.scenes import SceneFolder, ShownScene, picture_key
+from app.serving.sessions import Run, Visit
+from app.wire.parse import Choice, More
+from app.wire.views import answer_view as view
+from app.wire.views import answers_text, notice
+
+EXAMPLES = (7, 10, 19, 25, 35, 43)
+KEEP_RATIO = 0.1
+
+
+@dataclass(frozen=True)
+class FirstScreen:
+    """Values of the page's components when it opens."""
+
+    picture_path: Path
+    prompt: str
+    questions: tuple[str, ...]
+    payload: str
+    answers: str
+    notice: str
+    examples: str
+    scenes: tuple[ShownScene, ...]
+    run: Run | None
+
+
+def warm_up(engine: Engine) -> None:
+    """One throw-away answer pruned and one on all tokens, so that a model's first real answers are not slow ones."""
+    gray = Image.new("RGB", (64, 64), "gray")
+    for method, keep_ratio in (("adafv", KEEP_RATIO), ("full", 1.0)):
+        for _ in engine.stream(gray, "What is this?", keep_ratio=keep_ratio, method=method, max_new_tokens=2):
+            pass
+
+
+def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
+    """Ask the first example, with everything the page would do: once to warm the model up, once to be shown."""
+    shown = tuple(scenes.scene(index) for index in EXAMPLES)
+    first = shown[0]
+    prompt = first.questions[0][0]
+    question = Question(
+        first.picture,
+        picture_key(first.picture),
+        prompt,
+        "adafv",
+        Choice(KEEP_RATIO),
+        More(max_new_tokens=desk.settings.answer_tokens),
+    )
+    visit = Visit(desk.garage.first)
+    payload, answers, line = (
+        "",
+        answers_text(view(None, "waiting"), None, method="adafv"),
+        notice(),
+    )
+    for _ in range(2):
+        visit = Visit(desk.garage.first, scored=visit.scored)
+        stream = list(desk.ask(visit, question))
+        payload = stream[0][0] or ""
+        _, answers, line = stream[-1]
+    body = json.loads(payload) if payload else None
+    if body is not None:
+        body["set_choice"] = True
+    return FirstScreen(
+        first.path,
+        prompt,
+        tuple(text for text, _ in first.questions),
+        json.dumps(body, separators=(",", ":")) if body else "",
+        answers,
+        line,
+        examples_text(shown),
+        shown,
+        visit.run,
+    )
+
+
+def examples_text(shown: tuple[ShownScene, ...]) -> str:
+    """The example buttons as JSON text."""
+    entries = [{"picture": _thumbnail(scene.picture), "question": scene.questions[0][0]} for scene in shown]
+    return json.dumps({"examples": entries})
+
+
+def _thumbnail(picture: Image.Image) -> str:
+    small = picture.resize((96, 96), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,72 @@
+"""One model on its way: fetched, loaded, there or failed; and what the page tells meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future, wait
+from typing import Any
+
+from adafv_core.loading.download import DownloadProgress
+from adafv_core.study.run.progress import duration
+from app.serving.jobs import Engine
+
+_RECENT_S = 20.0
+_LEAST_S = 2.0
+
+
+class Load:
+    """Written by the thread that loads, read by everyone who waits for the model."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._outcome: Future[Engine] = Future()
+        self._since = time.monotonic()
+        self._recent: deque[tuple[float, DownloadProgress]] = deque()
+
+    def report(self, progress: DownloadProgress) -> None:
+        """The download has come this far."""
+        now = time.monotonic()
+        recent = deque(mark for mark in self._recent if mark[0] >= now - _RECENT_S)
+        recent.append((now, progress))
+        self._recent = recent
+        self._since = now if progress.done_bytes == progress.total_bytes else self._since
+
+    def finish(self, engine: Engine) -> None:
+        """The model is there."""
+        self._outcome.set_result(engine)
+
+    def fail(self, error: BaseException) -> None:
+        """It is not there, and will not be."""
+        self._outcome.set_exception(error)
+
+    def ended(self, within_s: float) -> bool:
+        """Wait at most this long, and say whether it is over."""
+        return bool(wait([self._outcome], within_s).done)
+
+    def engine(self) -> Engine:
+        """The model, waited for. Raises what loading it raised."""
+        return self._outcome.result()
+
+    def view(self) -> dict[str, Any]:
+        """A line of text, and the share (0–1) that is done; None where it is not known."""
+        recent = self._recent
+        seconds = time.monotonic() - self._since
+        if not recent:
+            return {"share": None, "text": f"Loading {self.name}: {seconds:.0f} s"}
+        progress = recent[-1][1]
+        if progress.done_bytes == progress.total_bytes:
+            return {"share": 1.0, "text": f"Loading {self.name}: {seconds:.0f} s"}
+        left_s = seconds_left(recent)
+        left = f" · {duration(left_s)} left" if left_s is not None else ""
+        share = progress.done_bytes / progress.total_bytes
+        return {"share": share, "text": f"Downloading {self.name}: {progress}{left}"}
+
+
+def seconds_left(recent: deque[tuple[float, DownloadProgress]]) -> float | None:
+    """How long the rest takes at the speed of the last marks (seconds, progress); None while they say too little."""
+    (first_s, first), (last_s, last) = recent[0], recent[-1]
+    received = last.done_bytes - first.done_bytes
+    if last_s - first_s < _LEAST_S or received <= 0:
+        return None
+    return (last.total_bytes - last.done_bytes) * (last_s - first_s) / received

@@ -1,0 +1,75 @@
+"""Drawn scenes for the page: files to show, and the keys by which they are recognized again."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from adafv_core.pocket.world.drawing import draw_scene
+from adafv_core.pocket.world.questions import ask
+from adafv_core.pocket.world.scenes import make_scene
+from adafv_core.pocket.world.world import SPLIT_SIZE, seed_in
+
+SPLIT = "showcase"
+FIRST_INDEX = 7
+_FAMILIES = ("attribute", "relation", "salient", "existence", "reading", "counting", "location")
+_MOST_KNOWN = 20_000
+
+
+@dataclass(frozen=True)
+class ShownScene:
+    """A scene on disk. questions: (text, right answer), one of each kind the scene allows."""
+
+    seed: int
+    path: Path
+    picture: Image.Image
+    questions: tuple[tuple[str, str], ...]
+
+
+class SceneFolder:
+    """Draws scenes of the showcase seeds into a folder; remembers which pictures they were."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def scene(self, index: int) -> ShownScene:
+        """The scene at an index of the showcase split, with questions about it."""
+        seed = seed_in(SPLIT, index)
+        scene = make_scene(seed)
+        picture = draw_scene(scene)
+        rng = random.Random(seed)
+        found = [ask(scene, family, rng) for family in _FAMILIES]
+        path = self.folder / f"scene-{index}.png"
+        if not path.exists():
+            unfinished = self.folder / f".{secrets.token_hex(8)}.png"
+            picture.save(unfinished)
+            unfinished.replace(path)
+        with self._lock:
+            self._known[picture_key(picture)] = None
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return ShownScene(seed, path, picture, tuple((one.text, one.answer) for one in found if one is not None))
+
+    def new_scene(self) -> ShownScene:
+        """A scene nobody chose."""
+        return self.scene(secrets.randbelow(SPLIT_SIZE - 1000) + 1000)
+
+    def knows(self, key: str) -> bool:
+        """Whether the picture of this key was drawn here."""
+        return key in self._known
+
+
+def picture_key(picture: Image.Image) -> str:
+    """A picture's content as a short name."""
+    digest = hashlib.sha256(picture.tobytes())
+    digest.update(repr(picture.size).encode())
+    return digest.hexdigest()

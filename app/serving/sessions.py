@@ -1,0 +1,166 @@
+"""What the server remembers of each visitor, apart from all others, bounded in number and bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from adafv_core.types import Answer, Selection, TokenScores
+from app.serving.signals import Signals
+
+_MOST_VISITS = 512
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """What a saved run's file says of its making: package versions, and the answers as plain values."""
+
+    versions: Mapping[str, str]
+    answers: Mapping[str, Any]
+
+
+@dataclass
+class Run:
+    """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
+
+    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
+    the payload that shows it. max_new_tokens: as asked; None where it is not known. subject: names what its tokens
+    are of, model and picture, so that marks on them are told from others'.
+    """
+
+    picture: Image.Image
+    scores: TokenScores
+    prompt: str
+    method: str
+    options: dict[str, Any]
+    model: str
+    revision: str | None = None
+    selection: Selection | None = None
+    pruned: Answer | None = None
+    full: Answer | None = None
+    from_file: FromFile | None = None
+    key: str = ""
+    max_new_tokens: int | None = None
+    subject: str = ""
+
+
+@dataclass
+class Visit(Signals):
+    """One visitor, with the signals of its questions.
+
+    sweeping, studying: signals of its sweeps and studies. scored: the last scores, with the key of their picture (the
+    model's name in it). full: answers on all tokens, by what they answered. shown_key: of the payload the page shows.
+    """
+
+    model: str
+    sweeping: Signals = field(default_factory=Signals)
+    studying: Signals = field(default_factory=Signals)
+    scored: tuple[str, TokenScores] | None = None
+    full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
+    run: Run | None = None
+    shown_key: str = ""
+
+    def change_model(self, model: str) -> None:
+        """This model answers from now on; a sweep of another one ends."""
+        if model != self.model:
+            self.sweeping.stop.set()
+            self.model, self.scored, self.shown_key = model, None, ""
+
+    def remember_full(self, key: tuple[Any, ...], answer: Answer) -> None:
+        """Keep an answer on all tokens, so that moving the slider does not ask it again."""
+        self.full[key] = answer
+        while len(self.full) > 8:
+            self.full.popitem(last=False)
+
+    def end(self) -> None:
+        """End everything it runs."""
+        for signals in (self, self.sweeping, self.studying):
+            signals.stop.set()
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the last scores, the encoded picture in them, and the run that is shown."""
+        seen: set[int] = set()
+        scores = [self.scored[1]] if self.scored else []
+        pixels = 0
+        if self.run is not None:
+            scores.append(self.run.scores)
+            pixels = 3 * self.run.picture.width * self.run.picture.height
+        held = [value for one in scores for value in (one, one.visual)]
+        return pixels + sum(tensor_bytes(value, seen) for value in held)
+
+
+class Visits:
+    """All visitors by session; the longest idle ones go first when there are too many or too much is held."""
+
+    def __init__(self, first_model: str, most_bytes: int) -> None:
+        self.first_model = first_model
+        self.most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._by_session: OrderedDict[str, Visit] = OrderedDict()
+
+    def of(self, session: str | None, model: str = "") -> Visit:
+        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach.
+
+        model: which one answers a session that is new here, or was forgotten; else the first one.
+        """
+        fresh = Visit(model or self.first_model)
+        if not session:
+            return fresh
+        with self._lock:
+            visit = self._by_session.setdefault(session, fresh)
+            self._by_session.move_to_end(session)
+            self._trim()
+            return visit
+
+    def leave(self, session: str | None) -> None:
+        """Forget a session and end what it runs."""
+        with self._lock:
+            visit = self._by_session.pop(session or "", None)
+        if visit is not None:
+            visit.end()
+
+    def forget(self) -> None:
+        """Forget every session."""
+        for session in list(self._by_session):
+            self.leave(session)
+
+    def __len__(self) -> int:
+        return len(self._by_session)
+
+    def _trim(self) -> None:
+        while len(self._by_session) > _MOST_VISITS:
+            self._by_session.popitem(last=False)[1].end()
+        held = sum(visit.size_bytes for visit in self._by_session.values())
+        for visit in list(self._by_session.values())[:-1]:
+            if held <= self.most_bytes:
+                return
+            held -= visit.size_bytes
+            visit.scored, visit.run = None, None
+            visit.full.clear()
+
+
+def tensor_bytes(value: Any, seen: set[int]) -> int:
+    """Bytes of the tensors in a value of `adafv_core.types`, each storage counted once."""
+    return sum(_storage_bytes(tensor, seen) for tensor in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    for item in fields(value):
+        found = getattr(value, item.name)
+        if isinstance(found, Tensor):
+            yield found
+
+
+def _storage_bytes(tensor: Tensor, seen: set[int]) -> int:
+    storage = tensor.untyped_storage()
+    if storage.data_ptr() in seen:
+        return 0
+    seen.add(storage.data_ptr())
+    return int(storage.nbytes())

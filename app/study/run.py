@@ -1,0 +1,132 @@
+"""Runs a study from the page: checked input, one batch at a time, so that other visitors get the model in between."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adafv_core.engine import Engine
+from adafv_core.errors import InputError
+from adafv_core.methods import METHODS
+from adafv_core.study.data.base import DataSet
+from adafv_core.study.data.image_folder import Folder
+from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
+from adafv_core.study.data.user import SUFFIX, open_user_set
+from adafv_core.study.report.summary import summarize
+from adafv_core.study.report.summary_file import Summary, read_summary
+from adafv_core.study.run.configs import BOUNDS, Row, check_keep_ratios, parse_rows
+from adafv_core.study.run.inference import Settings
+from adafv_core.study.run.progress import duration
+from adafv_core.study.run.results_file import read_records
+from adafv_core.study.run.runner import Progress, Study
+from app.serving.ask import Desk
+from app.serving.jobs import Stopped
+from app.wire.images import open_image
+from app.wire.parse import read_count, read_list, read_number
+
+RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
+MOST_PICTURES = 500
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A checked request. data: the bundled scenes or a visitor's own pictures."""
+
+    model: str
+    rows: tuple[Row, ...]
+    ratios: tuple[float, ...]
+    data: DataSet
+    settings: Settings
+
+    @property
+    def key(self) -> str:
+        """The same for requests whose answers can go into one file."""
+        text = repr((self.model, self.data.fingerprint(), self.settings))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_wish(desk: Desk, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> Wish:
+    """Check what came from the page or the API. Raises InputError."""
+    names = [str(name) for name in read_list(methods, "methods", "saliency and adafv")]
+    unknown = [name for name in names if name not in (*METHODS, *BOUNDS)]
+    if unknown:
+        raise InputError(f"There is no method {unknown[0]!r}; expected {', '.join((*METHODS, *BOUNDS))}.")
+    given = read_list(ratios, "keep_ratios", "0.25 and 0.1")
+    shares = check_keep_ratios([read_number(ratio, "Each of keep_ratios", 0.1) for ratio in given])
+    rows = parse_rows(names)
+    if files:
+        return Wish(model, rows, shares, _own_data(desk, files), Settings(_BATCH, 16, SUFFIX))
+    count = read_count(scenes, "scenes", STUDY_SCENES)
+    return Wish(model, rows, shares, PocketSet("study", count), Settings(_BATCH, 8))
+
+
+def _own_data(desk: Desk, files: Sequence[Any]) -> DataSet:
+    paths = [Path(str(file)) for file in files]
+    notes = [path for path in paths if path.suffix.lower() == ".json"]
+    pictures = [path for path in paths if path not in notes]
+    if not notes or not pictures:
+        raise InputError("Your own data needs pictures and at least one annotation file (.json), sent together.")
+    if len(pictures) > MOST_PICTURES:
+        raise InputError(
+            f"At most {MOST_PICTURES} pictures are taken here; {len(pictures)} came. Use the command line for more."
+        )
+    return open_user_set(Folder(pictures, lambda path: open_image(path, desk.settings)), notes)
+
+
+def run_study(desk: Desk, wish: Wish, file: Path, stop: threading.Event) -> Iterator[Progress]:
+    """Answer what is missing in `file`, taking turns with everyone else; ends early once `stop` is set."""
+    engine = desk.garage.engine(wish.model)
+    if not isinstance(getattr(engine, "engine", engine), Engine):
+        raise InputError(f"The model {wish.model} cannot be studied on this page; use the command line.")
+    study = Study(engine, wish.data, wish.rows, wish.ratios, file, wish.settings)  # type: ignore[arg-type]
+    yield Progress(study.done, study.total, None, "waiting for the model")
+    steps = study.run()
+    try:
+        while not stop.is_set():
+            with desk.bench.turn(stop):
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
+    except Stopped:
+        return
+    finally:
+        steps.close()
+
+
+def summary_of(file: Path) -> Summary | None:
+    """The summary of a study as far as it has come; None where there is not enough yet."""
+    if not file.exists():
+        return None
+    try:
+        return summarize(read_records(file))
+    except InputError:
+        return None
+
+
+def progress_text(progress: Progress, stopped: bool = False) -> str:
+    """The progress line as JSON text."""
+    done, total = progress.done, progress.total
+    share = done / total if total else 1.0
+    if stopped:
+        text = f"Stopped after {done:,} of {total:,} answers; what is done stays, and Run goes on from there."
+    elif done == total and progress.seconds_left is not None:
+        text = f"All {total:,} answers are in."
+    else:
+        left = "" if progress.seconds_left is None else f" · {duration(progress.seconds_left)} left"
+        text = f"{done:,} of {total:,} answers{left} · {progress.doing}"
+    return json.dumps({"share": share, "text": text})
+
+
+def stored_results(folder: Path = RESULTS) -> dict[str, Summary]:
+    """Stored summaries by name, the main study first."""
+    if not folder.is_dir():
+        return {}
+    files = sorted(folder.glob("*.json"), key=lambda file: (file.stem != "pocket", file.stem))
+    return {file.stem: read_summary(file) for file in files}

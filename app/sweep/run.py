@@ -1,0 +1,139 @@
+"""Methods × keep ratios on one image and question: one row at a time, so that what is done is never lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from adafv_core.errors import InputError
+from adafv_core.types import Answer
+from app.serving.ask import Desk, Question
+from app.serving.sessions import Visit
+from app.sweep.rows import SweepRow
+from app.wire.errors import sentence
+from app.wire.parse import Choice, read_list, read_method, read_ratio
+from app.wire.views import compare
+
+MOST_ROWS = 200
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as far as it has come. left_s: seconds still to go, None before the first row."""
+
+    prompt: str
+    model: str
+    rows: tuple[SweepRow, ...]
+    total: int
+    left_s: float | None
+    stopped: bool = False
+
+
+def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
+    """The checked grid of a sweep, full tokens left out: they are always asked first."""
+    names = [read_method(name) for name in read_list(methods, "methods", "saliency and adafv")]
+    shares = read_list(keep_ratios, "keep_ratios", "0.25 and 0.1")
+    ratios = sorted({read_ratio(share) for share in shares}, reverse=True)
+    cells = [(name, ratio) for name in dict.fromkeys(names) if name != "full" for ratio in ratios]
+    if len(cells) > MOST_ROWS:
+        raise InputError(f"A sweep takes at most {MOST_ROWS} answers; {len(cells)} were asked for.")
+    return cells
+
+
+def run_sweep(
+    desk: Desk, visit: Visit, question: Question, cells: Sequence[tuple[str, float]], number: int = 0
+) -> Iterator[Sweep]:
+    """Answer with all tokens, then once for each cell, yielding what is done after each.
+
+    number: of this sweep, as the page counts what it asks.
+    """
+    stop, model = visit.sweeping.begin(number), visit.model
+    started = time.perf_counter()
+    rows: list[SweepRow] = []
+    full: Answer | None = None
+    total = len(cells) + 1
+    yield Sweep(question.prompt, model, (), total, None)
+    for method, ratio in [("full", 1.0), *cells]:
+        asked = replace(question, method=method, choice=Choice(ratio))
+        try:
+            run = desk.score(visit, asked, stop)
+            answer = desk.whole(run, asked, stop, method)
+        except Exception as error:
+            if stop.is_set():
+                break
+            rows.append(SweepRow(method, ratio, 0, 0, "", None, None, 0.0, 0, 0, sentence(error)))
+        else:
+            if stop.is_set() and not answer.finished:
+                break
+            full = answer if method == "full" else full
+            verdict = compare(answer, full)
+            rows.append(
+                SweepRow(
+                    method,
+                    ratio,
+                    answer.n_visual,
+                    answer.n_kept,
+                    answer.text,
+                    verdict["same"],
+                    verdict["kl_nats"],
+                    answer.ttft_s,
+                    answer.prefill_flops,
+                    answer.kv_cache_bytes,
+                )
+            )
+        each = (time.perf_counter() - started) / len(rows)
+        yield Sweep(question.prompt, model, tuple(rows), total, each * (total - len(rows)))
+        if stop.is_set():
+            break
+    yield Sweep(question.prompt, model, tuple(rows), total, 0.0, stopped=len(rows) < total)
+
+
+def sweep_csv(sweep: Sweep) -> str:
+    """The rows as CSV, one line each; cells that a spreadsheet would run as a formula are quoted as text."""
+    out = io.StringIO()
+    names = list(SweepRow.__dataclass_fields__)
+    writer = csv.writer(out)
+    writer.writerow(names)
+    for row in sweep.rows:
+        writer.writerow([_plain_cell(getattr(row, name)) for name in names])
+    return out.getvalue()
+
+
+def sweep_json(sweep: Sweep) -> str:
+    """The whole sweep as JSON."""
+    return json.dumps(sweep_view(sweep), indent=1, allow_nan=False)
+
+
+def sweep_view(sweep: Sweep) -> dict[str, Any]:
+    """The sweep as plain values."""
+    return {
+        "prompt": sweep.prompt,
+        "model": sweep.model,
+        "complete": len(sweep.rows) == sweep.total,
+        "rows": [asdict(row) for row in sweep.rows],
+    }
+
+
+def progress_text(sweep: Sweep) -> str:
+    """The progress line as JSON text."""
+    done, total = len(sweep.rows), sweep.total
+    if sweep.stopped:
+        text = f"Stopped after {done} of {total} answers; what is done stays."
+    elif done == total:
+        text = f"All {total} answers are in."
+    else:
+        left = "" if sweep.left_s is None else f" · about {max(1, round(sweep.left_s))} s left"
+        text = f"{done} of {total} answers{left}"
+    return json.dumps({"share": done / total, "text": text})
+
+
+def _plain_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return "'" + value
+    return "" if value is None else value

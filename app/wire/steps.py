@@ -1,0 +1,76 @@
+"""A method's selections at the slider's stops → why each token stays and its mixed score, in few bytes a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adafv_core.mixing import BELOW_ONE
+from adafv_core.types import Selection
+from app.wire.packing import array, packed
+
+SAME = 1e-6
+"""Mixed scores that differ by no more than this share of themselves are the same: a few steps of float32."""
+
+
+def stop_tables(
+    selections: Sequence[Selection | None], rankings: Sequence[NDArray[np.float32]], stops: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The payload's `tables` and `ranking`; each stop gets `k_text`, `k_visual`, and `last` or `mixed`.
+
+    selections: one a stop; None: nothing can be chosen there. rankings: (N,) float32 each, those that the method may
+    have ranked by; the one that explains most stops is sent.
+
+    tables: a stop's reasons, two tokens a byte, the first in the lower half. last: the mixed score is the ranking over
+    this value, held at ≥ 1 where kept and < 1 elsewhere; 0: it is 1 where kept, else 0. mixed: the stop's scores as
+    they are, float32, where no ranking gives them.
+    """
+    ranking, lasts = max(((one, _lasts(one, selections)) for one in rankings), key=lambda pair: _explained(pair[1]))
+    tables = []
+    for selection, stop, last in zip(selections, stops, lasts, strict=True):
+        if selection is None:
+            tables.append(_halves(np.zeros(ranking.size, np.uint8)))
+            stop["k_text"] = stop["k_visual"] = 0
+            continue
+        tables.append(_halves(array(selection.why, np.uint8)))
+        stop["k_text"], stop["k_visual"] = selection.k_text, selection.k_visual
+        if last is None:
+            stop["mixed"] = packed(array(selection.mixed, np.float32))
+        else:
+            stop["last"] = last
+    return {"tables": tables, "ranking": packed(ranking)}
+
+
+def _explained(lasts: Sequence[float | None]) -> int:
+    return sum(last is not None for last in lasts)
+
+
+def _lasts(ranking: NDArray[np.float32], selections: Sequence[Selection | None]) -> list[float | None]:
+    return [None if selection is None else _last(ranking, selection) for selection in selections]
+
+
+def _last(ranking: NDArray[np.float32], selection: Selection) -> float | None:
+    """The value of the ranking that gives the selection's mixed scores; None where there is none."""
+    kept, mixed = array(selection.kept, np.bool_), array(selection.mixed, np.float32)
+    at_one = ranking[kept & (mixed == 1)]
+    for last in (0.0, float(at_one.max(initial=0.0))):
+        if np.allclose(_over(ranking, kept, last), mixed, rtol=SAME, atol=0.0):
+            return last
+    return None
+
+
+def _over(ranking: NDArray[np.float32], kept: NDArray[np.bool_], last: float) -> NDArray[np.float32]:
+    if last <= 0:
+        return kept.astype(np.float32)
+    with np.errstate(over="ignore"):
+        ratio = np.minimum(ranking / np.float32(last), np.finfo(np.float32).max)
+    return np.where(kept, np.maximum(ratio, 1.0), np.minimum(ratio, BELOW_ONE)).astype(np.float32)
+
+
+def _halves(why: NDArray[np.uint8]) -> str:
+    even = np.zeros(why.size + why.size % 2, np.uint8)
+    even[: why.size] = why
+    return packed((even[0::2] | (even[1::2] << 4)).astype(np.uint8))

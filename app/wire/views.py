@@ -1,0 +1,153 @@
+"""Answers and scores as the plain values that go to the page, to API callers and into files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adafv_core.scoring import rescored
+from adafv_core.types import Answer, Selection, TokenScores
+
+CONVENTION = (
+    "Measured here, all tokens once for each question. "
+    "Times leave the image encoder out where the picture was encoded before; "
+    "those of a pruned answer hold scoring and choosing. "
+    "FLOPs count multiply and add as two, LLM prefill with one LM-head position; KV cache after the prefill."
+)
+
+
+def answer_view(answer: Answer | None, state: str, error: str = "") -> dict[str, Any]:
+    """One answer as it stands. state: waiting, running, done, stopped or error."""
+    view: dict[str, Any] = {"state": state, "text": answer.text if answer else "", "error": error}
+    if answer is not None:
+        view.update(measured(answer))
+    return view
+
+
+def measured(answer: Answer) -> dict[str, Any]:
+    """What an answer cost, as plain numbers."""
+    names = (
+        "n_visual",
+        "n_kept",
+        "n_newline",
+        "n_text",
+        "encode_s",
+        "select_s",
+        "prefill_s",
+        "ttft_s",
+        "decode_s",
+        "tokens_per_s",
+        "prefill_flops",
+        "vision_flops",
+        "kv_cache_bytes",
+        "finished",
+    )
+    return {name: getattr(answer, name) for name in names}
+
+
+def answers_text(
+    pruned: dict[str, Any],
+    full: dict[str, Any] | None,
+    comparison: dict[str, Any] | None = None,
+    *,
+    method: str,
+    asked: int = 0,
+) -> str:
+    """Both answers as the JSON text that the page shows. asked: number of the question, as the page counts them."""
+    body = {"pruned": pruned, "full": full, "method_title": method, "convention": CONVENTION, "asked": asked}
+    return json.dumps({**body, **(comparison or compare(None, None))}, allow_nan=False)
+
+
+def compare(pruned: Answer | None, full: Answer | None) -> dict[str, Any]:
+    """Whether both answers say the same, and how far the first new token's distribution moved (KL, nats); None where
+    one is not there whole."""
+    if pruned is None or full is None or not (pruned.finished and full.finished):
+        return {"same": None, "kl_nats": None}
+    return {"same": normal(pruned.text) == normal(full.text), "kl_nats": divergence(full, pruned)}
+
+
+def normal(text: str) -> str:
+    """An answer without case, outer space and a final full stop."""
+    return " ".join(text.lower().split()).rstrip(".")
+
+
+def divergence(full: Answer, pruned: Answer) -> float | None:
+    """KL(full ‖ pruned) of the first new token's distribution in nats; None where one is not known."""
+    if full.first_logprobs is None or pruned.first_logprobs is None:
+        return None
+    p, q = (answer.first_logprobs.double().cpu().numpy() for answer in (full, pruned))
+    weight = np.exp(p)
+    terms = np.where(weight > 0, weight * (p - q), 0.0)
+    total = float(terms.sum())
+    return total if np.isfinite(total) else None
+
+
+def ranked(scores: TokenScores, options: Mapping[str, Any]) -> TokenScores:
+    """The scores as a method with these options ranks by them."""
+    return rescored(scores, options.get("temperature"), str(options.get("text_tokens", "question")))
+
+
+def scores_view(scores: TokenScores, selection: Selection) -> dict[str, Any]:
+    """Scores and selection of every visual token as equal-length lists, with where each token lies.
+
+    scores: as the selection's method ranks by them.
+    """
+    return {
+        "n_visual": scores.size,
+        "n_kept": selection.size,
+        "k_text": selection.k_text,
+        "k_visual": selection.k_visual,
+        "budget": selection.budget,
+        "method": selection.method,
+        "t2i": scores.t2i.tolist(),
+        "saliency": scores.saliency.tolist(),
+        "mixed": selection.mixed.tolist(),
+        "kept": selection.kept.tolist(),
+        "why": selection.why.tolist(),
+        "grid": grid_view(scores),
+    }
+
+
+def grid_view(scores: TokenScores) -> dict[str, Any]:
+    """The token grid as plain values."""
+    grid = scores.visual.grid
+    return {
+        "image_size": list(grid.image_size),
+        "crops": [
+            {
+                "name": crop.name,
+                "rows": crop.rows,
+                "cols": crop.cols,
+                "box": list(crop.box),
+                "offset": crop.offset,
+            }
+            for crop in grid.crops
+        ],
+    }
+
+
+def words_view(scores: TokenScores) -> list[dict[str, Any]]:
+    """The prompt's words as plain values: whether each counts, and its own similarity to every visual token."""
+    rows = zip(scores.words, scores.counted.tolist(), scores.word_t2i.tolist(), strict=True)
+    return [{"text": text, "counted": counted, "t2i": row} for text, counted, row in rows]
+
+
+def notice(text: str = "", level: str = "info", asked: int = 0, of: str = "") -> str:
+    """The notice line as JSON text. level: info, warn or error. asked: number of the question it answers, if one.
+    of: what failed, where the page takes the line away as soon as that is tried again: saving."""
+    return json.dumps({"text": text, "level": level, "asked": asked, "of": of})
+
+
+def masthead(engine: Any, fallback: str = "") -> str:
+    """Which model answers, as JSON text. fallback: a sentence where it is not the one that was asked for."""
+    name = str(getattr(engine, "name", "model"))
+    place = f"{getattr(engine, 'device', '')} {str(getattr(engine, 'dtype', '')).removeprefix('torch.')}".strip()
+    revision = getattr(engine, "revision", None)
+    origin = "bundled with the program" if name == "pocket" else "from a folder"
+    detail = f"revision {revision}" if revision else origin
+    title = f"{name} @ {revision[:7]}" if revision else Path(name).name
+    return json.dumps({"name": name, "model": f"{title} · {place}", "detail": detail, "fallback": fallback})

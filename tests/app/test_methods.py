@@ -1,0 +1,153 @@
+"""Methods with rules of their own on the page: inside the LLM, budgets that do not fit, times that hold all work."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.app_site import many_crops_site, question, shared_site
+from helpers.made_scores import made_scores
+from PIL import Image
+
+from adafv_core.engine import Engine
+from adafv_core.errors import BudgetError
+from adafv_core.methods import METHODS, get_method
+from adafv_core.types import Answer, Selection
+from app.serving.ask import Desk
+from app.serving.sessions import Visit
+from app.wire.parse import Choice, More
+from app.wire.payload import method_note, payload
+
+
+def why_at(body: dict[str, Any], stop: int) -> np.ndarray:
+    """The reasons that a payload sends for one stop."""
+    packed = np.frombuffer(base64.b64decode(body["tables"][stop]), np.uint8)
+    return np.stack((packed & 15, packed >> 4), axis=1).ravel()[: body["n"]]
+
+
+def asked(desk: Desk, visit: Visit, method: str, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The payload and the last answers."""
+    stream = list(desk.ask(visit, question(method=method, **changes)))
+    return json.loads(stream[0][0] or "{}"), json.loads(stream[-1][1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_note_says_in_one_sentence_what_a_method_does(method: str) -> None:
+    note = method_note(method)
+    assert note.endswith(".") and ". " not in note and note.count("(") == note.count(")")
+    does = re.sub(r"\(.*?\)|^\w+ \(.*?\):", "", note)
+    assert len(does.split()) >= 8 and len(note) <= 140, note
+    published = ("adafv", "adav_authors", "visionzip", "vispruner", "divprune", "fastv", "saliency")
+    assert ("arXiv" in note) is (method in published)
+
+
+@pytest.mark.parametrize("method", ["fastv", "adav_authors"])
+def test_the_page_keeps_what_the_engine_keeps(method: str) -> None:
+    desk, visit = shared_site().desk, Visit("pocket")
+    body, last = asked(desk, visit, method)
+    assert (last["pruned"]["state"], last["full"]["state"]) == ("done", "done")
+    assert visit.run is not None and visit.run.pruned is not None and visit.run.selection is not None
+    assert last["pruned"]["n_kept"] == int(visit.run.selection.kept.sum()) > 0
+    assert visit.run.pruned.selection.kept.equal(visit.run.selection.kept)
+    engine = desk.garage.engine("pocket")
+    for stop in (2, 18, 45, len(body["stops"]) - 1):
+        selection = engine.select(visit.run.scores, budget=body["stops"][stop]["budget"], method=method)
+        assert np.array_equal(why_at(body, stop), selection.why.numpy())
+
+
+def test_inside_the_llm_one_prefill_serves_every_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock, counted = Engine.select, []
+
+    def select(self: Engine, *arguments: Any, **options: Any) -> Any:
+        counted.append(shared_site().desk.bench.running)
+        return stock(self, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "select", select)
+    body, _ = asked(shared_site().desk, Visit("pocket"), "fastv", more=More(max_new_tokens=1, compare=False))
+    assert len(body["stops"]) > 60 and counted == [1, 1]
+
+
+def test_neighboring_floats_keep_their_order_at_every_stop() -> None:
+    """Values one step of float32 apart around a power of two, which any scaling would make equal."""
+    scores = made_scores(side=14)
+    steps = torch.randperm(scores.size, generator=torch.Generator().manual_seed(1)) - scores.size // 2
+    attention = (torch.tensor(0.25).view(torch.int32) + steps.int()).view(torch.float32)[None]
+    attention[0, 7] = 0.45
+    method = get_method("fastv")
+
+    def select(budget: int) -> Selection:
+        return method.select_from_attention(attention, budget, layers=4)
+
+    body = json.loads(payload(scores, Image.new("RGB", (8, 8)), select, "fastv", {}, 0.1, "key"))
+    for number, stop in enumerate(body["stops"]):
+        assert np.array_equal(why_at(body, number), select(stop["budget"]).why.numpy())
+
+
+@pytest.mark.parametrize("method", ["fastv", "adav_authors"])
+def test_the_api_answers_too(method: str) -> None:
+    result = shared_site().desk.answer(Visit("pocket"), question(method=method), True)
+    assert result["answer"] and 1 <= result["n_kept"] <= 20 and result["full"]["n_kept"] == 196
+
+
+def test_stops_below_the_authors_smallest_budget_say_so() -> None:
+    desk = many_crops_site().desk
+    visit = Visit(desk.garage.first)
+    body, last = asked(desk, visit, "adav_authors", choice=Choice(0.5))
+    assert last["pruned"]["state"] == "done" and len(body["crops"]) == 2
+    assert "ask for at least" in body["stops"][0]["problem"] and not why_at(body, 0).any()
+    assert "problem" not in body["stops"][-1]
+    with pytest.raises(BudgetError, match="ask for at least"):
+        desk.answer(visit, question(method="adav_authors", choice=Choice(0.01)), False)
+
+
+def test_a_pruned_answers_time_holds_scoring_and_choosing() -> None:
+    visit = Visit("pocket")
+    _, last = asked(shared_site().desk, visit, "adafv")
+    assert last["pruned"]["encode_s"] == last["full"]["encode_s"] == 0
+    pruned = last["pruned"]
+    assert pruned["select_s"] > 0
+    assert pruned["ttft_s"] >= pruned["select_s"] + 0.9 * pruned["prefill_s"]
+
+
+def test_a_model_loaded_later_has_answered_both_ways_before_its_first_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stock, methods = Engine.stream, []
+
+    def stream(self: Engine, *arguments: Any, **options: Any) -> Iterator[Answer]:
+        methods.append((self.name, options["method"]))
+        return stock(self, *arguments, **options)
+
+    folder = many_crops_site().desk.garage.first
+    monkeypatch.setattr(Engine, "stream", stream)
+    engine = shared_site().desk.garage.engine(folder)
+    assert methods == [(engine.name, "adafv"), (engine.name, "full")]
+
+
+def test_stop_ends_the_model_within_a_token() -> None:
+    desk = many_crops_site().desk
+    visit, engine = Visit(desk.garage.first), desk.garage.engine(desk.garage.first)
+    long = question(choice=Choice(0.5), more=More(max_new_tokens=60))
+    begun = []
+
+    def press_stop(*_: Any) -> None:
+        begun.append(len(begun) + 1)
+        if len(begun) == 5:
+            visit.stop.set()
+
+    hook = engine.model.register_forward_pre_hook(press_stop)
+    try:
+        last = json.loads(list(desk.ask(visit, long))[-1][1])
+        assert (last["pruned"]["state"], last["full"]["state"]) == ("stopped", "stopped")
+        assert 5 <= len(begun) <= 6
+        begun.extend(range(5))
+        list(desk.ask(visit, long))
+    finally:
+        hook.remove()
+    assert len(begun) > 40

@@ -1,0 +1,114 @@
+"""Deploying: what is planned, and what is sent to a stand-in for the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.deploying import ROOT, deploy
+from helpers.hub_stand_in import TOKEN, Hub, running_hub
+
+from app.deploy.space import (
+    CPU_INDEX,
+    ZERO_GPU_TORCH,
+    Space,
+    SpaceError,
+    make_space,
+    readme,
+    requirements,
+    split_front_matter,
+)
+
+REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+def matter_of(space: Space) -> dict[str, object]:
+    return split_front_matter(space.files["README.md"].decode())[0]
+
+
+def test_a_zero_gpu_space() -> None:
+    space = make_space("owner/name", "gradio", "zero-a10g")
+    matter = matter_of(space)
+    assert (matter["sdk"], matter["app_file"], matter["suggested_hardware"]) == ("gradio", "app/main.py", "zero-a10g")
+    assert space.files["requirements.txt"].decode() == REQUIREMENTS
+    assert {f"torch=={version}" for version in ZERO_GPU_TORCH} & set(REQUIREMENTS.splitlines())
+    assert space.variables == {"ADAFV_MODEL": "auto"}
+    assert {"app/main.py", "adafv_core/engine/engine.py", "assets/pocket/config.json", "LICENSE"} <= set(space.files)
+    assert "Dockerfile" not in space.files
+    assert not [path for path in space.files if "__pycache__" in path or path.endswith(".pyc") or "test" in path]
+
+
+def test_a_docker_space() -> None:
+    space = make_space("owner/name", "docker", "t4-small", "llava-hf/llava-1.5-13b-hf")
+    matter = matter_of(space)
+    assert (matter["sdk"], matter["app_port"]) == ("docker", 7860)
+    assert not {"sdk_version", "app_file", "python_version"} & set(matter)
+    assert space.variables == {"ADAFV_MODEL": "llava-hf/llava-1.5-13b-hf", "TORCH_INDEX": "https://pypi.org/simple"}
+    assert {"Dockerfile", ".dockerignore"} <= set(space.files)
+    assert make_space("owner/name", "docker", "cpu-basic").variables["TORCH_INDEX"] == CPU_INDEX
+    assert "ARG TORCH_INDEX" in space.files["Dockerfile"].decode()
+
+
+def test_a_cpu_space_gets_the_cpu_build_of_torch() -> None:
+    text = make_space("owner/name", "gradio", "cpu-basic").files["requirements.txt"].decode()
+    assert text == f"--extra-index-url {CPU_INDEX}\n{REQUIREMENTS}"
+
+
+def test_what_cannot_be_made() -> None:
+    with pytest.raises(SpaceError, match="Gradio SDK only"):
+        make_space("owner/name", "docker", "zero-a10g")
+    with pytest.raises(SpaceError, match="OWNER/NAME"):
+        make_space("name", "gradio", "cpu-basic")
+    for name in ("own er/na me", "owner/-name", "owner/na..me", "owner/name.git", f"owner/{'n' * 120}"):
+        with pytest.raises(SpaceError, match="OWNER/NAME"):
+            make_space(name, "gradio", "cpu-basic")
+    with pytest.raises(SpaceError, match=r"lists torch .* pins 2\.3\.1"):
+        requirements("torch==2.3.1\n", "gradio", "zero-a10g")
+    with pytest.raises(SpaceError, match="lists Python"):
+        readme("---\npython_version: 3.11.7\n---\n", "gradio", "zero-a10g")
+    with pytest.raises(SpaceError, match="no front matter"):
+        readme("# A page\n", "gradio", "cpu-basic")
+
+
+def test_it_makes_a_space_and_then_updates_it(hub: Hub, tmp_path: Path) -> None:
+    done = deploy(hub, tmp_path, "owner/name", "--hardware", "cpu-basic")
+    assert done.returncode == 0, done.stderr
+    assert f"{hub.address}/spaces/owner/name" in done.stdout
+    space = hub.spaces["owner/name"]
+    planned = make_space("owner/name", "gradio", "cpu-basic")
+    assert {path: space["files"][path] for path in planned.files} == planned.files
+    assert (space["sdk"], space["hardware"], space["commits"]) == ("gradio", "cpu-basic", 1)
+    assert space["variables"]["ADAFV_MODEL"]["value"] == "auto"
+    assert any(path.startswith("/lfs/") for _, path, _ in hub.requests)
+    assert not any("xet" in path for _, path, _ in hub.requests)
+    to_the_api = {header for _, path, header in hub.requests if path.startswith("/api/")}
+    assert to_the_api == {f"Bearer {TOKEN}"}
+    assert not any(TOKEN in path for _, path, _ in hub.requests)
+
+    space["files"] |= {"app/gone.py": b"old", "notes.txt": b"of the owner's own"}
+    done = deploy(hub, tmp_path, "owner/name", "--hardware", "t4-small")
+    assert done.returncode == 0, done.stderr
+    assert "removed 1" in done.stdout
+    assert "app/gone.py" not in space["files"] and "notes.txt" in space["files"]
+    assert (space["hardware"], space["commits"]) == ("t4-small", 2)
+
+
+def test_a_dry_run_sends_nothing(hub: Hub, tmp_path: Path) -> None:
+    done = deploy(hub, tmp_path, "owner/name", "--dry-run", token="")
+    assert done.returncode == 0, done.stderr
+    shown = ("zero-a10g", "app_file: app/main.py", "torch==2.13.0", "assets/pocket/config.json", "nothing was sent")
+    assert not [expected for expected in shown if expected not in done.stdout]
+    assert hub.requests == []
+
+
+def test_without_a_token_it_says_how_to_give_one(hub: Hub, tmp_path: Path) -> None:
+    done = deploy(hub, tmp_path, "owner/name", token="")
+    assert done.returncode == 1 and "HF_TOKEN" in done.stderr and "hf auth login" in done.stderr
+    assert hub.requests == []

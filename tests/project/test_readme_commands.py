@@ -1,0 +1,176 @@
+"""The README's command lines: each is read by the program's own parser, each container is the one that was built."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.dockerfile import read_dockerfile
+from helpers.readme import INLINE, ROOT, SHELL
+
+from adafv_core.errors import AdaFVError
+from adafv_core.loading.known_models import find_known
+from adafv_core.pocket.training import evaluate, train
+from adafv_core.study import cli as command
+from adafv_core.study.report import draw
+from adafv_core.study.report import readme as report
+from adafv_core.study.run.configs import check_keep_ratios, parse_rows
+from app.deploy import __main__ as deploy
+from app.deploy.space import CPU_INDEX, STOCK_INDEX, SpaceError, make_space
+from app.serving.first_model import AUTO, POCKET
+from app.settings import make_parser, read_settings
+
+INSTRUCTIONS = read_dockerfile(ROOT / "Dockerfile")
+PYTHONS = ("python3.11", ".venv/bin/python", "python")
+
+
+class Wrong(Exception):
+    """A command line that does not do what the README says."""
+
+
+def page(words: list[str]) -> argparse.Namespace:
+    read_settings(words, {})
+    return make_parser().parse_args(words)
+
+
+def study(words: list[str]) -> argparse.Namespace:
+    options = command.make_parser().parse_args(words)
+    parse_rows(options.methods)
+    check_keep_ratios(options.keep)
+    return options
+
+
+def space(words: list[str]) -> argparse.Namespace:
+    options = deploy.make_parser().parse_args(words)
+    make_space(options.space, options.sdk, deploy.hardware_of(options), options.model)
+    return options
+
+
+PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
+    "app": page,
+    "app.deploy": space,
+    "adafv_core.study": study,
+    "adafv_core.study.report.draw": draw.make_parser().parse_args,
+    "adafv_core.study.report": report.make_parser().parse_args,
+    "adafv_core.pocket.training.evaluate": evaluate.make_parser().parse_args,
+    "adafv_core.pocket.training.train": train.make_parser().parse_args,
+}
+
+
+def check_block(text: str) -> None:
+    """Every command of a code block. Raises Wrong, SystemExit (from a parser), or an error of the project's."""
+    built: dict[str, str] = {}
+    for line in text.splitlines():
+        for part in line.split(" && "):
+            words = shlex.split(part)
+            if words[0] in PYTHONS:
+                check_python(words[1:])
+            elif words[:2] == ["docker", "build"]:
+                check_build(words[2:], built)
+            elif words[:2] == ["docker", "run"]:
+                check_run(words[2:], built)
+            else:
+                raise Wrong(f"no test knows the command {part}")
+
+
+def check_python(words: list[str]) -> None:
+    """A file that is there, or a module whose parser takes the arguments and whose model is known."""
+    if words[0] != "-m":
+        expect((ROOT / words[0]).is_file(), f"{words[0]} is not there")
+    elif words[1] == "venv":
+        expect(words[2:] == [".venv"], "the commands use .venv")
+    elif words[1:] == ["pip", "install", "-e", "."]:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        expect("setuptools" in project["build-system"]["build-backend"], "nothing says how to install it")
+    elif words[1] == "pip":
+        expect(words[2:-1] == ["install", "-q", "-r"] and (ROOT / words[-1]).is_file(), f"pip and {words[2:]}")
+    else:
+        expect(words[1] in PARSERS, f"no test knows python -m {words[1]}")
+        model = getattr(PARSERS[words[1]](words[2:]), "model", None)
+        expect(model in (None, AUTO, POCKET) or find_known(str(model)), f"{model} is not in the registry")
+
+
+def check_build(words: list[str], built: dict[str, str]) -> None:
+    """`docker build`: of this folder, with arguments that the Dockerfile has; the tag and its torch are noted."""
+    options = docker_options(("--build-arg", "-t"), words)
+    expect(options.rest == ["."], f"a build of {options.rest}")
+    known = dict(one.text.split("=", 1) for one in INSTRUCTIONS if one.name == "ARG")
+    given = dict(one.split("=", 1) for one in options.build_arg)
+    expect(set(given) <= set(known), f"the Dockerfile has no {set(given) - set(known)}")
+    index = {**known, **given}["TORCH_INDEX"]
+    expect(index in (CPU_INDEX, STOCK_INDEX), f"no torch is at {index}")
+    built[options.t[0]] = index
+
+
+def check_run(words: list[str], built: dict[str, str]) -> None:
+    """`docker run`: of what was built, on the port it listens to, on a GPU where its torch is for one."""
+    options = docker_options(("--gpus", "-p", "-v"), words)
+    (tag,) = options.rest
+    expect(tag in built, f"{tag} runs, but {list(built)} was built")
+    ports = [one.text for one in INSTRUCTIONS if one.name == "EXPOSE"]
+    expect([one.split(":")[-1] for one in options.p] == ports, f"{options.p} is not the port {ports}")
+    expect(bool(options.gpus) == (built[tag] == STOCK_INDEX), "a torch for CPUs on a GPU, or the reverse")
+    (values,) = [one.words for one in INSTRUCTIONS if one.name == "ENV"]
+    home = dict(word.split("=", 1) for word in values)["HF_HOME"]
+    expect(all(one.split(":")[-1] == home for one in options.v), f"models lie in {home}, not in {options.v}")
+
+
+def docker_options(names: tuple[str, ...], words: list[str]) -> argparse.Namespace:
+    """The options of these names, as lists, and `rest`; any other option ends the program."""
+    parser = argparse.ArgumentParser(prog="docker", allow_abbrev=False)
+    for name in names:
+        parser.add_argument(name, action="append", default=[])
+    parser.add_argument("--rm", action="store_true")
+    parser.add_argument("rest", nargs="+")
+    return parser.parse_args(words)
+
+
+def expect(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise Wrong(otherwise)
+
+
+@pytest.mark.parametrize("text", [*SHELL, *INLINE])
+def test_commands(text: str) -> None:
+    check_block(text)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("--hardware t4-small --sdk docker", "--hardware t4-tiny --sdk docker"),
+        ("--sdk docker", "--sdk doker"),
+        ("--split test", "--split nosuch"),
+        ("adafv_core.study --model llava-hf/llava-1.5-7b-hf", "adafv_core.study --methods nonsense"),
+        ("adafv_core.study --model llava-hf/llava-1.5-7b-hf", "adafv_core.study --keep 7"),
+        ("--model llava-hf/llava-1.5-7b-hf", "--model llava-hf/no-such-model"),
+        ("--minutes 90", "--minutes abc"),
+        ("-m app ", "-m app --port 70000 "),
+        ("OWNER/NAME", "OWNER/na..me"),
+        ("-t adafv", "-t foo"),
+        ("7860:7860 adafv", "7860:7860 bar"),
+        ("7860:7860", "7860:7861"),
+        ("--gpus all ", ""),
+        ("TORCH_INDEX=", "TORCH="),
+        (":/home/user/.cache/huggingface", ":/models"),
+        ("tests/run.py", "tests/runs.py"),
+        ("-r requirements.txt", "-r requirement.txt"),
+    ],
+)
+def test_a_wrong_command_is_noticed(right: str, wrong: str) -> None:
+    changed = [text.replace(right, wrong) for text in SHELL if right in text]
+    assert changed, f"the README has no {right}"
+    for text in changed:
+        with pytest.raises((Wrong, SystemExit, AdaFVError, SpaceError)):
+            check_block(text)
+
+
+def test_every_program_with_a_command_line_is_known() -> None:
+    files = [file for folder in ("adafv_core", "app") for file in (ROOT / folder).rglob("*.py")]
+    programs = re.findall(r'ArgumentParser\(\s*prog="python -m ([\w.]+)"', "".join(map(Path.read_text, files)))
+    assert sorted(programs) == sorted(PARSERS)

@@ -1,0 +1,159 @@
+"""Summaries checked by hand, figures as pictures, and the README against the stored results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.study_records import records
+from PIL import Image
+
+from adafv_core.engine import load
+from adafv_core.errors import InputError
+from adafv_core.loading.fingerprint import weights_key
+from adafv_core.study.data.base import images_of
+from adafv_core.study.data.pocket import PocketSet
+from adafv_core.study.report.draw import FIGURES, draw
+from adafv_core.study.report.draw import main as draw_main
+from adafv_core.study.report.markdown import expectation, family_table, main_table, not_won
+from adafv_core.study.report.published import BENCHMARKS, LLAVA_NEXT_7B
+from adafv_core.study.report.readme import BEGIN, END, stored, with_section
+from adafv_core.study.report.readme import main as report_main
+from adafv_core.study.report.summary import summarize
+from adafv_core.study.report.summary_file import read_summary, write_summary
+from adafv_core.study.report.tables import text_table, with_interval
+from adafv_core.study.run.configs import parse_rows
+from adafv_core.study.run.results_file import read_records
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "assets" / "results"
+
+
+@pytest.fixture(scope="module")
+def summary() -> dict[str, Any]:
+    return summarize(records())
+
+
+def found(summary: dict[str, Any], label: str) -> dict[str, Any]:
+    return next(row for row in summary["rows"] if row["row"] == label)
+
+
+def test_accuracy_and_percent_of_full_together_and_apart(summary: dict[str, Any]) -> None:
+    adafv = found(summary, "adafv")
+    assert adafv["accuracy"]["value"] == pytest.approx(100 * 4 / 6, abs=1e-3)
+    assert adafv["percent_of_full"]["value"] == pytest.approx(80.0)
+    assert adafv["families"]["reading"]["accuracy"]["value"] == 50.0
+    assert adafv["families"]["reading"]["n"] == 2
+    assert adafv["mean_percent_of_full"]["value"] == pytest.approx((100 + 50 + 100) / 3, abs=1e-3)
+    assert adafv["text_share"] == 0.4 and adafv["visual_share"] == 0.8
+    assert adafv["accuracy"]["low"] <= adafv["accuracy"]["value"] <= adafv["accuracy"]["high"]
+    assert summary["families"] == ["attribute", "reading", "salient"] and summary["answers_per_s"] == 5.0
+
+
+def test_adafv_is_tested_against_each_other_method(summary: dict[str, Any]) -> None:
+    tests = {test["other"]: test for test in summary["paired"]}
+    assert set(tests) == {"saliency", "t2i"}
+    assert tests["saliency"]["difference"]["value"] == pytest.approx(50.0)
+    assert (tests["saliency"]["only_first"], tests["saliency"]["only_other"]) == (3, 0)
+    assert tests["saliency"]["p_mcnemar"] == pytest.approx(0.25)
+    assert tests["t2i"]["difference"]["value"] == pytest.approx(-100 / 6, abs=1e-3)
+
+
+def test_figures_2_to_4_are_the_means_of_what_was_measured(summary: dict[str, Any]) -> None:
+    figures = summary["figures"]
+    assert figures["auc"]["t2i"]["mean"] == pytest.approx(0.925)
+    assert figures["auc"]["t2i"]["families"] == {"attribute": 0.905, "reading": 0.925, "salient": 0.945}
+    assert sum(figures["auc"]["t2i"]["counts"]) == 6
+    assert figures["similarity"]["on"][60] == 18 and sum(figures["similarity"]["on"]) == 18
+    assert figures["similarity"]["off"][40] == 30 and figures["similarity"]["off"][42] == 6
+    assert figures["hit"]["saliency"]["mean"] == 35.0 and figures["hit"]["random"]["mean"] == pytest.approx(10.1)
+    share = dict(zip(figures["hit"]["budgets"], figures["hit"]["saliency"]["share_hit"], strict=True))
+    assert share[1] == 0 and share[100] == 1
+
+
+def test_the_report_says_where_adafv_does_not_win(summary: dict[str, Any]) -> None:
+    text = not_won(summary)
+    assert "`t2i`" in text and "salient (`t2i` 100.0, AdaFV 50.0)" in text
+    assert "80.0" in expectation(summary) and "**not reached**" in expectation(summary)
+    assert "| **`adafv`** | 66.7 (" in main_table(summary)
+    assert "| reading (2) | 100.0 (" in family_table(summary, 0.1, ("full", "adafv"))
+    assert "adafv" in text_table(summary)
+    assert with_interval({"value": -1.25, "low": -2.0, "high": 0.5}) == "−1.2 (−2.0 to 0.5)"
+    assert with_interval({"value": None, "low": None, "high": None}) == "–"
+
+
+def test_figures_are_drawn_without_a_browser(summary: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "made.json"
+    write_summary(summary, file)
+    assert read_summary(file) == json.loads(json.dumps(summary))
+    assert draw_main([str(file)]) == 0
+    drawn = sorted(tmp_path.glob("*.png"))
+    assert [one.name for one in drawn] == [f"made-{figure}.png" for figure in sorted(FIGURES)]
+    for one in drawn:
+        picture = np.asarray(Image.open(one).convert("RGB"))
+        assert picture.shape[0] >= 360 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    again = [one.read_bytes() for one in drawn]
+    draw(read_summary(file), tmp_path, "made")
+    assert [one.read_bytes() for one in drawn] == again, "the same summary gives the same pictures"
+    assert draw_main([str(tmp_path / "none.json")]) == 2
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(InputError, match="not a study's summary"):
+        read_summary(tmp_path / "other.json")
+
+
+def test_the_published_table_is_the_papers() -> None:
+    assert len(BENCHMARKS) == 7 and {len(row.scores) for row in LLAVA_NEXT_7B} == {7}
+    full = LLAVA_NEXT_7B[0].scores
+    for row in LLAVA_NEXT_7B:
+        mean = np.mean([100 * ours / whole for ours, whole in zip(row.scores, full, strict=True)])
+        assert mean == pytest.approx(row.average, abs=0.6), row
+
+
+def test_only_what_is_between_the_markers_changes() -> None:
+    before = f"# Top\n\n{BEGIN}\nold\n{END}\n\nEnd\n"
+    assert with_section(before, "new") == f"# Top\n\n{BEGIN}\nnew\n{END}\n\nEnd\n"
+    assert with_section(with_section(before, "x"), "new") == with_section(before, "new")
+    with pytest.raises(InputError, match="one is missing"):
+        with_section("# Top\n", "new")
+
+
+def test_the_readme_says_what_the_stored_results_say(tmp_path: Path) -> None:
+    """If this fails: python -m adafv_core.study.report"""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    assert text == with_section(text, stored(RESULTS))
+    copied = tmp_path / "README.md"
+    shutil.copy(readme, copied)
+    arguments = ["--results", str(RESULTS), "--readme", str(copied), "--check"]
+    assert report_main(arguments) == 0
+    copied.write_text(text.replace(BEGIN, f"{BEGIN}\n99.9"), encoding="utf-8")
+    assert report_main(arguments) == 1
+
+
+def test_the_stored_results_are_of_the_bundled_model_and_the_whole_study() -> None:
+    """If this fails the model or the questions have changed: measure again (the command is in the README)."""
+    summary = read_summary(RESULTS / "pocket.json")
+    data = PocketSet()
+    assert summary["model"]["weights"] == weights_key(load("pocket", device="cpu").model)
+    assert summary["data"]["fingerprint"] == data.fingerprint()
+    assert summary["questions"] == len(data.items) >= 1000
+    assert summary["pictures"] == len(images_of(data.items)) >= 250
+    labels = {row["row"] for row in summary["rows"]}
+    assert labels == {row.label for row in parse_rows(["all"])}
+    assert {row["keep"] for row in summary["rows"]} == {1.0, 0.25, 0.1, 0.05, None}
+    ablation = read_summary(RESULTS / "ablation.json")
+    assert ablation["data"]["name"] == "pocket validation", "choices are never made on the reported questions"
+    assert ablation["model"]["weights"] == summary["model"]["weights"]
+
+
+def test_the_stored_summary_follows_from_the_stored_answers() -> None:
+    for name in ("pocket", "ablation"):
+        again = json.loads(json.dumps(summarize(read_records(RESULTS / f"{name}.jsonl.gz"))))
+        there = read_summary(RESULTS / f"{name}.json")
+        assert again == there
+    sizes = [file.stat().st_size for file in RESULTS.iterdir()]
+    assert max(sizes) < 2_000_000
