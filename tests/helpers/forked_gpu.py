@@ -104,7 +104,7 @@ def main() -> None:
     from app.serving.zero_gpu import ZeroGpuEngine, for_this_machine, on_zero_gpu
 
     torch.set_num_threads(1)
-    picture = Image.open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "assets", "example.png"))
+    picture = Image.open(Path(__file__).resolve().parents[2] / "assets" / "example.png")
     question = "What shape is the yellow thing?"
     plain = adafv_core.load("pocket", device="cpu")
     mark: list[str] = []
