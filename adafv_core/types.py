@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
+
 
 class Why(IntEnum):
     """Why a visual token was kept (the values of `Selection.why`)."""
@@ -79,6 +81,8 @@ class VisualTokens:
     image_key: content hash of the picture, for caches.
     encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
     where every crop of the grid is one encoder crop.
+    saliency_source: what `saliency` is, in words for a caption: "[CLS] attention", or "attention received" (mean over
+    all queries) where the encoder has no [CLS] token.
     """
 
     features: Tensor
@@ -92,6 +96,7 @@ class VisualTokens:
     newline: Tensor | None = None
     image_key: str = ""
     encoder_crop: Tensor | None = None
+    saliency_source: str = CLS_ATTENTION
 
     @property
     def tokens(self) -> Tensor:

@@ -20,7 +20,7 @@ from transformers import AutoProcessor
 
 from adafv_core.errors import UnsupportedModelError
 from adafv_core.models.vision_hooks import feature_layer, watch_vision
-from adafv_core.types import TokenGrid, VisualTokens
+from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, TokenGrid, VisualTokens
 
 PixelInputs = Mapping[str, Any]
 
@@ -196,6 +196,7 @@ class Adapter(ABC):
             newline=newline,
             image_key=image_key,
             encoder_crop=encoder_crop.round().long(),
+            saliency_source=CLS_ATTENTION if self.has_cls else RECEIVED_ATTENTION,
         )
 
 

@@ -60,6 +60,7 @@ def test_saliency_is_the_attention_of_the_feature_layer(family: str, shape: str)
     expected = attention[:, :, 0, 1:].mean(1) if has_cls else attention.mean((1, 2))
     assert torch.allclose(visual.cls_attention, expected, atol=1e-6)
     assert visual.cls_attention.dtype == torch.float32
+    assert visual.saliency_source == ("[CLS] attention" if has_cls else "attention received")
 
 
 SIDE_TOKENS = 16
