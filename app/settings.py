@@ -1,74 +1,109 @@
-"""What the page is started with: environment variables and command-line flags, in one frozen value."""
+"""Settings of the page: command-line flags and environment variables, read into one frozen value.
+
+Each setting is declared once, as a field of `Settings`; the command line, the environment and `docs/settings.md` are
+derived from it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from adafv_core.limits import MAX_PIXELS
 
 GIGABYTE = 1024**3
 MEGABYTE = 1024**2
 _ANSWER_TOKENS = 64
-_MOST = {"port": 65_535, "max_image_pixels": MAX_PIXELS}
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+_Value = TypeVar("_Value")
+
+
+def _setting(
+    default: _Value,
+    variable: str,
+    meaning: str,
+    *,
+    most: int | None = None,
+    shown_default: str = "",
+    on_a_space: str = "",
+) -> _Value:
+    """A field of `Settings`.
+
+    variable: the environment variable. meaning: the text of `--help` and of `docs/settings.md`. most: the largest
+    number allowed. shown_default: what the help shows as the default, if not the value. on_a_space: the default on a
+    Hugging Face Space, if it differs there.
+    """
+    metadata = {
+        "variable": variable,
+        "meaning": meaning,
+        "most": most,
+        "shown_default": shown_default or str(int(default) if isinstance(default, bool) else default),
+        "on_a_space": on_a_space,
+    }
+    field: _Value = dataclasses.field(default=default, metadata=metadata)
+    return field
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set from outside. A flag wins over its environment variable.
+    """Everything that can be configured from outside. A flag wins over its environment variable."""
 
-    model, fallback: on a Space (`SPACE_ID` is set) they start from auto and true.
-    max_image_bytes, max_image_pixels: larger pictures are refused before they are decoded.
-    max_new_tokens: the most tokens an answer may have. visit_bytes: memory for what all visitors' images were
-    encoded to. uploads_kept_s: uploaded files are deleted after this many seconds.
-    """
-
-    model: str = "pocket"
-    fallback: bool = False
-    device: str = "auto"
-    dtype: str = "auto"
-    host: str = "127.0.0.1"
-    port: int | None = None
-    queue_size: int = 64
-    max_image_bytes: int = 20 * MEGABYTE
-    max_image_pixels: int = 40_000_000
-    max_prompt_characters: int = 2_000
-    max_new_tokens: int = 512
-    visit_bytes: int = GIGABYTE
-    uploads_kept_s: int = 3_600
-    model_menu: bool = True
-    mcp: bool = False
+    model: str = _setting(
+        "pocket",
+        "ADAFV_MODEL",
+        "pocket, a model id, a model folder, or auto: LLaVA-1.5-7B on a GPU, else pocket",
+        on_a_space="auto",
+    )
+    fallback: bool = _setting(
+        False,
+        "ADAFV_FALLBACK",
+        "if the model cannot be loaded, start with pocket and show why: 1 or 0; auto always does",
+        on_a_space="1",
+    )
+    device: str = _setting("auto", "ADAFV_DEVICE", "auto, cpu, cuda, cuda:1, mps")
+    dtype: str = _setting("auto", "ADAFV_DTYPE", "auto, float32, bfloat16, float16")
+    host: str = _setting("127.0.0.1", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network")
+    port: int | None = _setting(
+        None,
+        "GRADIO_SERVER_PORT",
+        "port to listen on; by default the first free one from 7860",
+        most=65_535,
+        shown_default="first free from 7860",
+    )
+    queue_size: int = _setting(64, "ADAFV_QUEUE_SIZE", "requests that may wait; further ones are asked to retry later")
+    max_image_bytes: int = _setting(20 * MEGABYTE, "ADAFV_MAX_IMAGE_BYTES", "largest image file, in bytes")
+    max_image_pixels: int = _setting(
+        40_000_000,
+        "ADAFV_MAX_IMAGE_PIXELS",
+        f"largest image, in pixels, checked before decoding: at most {MAX_PIXELS:,}",
+        most=MAX_PIXELS,
+    )
+    max_prompt_characters: int = _setting(2_000, "ADAFV_MAX_PROMPT_CHARACTERS", "longest prompt, in characters")
+    max_new_tokens: int = _setting(512, "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens")
+    visit_bytes: int = _setting(
+        GIGABYTE, "ADAFV_VISIT_BYTES", "memory for the encoded images of all sessions together, in bytes"
+    )
+    uploads_kept_s: int = _setting(3_600, "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted")
+    model_menu: bool = _setting(
+        True, "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0; on ZeroGPU always 0"
+    )
+    mcp: bool = _setting(False, "ADAFV_MCP", "also serve the endpoints as MCP tools (needs gradio[mcp]): 1 or 0")
 
     @property
     def answer_tokens(self) -> int:
-        """The most tokens of an answer for which no number was given."""
+        """The token limit of an answer if the request gives none."""
         return min(_ANSWER_TOKENS, self.max_new_tokens)
 
 
-_FLAGS: tuple[tuple[str, str, str], ...] = (
-    ("model", "ADAFV_MODEL", "pocket, a model id, a folder with a model, or auto: LLaVA-1.5-7B on a GPU, else pocket"),
-    ("fallback", "ADAFV_FALLBACK", "open with pocket and say so where the model cannot be loaded: 1 or 0; auto always"),
-    ("device", "ADAFV_DEVICE", "auto, cpu, cuda, cuda:1, mps"),
-    ("dtype", "ADAFV_DTYPE", "auto, float32, bfloat16, float16"),
-    ("host", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network"),
-    ("port", "GRADIO_SERVER_PORT", "port to listen on; without it the first free one from 7860"),
-    ("queue_size", "ADAFV_QUEUE_SIZE", "requests that may wait; further ones are told to come back"),
-    ("max_image_bytes", "ADAFV_MAX_IMAGE_BYTES", "largest picture file"),
-    ("max_image_pixels", "ADAFV_MAX_IMAGE_PIXELS", f"largest picture, in pixels: at most {MAX_PIXELS:,}"),
-    ("max_prompt_characters", "ADAFV_MAX_PROMPT_CHARACTERS", "longest prompt"),
-    ("max_new_tokens", "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens"),
-    ("visit_bytes", "ADAFV_VISIT_BYTES", "memory for encoded pictures of all visitors together"),
-    ("uploads_kept_s", "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted"),
-    ("model_menu", "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0; on ZeroGPU always 0"),
-    ("mcp", "ADAFV_MCP", "serve the endpoints as MCP tools too (needs gradio[mcp]): 1 or 0"),
-)
-_ON_A_SPACE = {"model": "auto", "fallback": "1"}
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+_FIELDS = dataclasses.fields(Settings)
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -76,16 +111,17 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     parser = make_parser()
     given = vars(parser.parse_args(list(arguments)))
     values: dict[str, object] = {}
-    for name, variable, _ in _FLAGS:
-        text = (given[name] if given[name] is not None else environment.get(variable, "")).strip()
+    for field in _FIELDS:
+        variable = field.metadata["variable"]
+        text = (given[field.name] if given[field.name] is not None else environment.get(variable, "")).strip()
         if text == "" and "SPACE_ID" in environment:
-            text = _ON_A_SPACE.get(name, "")
+            text = field.metadata["on_a_space"]
         if text == "":
             continue
         try:
-            values[name] = _convert(name, text)
+            values[field.name] = _convert(field, text)
         except ValueError as error:
-            source = f"--{name.replace('_', '-')}" if given[name] is not None else variable
+            source = _flag(field) if given[field.name] is not None else variable
             parser.error(f"{source}: {error}")
     return Settings(**values)  # type: ignore[arg-type]
 
@@ -93,38 +129,35 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
 def make_parser() -> argparse.ArgumentParser:
     """The command line of `python -m app`; `--help` shows each flag's variable and default."""
     parser = argparse.ArgumentParser(prog="python -m app", description="Open the AdaFV page in a browser.")
-    for name, variable, meaning in _FLAGS:
+    for field in _FIELDS:
+        about = field.metadata
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
+            _flag(field),
+            dest=field.name,
             default=None,
             metavar="VALUE",
-            help=f"{meaning} [{variable}; {_shown_default(name)}]",
+            help=f"{about['meaning']} [{about['variable']}; {about['shown_default']}]",
         )
     return parser
 
 
-def _shown_default(name: str) -> str:
-    default = getattr(Settings, name)
-    if default is None:
-        return "first free from 7860"
-    return str(int(default) if isinstance(default, bool) else default)
+def _flag(field: dataclasses.Field[object]) -> str:
+    return f"--{field.name.replace('_', '-')}"
 
 
-def _convert(name: str, text: str) -> object:
-    default = getattr(Settings, name)
-    if isinstance(default, bool):
+def _convert(field: dataclasses.Field[object], text: str) -> object:
+    if isinstance(field.default, bool):
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
-        raise ValueError(f"expected 1 or 0, but {text!r} came")
-    if isinstance(default, int) or name == "port":
+        raise ValueError(f"expected 1 or 0, got {text!r}")
+    if field.type in ("int", "int | None"):
         try:
             number = int(text)
         except ValueError:
-            raise ValueError(f"expected a whole number, but {text!r} came") from None
-        highest = _MOST.get(name)
-        if number < 1 or (highest is not None and number > highest):
-            raise ValueError(f"expected at least 1{f' and at most {highest}' if highest else ''}, but {number} came")
+            raise ValueError(f"expected a whole number, got {text!r}") from None
+        most = field.metadata["most"]
+        if number < 1 or (most is not None and number > most):
+            raise ValueError(f"expected at least 1{f' and at most {most}' if most else ''}, got {number}")
         return number
     return text
 
@@ -132,19 +165,19 @@ def _convert(name: str, text: str) -> object:
 def settings_table() -> str:
     """Every setting as a Markdown table: flag, variable, default, meaning."""
     rows = ["| flag | variable | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, variable, meaning in _FLAGS:
-        flag = name.replace("_", "-")
-        rows.append(f"| `--{flag}` | `{variable}` | {_shown_default(name)} | {meaning} |")
+    for field in _FIELDS:
+        about = field.metadata
+        rows.append(f"| `{_flag(field)}` | `{about['variable']}` | {about['shown_default']} | {about['meaning']} |")
     return "\n".join(rows)
 
 
 def refuse_vibe_mode(environment: Mapping[str, str] = os.environ) -> None:
-    """End the program where Gradio would let visitors change it."""
+    """End the program in Gradio's vibe mode, in which visitors could change it."""
     if environment.get("GRADIO_VIBE_MODE"):
         sys.exit("GRADIO_VIBE_MODE is set: in that mode visitors could change this program. Unset it and start again.")
 
 
 def refuse_missing_mcp(settings: Settings) -> None:
-    """End the program where MCP is asked for and its package is not installed."""
+    """End the program if MCP is requested but its package is not installed."""
     if settings.mcp and importlib.util.find_spec("mcp") is None:
         sys.exit('--mcp needs the package mcp: pip install "gradio[mcp]", or start without --mcp (ADAFV_MCP).')

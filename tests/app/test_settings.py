@@ -35,7 +35,7 @@ def test_environment_and_flags_and_which_wins() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [
-        (["--port", "abc"], {}, "--port: expected a whole number, but 'abc' came"),
+        (["--port", "abc"], {}, "--port: expected a whole number, got 'abc'"),
         (["--port", "70000"], {}, "at most 65535"),
         (["--max-image-pixels", "100000001"], {}, "--max-image-pixels: expected at least 1 and at most 100000000"),
         ([], {"ADAFV_MAX_IMAGE_PIXELS": "400000000"}, "ADAFV_MAX_IMAGE_PIXELS: expected at least 1 and at most"),
