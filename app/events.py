@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from app.context import Site
-from app.serving.sessions import Visit
-from app.serving.signals import Signals
+from app.context import AppContext
+from app.serving.sessions import JobControl, Session
 from app.wire.parse import read_shown
 
 SENT = "(...values) => adafv.page.sent(values)"
@@ -26,15 +25,15 @@ HALTED = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 Signal = Callable[[gr.Request, str], None]
 
 
-def asking(site: Site, of: Callable[[Visit], Signals] = lambda visit: visit) -> tuple[Signal, Signal]:
+def asking(context: AppContext, of: Callable[[Session], JobControl] = lambda session: session) -> tuple[Signal, Signal]:
     """What is told ahead of a job, past the queue; and what Stop tells. of: the signals of that kind of job."""
 
     def order(request: gr.Request, keep: str) -> None:
         shown = read_shown(keep)
-        of(site.desk.visit(request.session_hash, shown)).order(shown.asked)
+        of(context.service.session(request.session_hash, shown)).order(shown.asked)
 
     def halt(request: gr.Request, keep: str) -> None:
         shown = read_shown(keep)
-        of(site.desk.visit(request.session_hash, shown)).halt(shown.asked)
+        of(context.service.session(request.session_hash, shown)).halt(shown.asked)
 
     return order, halt

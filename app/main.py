@@ -27,8 +27,8 @@ import adafv_core
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.download import Report
 from app.about import tab as about
-from app.api.endpoints import add_endpoints
-from app.context import Site
+from app.api import add_endpoints
+from app.context import AppContext
 from app.explore import tab as explore
 from app.gradio_ext.arguments import take_plainly
 from app.gradio_ext.components import page_css, page_head, part
@@ -36,14 +36,13 @@ from app.gradio_ext.queue import say_when_busy
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
 from app.saved_runs.save_and_open import most_run_bytes
-from app.serving.ask import Desk
+from app.serving.ask import Service
 from app.serving.exports import Exports
-from app.serving.first_model import load_first
 from app.serving.first_screen import first_screen, warm_up
 from app.serving.jobs import Bench, Engine
-from app.serving.models import Garage
+from app.serving.models import ModelPool, load_first
 from app.serving.scenes import SceneFolder
-from app.serving.sessions import Visits
+from app.serving.sessions import Sessions
 from app.settings import Settings
 from app.study import tab as study
 from app.sweep import tab as sweep
@@ -52,7 +51,7 @@ from app.wire.views import masthead
 TITLE = "AdaFV: which visual tokens does the question need?"
 
 
-def open_site(settings: Settings) -> Site:
+def open_context(settings: Settings) -> AppContext:
     """Load the model and prepare the first screen. Raises ModelError where the model cannot be loaded."""
 
     def load(name: str, progress: Report | None = None) -> Engine:
@@ -70,39 +69,39 @@ def open_site(settings: Settings) -> Site:
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
     started = load_first(settings.model, settings.fallback, load)
     settings = replace(settings, model=started.name, model_menu=settings.model_menu and not on_zero_gpu())
-    garage = Garage(started.name, started.engine, load_beside)
-    desk = Desk(garage, bench, Visits(settings.model, settings.visit_bytes), settings, scenes.knows)
+    pool = ModelPool(started.name, started.engine, load_beside)
+    service = Service(pool, bench, Sessions(settings.model, settings.visit_bytes), settings, scenes.knows)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
-    first = first_screen(desk, scenes)
-    return Site(settings, desk, scenes, first, exports, gpu=torch.cuda.is_available(), fallback=started.notice)
+    first = first_screen(service, scenes)
+    return AppContext(settings, service, scenes, first, exports, gpu=torch.cuda.is_available(), fallback=started.notice)
 
 
-def make_page(site: Site) -> gr.Blocks:
+def make_page(context: AppContext) -> gr.Blocks:
     """The page, not launched yet."""
-    kept_s = site.settings.uploads_kept_s
+    kept_s = context.settings.uploads_kept_s
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(max(1, kept_s // 4), kept_s)
     ) as page:
-        top = part("masthead", masthead(site.desk.garage.engine(site.settings.model), site.fallback))
+        top = part("masthead", masthead(context.service.pool.engine(context.settings.model), context.fallback))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
-                explore_tab = explore.build(site)
+                explore_tab = explore.build(context)
             with gr.Tab("Sweep", id="sweep"):
-                sweep_tab = sweep.build(site)
+                sweep_tab = sweep.build(context)
             with gr.Tab("Study", id="study"):
-                study_tab = study.build(site)
+                study_tab = study.build(context)
             with gr.Tab("About", id="about"):
-                about.build(site)
-        add_endpoints(site)
-        explore.bind(site, explore_tab, top)
-        sweep.bind(site, sweep_tab, explore_tab)
-        study.bind(site, study_tab, explore_tab.keep)
+                about.build(context)
+        add_endpoints(context)
+        explore.bind(context, explore_tab, top)
+        sweep.bind(context, sweep_tab, explore_tab)
+        study.bind(context, study_tab, explore_tab.keep)
 
         def leave(request: gr.Request) -> None:
-            site.desk.visits.leave(request.session_hash)
+            context.service.sessions.leave(request.session_hash)
 
         page.unload(leave)
-    page.queue(max_size=site.settings.queue_size, default_concurrency_limit=4, api_open=False)
+    page.queue(max_size=context.settings.queue_size, default_concurrency_limit=4, api_open=False)
     say_when_busy(page)
     take_plainly(page)
     return page
@@ -138,10 +137,10 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
 def start(settings: Settings) -> None:
     """Load the model and serve the page until it is ended."""
     try:
-        site = open_site(settings)
+        context = open_context(settings)
     except AdaFVError as error:
         sys.exit(f"The page cannot start: {error}")
-    page = make_page(site)
+    page = make_page(context)
     try:
         launch(page, settings)
     except OSError as error:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from adafv_core.study.report.published import BENCHMARKS, LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.report.tables import row_at
-from app.context import Site
+from app.context import AppContext
 from app.gradio_ext.components import part
 from app.saved_runs.levels import mixed_levels, plain_levels
 from app.saved_runs.overlay import Maps, heat_overlay, kept_overlay
@@ -23,9 +23,9 @@ from app.study.run import stored_results
 _PAGE = Path(__file__).parent / "about.html"
 
 
-def build(site: Site) -> gr.HTML:
+def build(context: AppContext) -> gr.HTML:
     """Lay the tab out; nothing in it needs wiring."""
-    value = {"steps": steps(site), "published": published(stored_results().get("pocket"))}
+    value = {"steps": steps(context), "published": published(stored_results().get("pocket"))}
     return part("about", json.dumps(value), template=_PAGE.read_text(encoding="utf-8"))
 
 
@@ -42,9 +42,9 @@ def published(summary: dict[str, Any] | None) -> dict[str, Any]:
     return {"head": ["Method", "Reduction", *BENCHMARKS, "Average, % of full", "Ours, % of full"], "rows": rows}
 
 
-def steps(site: Site) -> list[dict[str, str]]:
+def steps(context: AppContext) -> list[dict[str, str]]:
     """The pipeline on the worked example: title, sentence and picture of each step."""
-    run = site.first.run
+    run = context.first.run
     if run is None or run.selection is None:
         return []
     scores, selection, picture, grid = run.scores, run.selection, run.picture, run.scores.visual.grid
@@ -57,32 +57,32 @@ def steps(site: Site) -> list[dict[str, str]]:
             f"The image becomes {n} visual tokens, once.",
             kept_overlay(picture, grid, everything, 0 * maps.why),
         ),
-        ("2 Compare", "Each word against each token: T2I attention.", heat(picture, site, plain_levels(maps.t2i))),
-        ("3 Look", "What the encoder finds salient by itself.", heat(picture, site, plain_levels(maps.saliency))),
+        ("2 Compare", "Each word against each token: T2I attention.", heat(picture, context, plain_levels(maps.t2i))),
+        ("3 Look", "What the encoder finds salient by itself.", heat(picture, context, plain_levels(maps.saliency))),
         (
             "4 Mix",
             f"Text takes {selection.k_text}, vision {selection.k_visual}: the best split.",
-            heat(picture, site, mixed_levels(maps.mixed)),
+            heat(picture, context, mixed_levels(maps.mixed)),
         ),
         (
             "5 Keep",
             f"{kept} of {n} tokens stay, in their order.",
             kept_overlay(picture, grid, maps.kept, maps.why),
         ),
-        ("6 Answer", _said(site), _only_kept(picture, site, maps)),
+        ("6 Answer", _said(context), _only_kept(picture, context, maps)),
     )
     return [{"title": title, "text": text, "picture": _url(image)} for title, text, image in drawn]
 
 
-def heat(picture: Image.Image, site: Site, levels: np.ndarray) -> Image.Image:
+def heat(picture: Image.Image, context: AppContext, levels: np.ndarray) -> Image.Image:
     """One map of the worked example. levels: where its values lie on the color map."""
-    assert site.first.run is not None
-    return heat_overlay(picture, site.first.run.scores.visual.grid, levels, "cividis", 0.85)
+    assert context.first.run is not None
+    return heat_overlay(picture, context.first.run.scores.visual.grid, levels, "cividis", 0.85)
 
 
-def _only_kept(picture: Image.Image, site: Site, maps: Maps) -> Image.Image:
-    assert site.first.run is not None
-    crop = site.first.run.scores.visual.grid.crops[-1]
+def _only_kept(picture: Image.Image, context: AppContext, maps: Maps) -> Image.Image:
+    assert context.first.run is not None
+    crop = context.first.run.scores.visual.grid.crops[-1]
     mask = Image.fromarray(
         (maps.kept[crop.offset : crop.offset + crop.size].reshape(crop.rows, crop.cols) * 255).astype(np.uint8)
     )
@@ -91,11 +91,11 @@ def _only_kept(picture: Image.Image, site: Site, maps: Maps) -> Image.Image:
     return shown
 
 
-def _said(site: Site) -> str:
-    run = site.first.run
+def _said(context: AppContext) -> str:
+    run = context.first.run
     answer = run.pruned.text if run is not None and run.pruned is not None else ""
     answer = answer if len(answer) <= 40 else answer[:39] + "…"
-    return f"“{site.first.prompt}” “{answer}”" if answer else "The language model sees only these."
+    return f"“{context.first.prompt}” “{answer}”" if answer else "The language model sees only these."
 
 
 def _url(image: Image.Image) -> str:

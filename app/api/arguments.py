@@ -10,10 +10,10 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
+from app.gradio_ext.arguments import plainly
 from app.gradio_ext.components import any_choice, any_number, checked_file, checked_image, json_list
 from app.settings import Settings
-from app.wire.parse import More
-from app.wire.plain import plainly
+from app.wire.parse import AskSettings
 
 RATIOS = (0.25, 0.1, 0.05)
 MEANINGS = {
@@ -40,7 +40,7 @@ Field = gr.components.Component
 def make_fields(settings: Settings) -> dict[str, Field]:
     """A hidden field for every argument, by name. Its value is the argument's default; image, prompt, file and name
     have none."""
-    more = More()
+    more = AskSettings()
 
     def hidden(name: str) -> dict[str, Any]:
         return {"label": MEANINGS[name], "visible": False}
@@ -65,7 +65,7 @@ def make_fields(settings: Settings) -> dict[str, Field]:
     }
 
 
-class Offers:
+class Endpoints:
     """Makes endpoints of functions, on the page that is being built: a function's name is the endpoint's, and its
     arguments are fields of the same names."""
 

@@ -8,16 +8,16 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import InputError
-from app.api.arguments import Offers
+from app.api.arguments import Endpoints
 from app.api.ask import ON_THE_MODEL, read_asked
-from app.context import Site
+from app.context import AppContext
 from app.saved_runs.save_and_open import read_saved, save_json, save_png
-from app.serving.ask import Question
-from app.serving.sessions import Run, Visit
+from app.serving.ask import AskRequest
+from app.serving.sessions import Run, Session
 from app.wire.views import scores_view, words_view
 
 
-def add_keeping(site: Site, offers: Offers) -> None:
+def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
     """Add the endpoints to the page being built."""
 
     def overlays(
@@ -35,9 +35,9 @@ def add_keeping(site: Site, offers: Offers) -> None:
     ) -> str:
         """The four overlays on the image as one PNG: similarity, saliency, mixed score, kept tokens."""
         more = (temperature, floor, text_tokens, positions, 1, False)
-        asked = read_asked(site, image, prompt, keep_ratio, method, more, force_keep, force_drop)
-        drawn, _ = site.desk.chosen(site.desk.visits.of(request.session_hash), asked)
-        return save_png(site, *_kept(drawn, asked))
+        asked = read_asked(context, image, prompt, keep_ratio, method, more, force_keep, force_drop)
+        drawn, _ = context.service.chosen(context.service.sessions.of(request.session_hash), asked)
+        return save_png(context, *_kept(drawn, asked))
 
     def run(
         request: gr.Request,
@@ -56,15 +56,17 @@ def add_keeping(site: Site, offers: Offers) -> None:
     ) -> str:
         """Ask, and get the whole run as a JSON file: scores, selection, answers, settings, versions, picture."""
         more = (temperature, floor, text_tokens, positions, max_new_tokens, with_full)
-        asked = read_asked(site, image, prompt, keep_ratio, method, more, force_keep, force_drop)
-        answered, _, _ = site.desk.answered(site.desk.visits.of(request.session_hash), asked, asked.more.compare)
-        return save_json(site, *_kept(answered, asked))
+        asked = read_asked(context, image, prompt, keep_ratio, method, more, force_keep, force_drop)
+        answered, _, _ = context.service.answered(
+            context.service.sessions.of(request.session_hash), asked, asked.more.compare
+        )
+        return save_json(context, *_kept(answered, asked))
 
     def read_run(file: Any) -> tuple[str, dict[str, Any]]:
         """What is in a saved run: its picture, and scores, selection, answers and settings as plain values."""
         if not isinstance(file, str) or not file:
             raise InputError("There is no file yet: send a run that was saved as JSON.")
-        saved, path = read_saved(site, file)
+        saved, path = read_saved(context, file)
         values = {
             "model": saved.model,
             "revision": saved.revision,
@@ -84,12 +86,12 @@ def add_keeping(site: Site, offers: Offers) -> None:
     png = gr.File(visible=False, label="The overlays, PNG")
     saved_json = gr.File(visible=False, label="The run, JSON")
     picture = gr.Image(type="filepath", visible=False, label="The picture of the run")
-    offers.add(overlays, png, **ON_THE_MODEL)
-    offers.add(run, saved_json, **ON_THE_MODEL)
-    offers.add(read_run, picture, offers.values)
+    endpoints.add(overlays, png, **ON_THE_MODEL)
+    endpoints.add(run, saved_json, **ON_THE_MODEL)
+    endpoints.add(read_run, picture, endpoints.values)
 
 
-def _kept(run: Run, asked: Question) -> tuple[Visit, str]:
+def _kept(run: Run, asked: AskRequest) -> tuple[Session, str]:
     """A run and its choice as `save_and_open` takes them: on a page of its own, at the slider's place."""
     choice = asked.choice
     keep = {
@@ -97,4 +99,4 @@ def _kept(run: Run, asked: Question) -> tuple[Visit, str]:
         "force_keep": choice.force_keep,
         "force_drop": choice.force_drop,
     }
-    return Visit(run.model, run=run), json.dumps(keep)
+    return Session(run.model, run=run), json.dumps(keep)

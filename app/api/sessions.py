@@ -8,46 +8,46 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import AdaFVError, InputError, ModelError
-from app.api.arguments import Offers
-from app.context import Site
-from app.serving.model_list import models_here, read_model, taken_over
-from app.serving.sessions import Visit
+from app.api.arguments import Endpoints
+from app.context import AppContext
+from app.serving.models import listed_models, read_model, switch_model
+from app.serving.sessions import Session
 
 NO_SESSION = (
     "MCP callers share one session, so nothing is loaded or stopped for one of them: use gradio_client or the page."
 )
 
 
-def add_sessions(site: Site, offers: Offers) -> None:
+def add_sessions(context: AppContext, endpoints: Endpoints) -> None:
     """Add the endpoints to the page being built."""
-    desk = site.desk
+    service = context.service
 
     def models(request: gr.Request) -> dict[str, Any]:
         """The models that can be asked here, and the one that answers this session."""
-        return _models(desk.visits.of(request.session_hash))
+        return _models(service.sessions.of(request.session_hash))
 
     def load_model(request: gr.Request, name: Any) -> dict[str, Any]:
         """Load a model and let it answer this session, as soon as it is there; not over MCP."""
-        wanted = read_model(name, site.settings)
-        visit = desk.visits.of(_own_session(request))
+        wanted = read_model(name, context.settings)
+        session = service.sessions.of(_own_session(request))
         try:
-            taken_over(visit, desk.garage.load(wanted))
+            switch_model(session, service.pool.load(wanted))
         except AdaFVError as error:
-            raise ModelError(f"{error} {visit.model} answers as before.") from None
-        return _models(visit)
+            raise ModelError(f"{error} {session.model} answers as before.") from None
+        return _models(session)
 
     def stop(request: gr.Request) -> dict[str, Any]:
         """End what this session is running: the model is free within a token; not over MCP."""
-        desk.visits.of(_own_session(request)).end()
+        service.sessions.of(_own_session(request)).end()
         return {"stopped": True}
 
-    def _models(visit: Visit) -> dict[str, Any]:
-        listed = models_here(desk.garage, site.settings, visit)
-        return {"answers": visit.model, "models": [asdict(model) for model in listed]}
+    def _models(session: Session) -> dict[str, Any]:
+        listed = listed_models(service.pool, context.settings, session)
+        return {"answers": session.model, "models": [asdict(model) for model in listed]}
 
-    offers.add(models)
-    offers.add(load_model, concurrency_limit=16)
-    offers.add(stop, queue=False)
+    endpoints.add(models)
+    endpoints.add(load_model, concurrency_limit=16)
+    endpoints.add(stop, queue=False)
 
 
 def _own_session(request: gr.Request) -> str:

@@ -11,10 +11,9 @@ import gradio as gr
 
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import KnownModel, find_known
-from app.context import Site
+from app.context import AppContext
 from app.gradio_ext.components import part
-from app.serving.first_model import ON_A_GPU
-from app.serving.model_list import on_disk, others, taken_over
+from app.serving.models import ON_A_GPU, on_disk, others, switch_model
 from app.wire.views import masthead, notice
 
 _UPDATE_S = 0.4
@@ -30,16 +29,16 @@ class ModelMenu:
     offer: gr.HTML | None
 
 
-def build_offer(site: Site) -> gr.HTML | None:
+def build_offer(context: AppContext) -> gr.HTML | None:
     """Where a GPU is found and the pocket model answers: one click to a real model."""
-    if not (site.gpu and site.settings.model_menu and site.desk.garage.first == "pocket"):
+    if not (context.gpu and context.settings.model_menu and context.service.pool.first == "pocket"):
         return None
-    return part("offer", offer_view(site), events=("take",))
+    return part("offer", offer_view(context), events=("take",))
 
 
-def build_menu(site: Site, offer: gr.HTML | None) -> ModelMenu:
+def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
     """Lay the model menu out."""
-    first, allowed = site.desk.garage.first, site.settings.model_menu
+    first, allowed = context.service.pool.first, context.settings.model_menu
     model = gr.Dropdown(
         choices(first),
         value=first,
@@ -62,11 +61,11 @@ def cost(known: KnownModel) -> str:
     return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.licence}"
 
 
-def offer_view(site: Site, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
+def offer_view(context: AppContext, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
     """The offer of a real model as JSON text. progress: while it is on its way. taken: nothing is offered."""
     known = find_known(ON_A_GPU)
     title = known.title if known else ON_A_GPU
-    ready = ON_A_GPU in site.desk.garage.loaded()
+    ready = ON_A_GPU in context.service.pool.loaded()
     body = {
         "shown": not taken,
         "text": "This machine has a GPU: a real model can answer here, about photographs too.",
@@ -77,47 +76,47 @@ def offer_view(site: Site, progress: dict[str, Any] | None = None, taken: bool =
     return json.dumps(body)
 
 
-def bind_menu(site: Site, menu: ModelMenu, shown: dict[str, Any]) -> list[Any]:
+def bind_menu(context: AppContext, menu: ModelMenu, shown: dict[str, Any]) -> list[Any]:
     """Wire menu and offer: progress while a model loads; a failed load leaves the old model working.
 
     shown: the components a loaded model changes. Returns the events after which another model may answer.
     """
-    desk = site.desk
+    service = context.service
     outputs = [menu.progress, menu.model, shown["notice"], shown["masthead"], *([menu.offer] if menu.offer else [])]
 
     def load(request: gr.Request, wanted: str, place: gr.HTML, told: Callable[[dict[str, Any]], str]) -> Iterator[Any]:
-        visit = desk.visits.of(request.session_hash)
-        coming = desk.garage.load(wanted)
+        session = service.sessions.of(request.session_hash)
+        coming = service.pool.load(wanted)
         yield {shown["notice"]: notice(), place: told(coming.view())}
         while not coming.ended(_UPDATE_S):
             yield {place: told(coming.view())}
         try:
-            engine = taken_over(visit, coming)
+            engine = switch_model(session, coming)
         except AdaFVError as error:
-            said = f"{error} The page stays on {visit.model}."
+            said = f"{error} The page stays on {session.model}."
             changed = {shown["notice"]: notice(said, "error")}
         else:
             said = f"{wanted} is loaded and answers from now on."
-            chosen = gr.Dropdown(choices(desk.garage.first), value=wanted)
+            chosen = gr.Dropdown(choices(service.pool.first), value=wanted)
             changed = {shown["notice"]: notice(said), shown["masthead"]: masthead(engine), menu.model: chosen}
         changed[menu.progress] = json.dumps({"share": None, "text": said})
         if menu.offer is not None:
-            changed[menu.offer] = offer_view(site, taken=visit.model != desk.garage.first)
+            changed[menu.offer] = offer_view(context, taken=session.model != service.pool.first)
         yield changed
 
     def from_menu(request: gr.Request, name: Any) -> Iterator[Any]:
         wanted = str(name or "").strip()
-        if wanted and site.settings.model_menu:
+        if wanted and context.settings.model_menu:
             yield from load(request, wanted, menu.progress, json.dumps)
         else:
             yield {shown["notice"]: notice("Choose a model from the list, or type a hub id or folder.", "error")}
 
     def from_offer(request: gr.Request) -> Iterator[Any]:
-        yield from load(request, ON_A_GPU, menu.offer, lambda seen: offer_view(site, seen))
+        yield from load(request, ON_A_GPU, menu.offer, lambda seen: offer_view(context, seen))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     events = [menu.load.click(from_menu, menu.model, outputs, concurrency_limit=16, **private)]
     if menu.offer is not None:
         events.append(menu.offer.take(from_offer, None, outputs, concurrency_limit=16, **private))
-        gr.on(None, lambda: offer_view(site), None, menu.offer, queue=False, **private)
+        gr.on(None, lambda: offer_view(context), None, menu.offer, queue=False, **private)
     return events

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
-from app.context import Site
+from app.context import AppContext
 from app.events import ASKED, ASKED_AGAIN, ASKED_AGAIN_AND_SENT, ASKED_AND_SENT, HALTED, SENT, asking
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.gradio_ext.components import any_number, checked_image, part
-from app.saved_runs.buttons import Keepsakes, bind_row, build_row
-from app.serving.ask import Question
+from app.saved_runs.buttons import SavingRow, bind_row, build_row
+from app.serving.ask import AskRequest
 from app.wire.errors import sentence
 from app.wire.parse import read_choice, read_method, read_more, read_path, read_prompt, read_shown
 from app.wire.views import notice
@@ -44,7 +44,7 @@ class Explore:
     compare: gr.Checkbox
     stage: gr.HTML
     answers: gr.HTML
-    save: Keepsakes
+    save: SavingRow
     menu: ModelMenu
 
     @property
@@ -64,21 +64,21 @@ class Explore:
         ]
 
 
-def read_question(site: Site, keep: Any, image: Any, prompt: Any, method: Any, *more: Any) -> Question:
+def read_question(context: AppContext, keep: Any, image: Any, prompt: Any, method: Any, *more: Any) -> AskRequest:
     """One checked request from the tab's inputs, the page's own words first (`SENT`). Raises InputError."""
     method = read_method(method)
-    settings = read_more(*more, site.settings)
+    settings = read_more(*more, context.settings)
     choice = read_choice(keep)
-    text = read_prompt(prompt, site.settings)
-    picture, key = site.desk.picture(read_path(image))
-    return Question(picture, key, text, method, choice, settings)
+    text = read_prompt(prompt, context.settings)
+    picture, key = context.service.picture(read_path(image))
+    return AskRequest(picture, key, text, method, choice, settings)
 
 
-def build(site: Site) -> Explore:
+def build(context: AppContext) -> Explore:
     """Lay the tab out."""
-    first = site.first
+    first = context.first
     line = part("notice", first.notice)
-    offer = build_offer(site)
+    offer = build_offer(context)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):
             image = checked_image(
@@ -96,7 +96,7 @@ def build(site: Site) -> Explore:
                 lines=1,
                 max_lines=6,
                 elem_id="prompt",
-                max_length=site.settings.max_prompt_characters,
+                max_length=context.settings.max_prompt_characters,
             )
             with gr.Row(elem_id="ask-row"):
                 ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
@@ -123,10 +123,10 @@ def build(site: Site) -> Explore:
                     ["contiguous", "original"], value="contiguous", label="Position ids", elem_id="positions"
                 )
                 max_new_tokens = any_number(
-                    site.settings.answer_tokens, label="New tokens at most", elem_id="max-new-tokens", precision=0
+                    context.settings.answer_tokens, label="New tokens at most", elem_id="max-new-tokens", precision=0
                 )
                 compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
-                menu = build_menu(site, offer)
+                menu = build_menu(context, offer)
         with gr.Column(elem_id="explore-stage"):
             stage = part("stage", first.payload)
             answers = part("answers", first.answers)
@@ -155,9 +155,9 @@ def build(site: Site) -> Explore:
     )
 
 
-def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
+def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     """Wire the tab. masthead: where the model's name stands."""
-    desk = site.desk
+    service = context.service
     parts = {
         "stage": tab.stage,
         "answers": tab.answers,
@@ -174,7 +174,7 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         "max_new_tokens": tab.max_new_tokens,
         "compare": tab.compare,
     }
-    bind_row(site, tab.save, tab.keep, parts)
+    bind_row(context, tab.save, tab.keep, parts)
     shown = [tab.stage, tab.answers, tab.notice]
     streamed: dict[str, Any] = {
         "concurrency_id": "model",
@@ -185,23 +185,23 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
     }
 
     silent: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    order, halt = asking(site)
+    order, halt = asking(context)
 
     def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         number = 0
         try:
             shown = read_shown(values[0])
             number = shown.asked
-            question = read_question(site, *values)
+            question = read_question(context, *values)
         except Exception as error:
             yield gr.skip(), gr.skip(), notice(sentence(error), "error", number)
             return
-        for payload, answers, line in desk.ask(desk.visit(request.session_hash, shown), question, number):
+        for payload, answers, line in service.ask(service.session(request.session_hash, shown), question, number):
             yield (*(gr.skip() if value is None else value for value in (payload, answers, line)),)
 
     def ask_again(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        visit = desk.visits.of(request.session_hash)
-        if visit.model == (visit.run.model if visit.run else desk.garage.first):
+        session = service.sessions.of(request.session_hash)
+        if session.model == (session.run.model if session.run else service.pool.first):
             yield gr.skip(), gr.skip(), gr.skip()
             return
         for payload, answers, line in ask(request, *values):
@@ -216,19 +216,19 @@ def bind(site: Site, tab: Explore, masthead: gr.HTML) -> None:
         ordered.then(ask, tab.asked, shown, js=SENT, **streamed)
 
     def new_scene() -> tuple[Any, ...]:
-        scene = site.scenes.new_scene()
+        scene = context.scenes.new_scene()
         texts = [text for text, _ in scene.questions]
         return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
 
     def example(event: gr.EventData) -> tuple[Any, ...]:
         index = event._data.get("index") if isinstance(event._data, dict) else None
-        if not isinstance(index, int) or not 0 <= index < len(site.first.scenes):
+        if not isinstance(index, int) or not 0 <= index < len(context.first.scenes):
             return gr.skip(), gr.skip(), gr.skip()
-        scene = site.first.scenes[index]
+        scene = context.first.scenes[index]
         texts = [text for text, _ in scene.questions]
         return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
 
-    for loaded in bind_menu(site, tab.menu, parts):
+    for loaded in bind_menu(context, tab.menu, parts):
         again = loaded.then(ask_again, tab.asked, shown, js=ASKED_AGAIN_AND_SENT, **streamed)
         again.then(None, None, None, js=ASKED_AGAIN, **silent)
     scene_outputs = [tab.image, tab.prompt, tab.questions]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.data_classes import FileData, ImageData
 
 from app.wire.errors import sentence
 
+T = TypeVar("T")
 NOT_A_FILE = (
     "{names}: only a file that was sent to this page is taken. Upload it first; in Python, pass "
     "gradio_client.handle_file(path)."
@@ -64,3 +67,13 @@ def names_of(block_fn: Any) -> list[str]:
     names = [name for name in inspect.signature(block_fn.fn).parameters if name != "request"]
     labels = [str(getattr(block, "label", None) or "a value") for block in block_fn.inputs]
     return names if len(names) == len(labels) else labels
+
+
+def plainly(work: Callable[[], T]) -> T:
+    """Run it; whatever it raises becomes one escaped sentence for the caller, without a traceback."""
+    try:
+        return work()
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(html.escape(sentence(error), quote=False), print_exception=False) from None

@@ -7,18 +7,18 @@ from typing import Any
 
 import gradio as gr
 
-from app.context import Site
+from app.context import AppContext
 from app.events import COUNTED_AND_SENT, SENT
 from app.saved_runs.save_and_open import open_run, save_json, save_png
 from app.wire.errors import sentence
-from app.wire.parse import More, read_shown
+from app.wire.parse import AskSettings, read_shown
 from app.wire.views import notice
 
-MORE = tuple(one.name for one in fields(More))
+MORE = tuple(one.name for one in fields(AskSettings))
 
 
 @dataclass
-class Keepsakes:
+class SavingRow:
     """Components of the saving row."""
 
     png: gr.Button
@@ -28,7 +28,7 @@ class Keepsakes:
     json_file: gr.DownloadButton
 
 
-def build_row() -> Keepsakes:
+def build_row() -> SavingRow:
     """Lay the saving row out."""
     with gr.Row(elem_id="save-row"):
         png = gr.Button("Save PNG", elem_id="save-png", size="sm")
@@ -36,18 +36,18 @@ def build_row() -> Keepsakes:
         opened = gr.UploadButton("Open run", file_types=[".json"], elem_id="open-run", size="sm")
         png_file = gr.DownloadButton("PNG", visible="hidden", elem_id="png-file")
         json_file = gr.DownloadButton("JSON", visible="hidden", elem_id="json-file")
-    return Keepsakes(png, json_button, opened, png_file, json_file)
+    return SavingRow(png, json_button, opened, png_file, json_file)
 
 
-def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -> None:
+def bind_row(context: AppContext, row: SavingRow, keep: gr.HTML, shown: dict[str, Any]) -> None:
     """Wire the saving row. shown: the components an opened run fills."""
-    desk = site.desk
+    service = context.service
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def as_file(save: Any) -> Any:
         def make(request: gr.Request, choice: Any) -> tuple[Any, Any]:
             try:
-                return save(site, desk.visits.of(request.session_hash), choice), gr.skip()
+                return save(context, service.sessions.of(request.session_hash), choice), gr.skip()
             except Exception as error:
                 return None, notice(sentence(error), "error", of="saving")
 
@@ -63,7 +63,7 @@ def bind_row(site: Site, row: Keepsakes, keep: gr.HTML, shown: dict[str, Any]) -
     def opened(request: gr.Request, said: str, path: str) -> tuple[Any, ...]:
         try:
             place = read_shown(said)
-            run = open_run(site, desk.visit(request.session_hash, place), path, place.asked)
+            run = open_run(context, service.session(request.session_hash, place), path, place.asked)
         except Exception as error:
             return (*([gr.skip()] * (len(names) - 1)), notice(sentence(error), "error"))
         hidden = gr.Radio([], value=None, visible=False)

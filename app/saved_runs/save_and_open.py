@@ -14,15 +14,15 @@ from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
 from adafv_core.saved_run import SavedRun, read_run
 from adafv_core.types import Selection
-from app.context import Site
+from app.context import AppContext
 from app.saved_runs.overlay import Maps, overlay_sheet
 from app.saved_runs.write import run_record
 from app.serving.ask import subject_of
 from app.serving.opened import more_of
-from app.serving.sessions import FromFile, Run, Visit
+from app.serving.sessions import FromFile, Run, Session
 from app.settings import Settings
 from app.wire.look import read_look
-from app.wire.parse import Choice, More, read_choice, read_shown
+from app.wire.parse import AskSettings, TokenChoice, read_choice, read_shown
 from app.wire.views import CONVENTION, ranked
 
 
@@ -36,44 +36,44 @@ class Opened:
     prompt: str
     method: str
     note: str
-    more: More
+    more: AskSettings
 
 
-def looked_at(site: Site, visit: Visit, keep: Any) -> tuple[Run, Choice, Selection]:
+def looked_at(context: AppContext, session: Session, keep: Any) -> tuple[Run, TokenChoice, Selection]:
     """The run on the visitor's page, at the slider's place. Raises InputError where the server does not hold it.
 
     keep: names the run that is shown; where it names none, the visitor's last one is taken.
     """
     shown = read_shown(keep).key
-    held = [run for run in (visit.run, site.first.run) if run is not None and shown in ("", run.key)]
+    held = [run for run in (session.run, context.first.run) if run is not None and shown in ("", run.key)]
     if not held:
         raise InputError("What the page shows is no longer held by the server: ask again, then save.")
     run = held[0]
     choice = read_choice(keep)
-    return run, choice, site.desk.select(run, choice)
+    return run, choice, context.service.select(run, choice)
 
 
-def save_png(site: Site, visit: Visit, keep: Any) -> str:
+def save_png(context: AppContext, session: Session, keep: Any) -> str:
     """Write the four overlays at the image's own size, in the page's look; returns the path."""
     look = read_look(keep)
-    run, _, selection = looked_at(site, visit, keep)
+    run, _, selection = looked_at(context, session, keep)
     scores = ranked(run.scores, run.options)
     maps = Maps.of(scores, selection, look.word)
-    path = site.exports.place("adafv-overlays.png")
+    path = context.exports.place("adafv-overlays.png")
     overlay_sheet(run.picture, scores.visual.grid, maps, look).save(path, compress_level=1)
     return str(path)
 
 
-def save_json(site: Site, visit: Visit, keep: Any) -> str:
+def save_json(context: AppContext, session: Session, keep: Any) -> str:
     """Write the whole run as JSON; returns the path. Raises InputError where the file could not be opened again."""
-    record = run_record(*looked_at(site, visit, keep), most_picture_bytes=site.settings.max_image_bytes)
-    text, most = json.dumps(record, allow_nan=False), most_run_bytes(site.settings)
+    record = run_record(*looked_at(context, session, keep), most_picture_bytes=context.settings.max_image_bytes)
+    text, most = json.dumps(record, allow_nan=False), most_run_bytes(context.settings)
     if len(text) > most:
         raise InputError(
             f"This run would be a file of {len(text) / 1e6:.1f} MB; at most {most / 1e6:.1f} MB can be opened again. "
             "Ask a shorter question, or send a smaller picture."
         )
-    return site.exports.write("adafv-run.json", text)
+    return context.exports.write("adafv-run.json", text)
 
 
 def most_run_bytes(settings: Settings) -> int:
@@ -81,14 +81,14 @@ def most_run_bytes(settings: Settings) -> int:
     return 4 * settings.max_image_bytes
 
 
-def open_run(site: Site, visit: Visit, path: str | Path, number: int = 0) -> Opened:
+def open_run(context: AppContext, session: Session, path: str | Path, number: int = 0) -> Opened:
     """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file.
 
     A question that is being answered ends as soon as the file proves good. number: of this, as the page counts what
     it asks.
     """
-    saved, picture_path = read_saved(site, path)
-    picture, key = site.desk.picture(picture_path)
+    saved, picture_path = read_saved(context, path)
+    picture, key = context.service.picture(picture_path)
     known = METHODS[saved.method].__dataclass_fields__
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
     run = Run(
@@ -104,16 +104,16 @@ def open_run(site: Site, visit: Visit, path: str | Path, number: int = 0) -> Ope
         max_new_tokens=saved.max_new_tokens,
         subject=subject_of(f"{saved.model}/{key}", saved.scores.size),
     )
-    choice = Choice(saved.keep_ratio, saved.force_keep, saved.force_drop)
-    if not torch.equal(site.desk.select(run, choice).indices, saved.selection.indices):
+    choice = TokenChoice(saved.keep_ratio, saved.force_keep, saved.force_drop)
+    if not torch.equal(context.service.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
     run.key = f"file/{key}/{uuid.uuid4().hex}"
-    body = site.desk.payload(run, choice, run.key)
-    visit.order(number)
-    visit.run, visit.shown_key = run, ""
+    body = context.service.payload(run, choice, run.key)
+    session.order(number)
+    session.run, session.shown_key = run, ""
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
-    more = more_of(saved, site.settings)
+    more = more_of(saved, context.settings)
     return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, more)
 
 
@@ -121,12 +121,12 @@ def _kind(picture: bytes) -> str:
     return "jpg" if picture[:2] == b"\xff\xd8" else "webp" if picture[:4] == b"RIFF" else "png"
 
 
-def read_saved(site: Site, path: str | Path) -> tuple[SavedRun, Path]:
+def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:
     """The saved run in a file that was sent, and its picture as a file. Raises InputError that says what is wrong."""
-    saved = read_run(_text(Path(path), most_run_bytes(site.settings)))
-    picture_path = site.exports.place(f"picture.{_kind(saved.picture)}")
+    saved = read_run(_text(Path(path), most_run_bytes(context.settings)))
+    picture_path = context.exports.place(f"picture.{_kind(saved.picture)}")
     picture_path.write_bytes(saved.picture)
-    picture, _ = site.desk.picture(picture_path)
+    picture, _ = context.service.picture(picture_path)
     if picture.size != saved.scores.visual.grid.image_size:
         raise InputError("This saved run is damaged: its picture has not the size that its scores are of.")
     return saved, picture_path

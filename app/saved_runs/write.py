@@ -16,11 +16,11 @@ from adafv_core.saved_run import FORMAT, VERSION
 from adafv_core.types import Answer, Selection
 from app.serving.sessions import Run
 from app.wire.images import picture_file
-from app.wire.parse import Choice
+from app.wire.parse import TokenChoice
 from app.wire.views import answer_view, compare, grid_view, ranked
 
 
-def run_record(run: Run, choice: Choice, selection: Selection, most_picture_bytes: int) -> dict[str, Any]:
+def run_record(run: Run, choice: TokenChoice, selection: Selection, most_picture_bytes: int) -> dict[str, Any]:
     """Everything about a run as plain values. Score lists are float32, written so that they read back equal.
 
     scores are those the method ranked (its own temperature and text tokens); `adafv_core.mix(t2i, saliency,

@@ -19,14 +19,14 @@ from adafv_core.errors import BudgetError, InputError, ModelError
 from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
 from app.serving.jobs import Bench, Engine, Stopped
-from app.serving.models import Garage
+from app.serving.models import ModelPool
 from app.serving.opened import own_selection
 from app.serving.scenes import picture_key
-from app.serving.sessions import Run, Visit, Visits
+from app.serving.sessions import Run, Session, Sessions
 from app.settings import Settings
 from app.wire.errors import sentence
 from app.wire.images import open_image
-from app.wire.parse import Choice, More, Shown
+from app.wire.parse import AskSettings, Shown, TokenChoice
 from app.wire.payload import OWN_RATIO_ONLY, payload
 from app.wire.views import answer_view, answers_text, compare, measured, notice, ranked, scores_view
 
@@ -38,24 +38,24 @@ FOREIGN = (
 
 
 @dataclass(frozen=True)
-class Question:
+class AskRequest:
     """One checked request."""
 
     picture: Image.Image
     picture_key: str
     prompt: str
     method: str
-    choice: Choice
-    more: More
+    choice: TokenChoice
+    more: AskSettings
 
 
 @dataclass
-class Desk:
+class Service:
     """Everything the page's functions share. known_pictures: keys of pictures from the pocket model's world."""
 
-    garage: Garage
+    pool: ModelPool
     bench: Bench
-    visits: Visits
+    sessions: Sessions
     settings: Settings
     known_pictures: Callable[[str], bool]
 
@@ -64,16 +64,16 @@ class Desk:
         picture = open_image(path, self.settings)
         return picture, picture_key(picture)
 
-    def score(self, visit: Visit, question: Question, stop: threading.Event | None = None) -> Run:
+    def score(self, session: Session, question: AskRequest, stop: threading.Event | None = None) -> Run:
         """Encode and score, unless this visitor's picture and prompt already are; waits for the model."""
-        engine = self.garage.engine(visit.model)
-        key = f"{visit.model}/{question.picture_key}"
+        engine = self.pool.engine(session.model)
+        key = f"{session.model}/{question.picture_key}"
         with self.bench.turn(stop):
-            before = visit.scored[1] if visit.scored is not None and visit.scored[0] == key else None
+            before = session.scored[1] if session.scored is not None and session.scored[0] == key else None
             scores = before
             if scores is None or scores.prompt != question.prompt:
                 scores = engine.score(before.visual if before else question.picture, question.prompt)
-                visit.scored = (key, scores)
+                session.scored = (key, scores)
         options = question.more.options_for(question.method)
         revision = getattr(engine, "revision", None)
         return Run(
@@ -82,20 +82,20 @@ class Desk:
             question.prompt,
             question.method,
             options,
-            visit.model,
+            session.model,
             revision,
             max_new_tokens=question.more.max_new_tokens,
             subject=subject_of(key, scores.size),
         )
 
-    def select(self, run: Run, choice: Choice, stop: threading.Event | None = None) -> Selection:
+    def select(self, run: Run, choice: TokenChoice, stop: threading.Event | None = None) -> Selection:
         """The selection of a run at the slider's place."""
         masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
         budget = budget_from_keep_ratio(choice.keep_ratio, run.scores.size)
         with self._selecting(run, stop) as select:
             return select(budget=budget, **masks)
 
-    def payload(self, run: Run, choice: Choice, key: str, stop: threading.Event | None = None) -> str:
+    def payload(self, run: Run, choice: TokenChoice, key: str, stop: threading.Event | None = None) -> str:
         """What the browser needs for this run; it takes over the slider's place and the marks of an opened one."""
         forced = (choice.force_keep, choice.force_drop) if run.from_file else None
         with self._selecting(run, stop) as select:
@@ -122,34 +122,36 @@ class Desk:
         if own is not None:
             yield partial(_of_budget, own)
         elif METHODS[run.method].inside_llm:
-            engine = self.garage.engine(run.model)
+            engine = self.pool.engine(run.model)
             with self.bench.turn(stop):
                 yield partial(engine.select, run.scores, method=run.method, **run.options)
         else:
             yield lambda budget, **masks: get_method(run.method, **run.options, **masks).select(run.scores, budget)
 
-    def visit(self, session: str | None, shown: Shown) -> Visit:
-        """A session's visit; one the server has forgotten goes on with the model that its page names."""
-        known = shown.model in self.garage.loaded() or self.settings.model_menu
-        return self.visits.of(session, shown.model if known else "")
+    def session(self, session_id: str | None, shown: Shown) -> Session:
+        """The session with this id; one the server has forgotten goes on with the model that its page names."""
+        known = shown.model in self.pool.loaded() or self.settings.model_menu
+        return self.sessions.of(session_id, shown.model if known else "")
 
-    def ask(self, visit: Visit, question: Question, number: int = 0) -> Iterator[tuple[str | None, str, str | None]]:
+    def ask(
+        self, session: Session, question: AskRequest, number: int = 0
+    ) -> Iterator[tuple[str | None, str, str | None]]:
         """The page's stream: (payload or None, answers, notice or None). The maps come before the first token.
 
         number: of this question, as the page counts them; every text carries it back. What the notice says stands
         with the maps; from then on the line belongs to whatever else happens on the page.
         """
-        stop = visit.begin(number)
+        stop = session.begin(number)
         said = partial(answers_text, method=question.method, asked=number)
         more = question.more
         try:
-            run = self.score(visit, question, stop)
-            if 0 < number < visit.asked:
+            run = self.score(session, question, stop)
+            if 0 < number < session.asked:
                 raise Stopped
             question = replace(question, choice=question.choice.about(run.subject))
-            run.key = _content_key(visit.model, question)
+            run.key = _content_key(session.model, question)
             problem = self._selected(run, question.choice, stop)
-            shown = self.payload(run, question.choice, run.key, stop) if run.key != visit.shown_key else None
+            shown = self.payload(run, question.choice, run.key, stop) if run.key != session.shown_key else None
         except Stopped:
             stopped = answer_view(None, "stopped")
             yield None, said(stopped, stopped if more.compare else None), None
@@ -157,10 +159,10 @@ class Desk:
         except Exception as error:
             yield None, said(answer_view(None, "error", sentence(error)), None), notice()
             return
-        visit.run, visit.shown_key = run, run.key
-        foreign = visit.model == "pocket" and not self.known_pictures(question.picture_key)
-        full_key = (visit.model, question.picture_key, question.prompt, more.max_new_tokens)
-        run.full = visit.full.get(full_key) if more.compare else None
+        session.run, session.shown_key = run, run.key
+        foreign = session.model == "pocket" and not self.known_pictures(question.picture_key)
+        full_key = (session.model, question.picture_key, question.prompt, more.max_new_tokens)
+        run.full = session.full.get(full_key) if more.compare else None
         waiting = answer_view(None, "waiting")
         pruned = answer_view(None, "error", problem) if problem else waiting
         full = answer_view(run.full, "done") if run.full else waiting if more.compare else None
@@ -174,12 +176,12 @@ class Desk:
                 run.full = answer
                 yield None, said(pruned, full), None
             if run.full is not None and full["state"] == "done":
-                visit.remember_full(full_key, run.full)
+                session.remember_full(full_key, run.full)
         elif full is waiting:
             full = answer_view(None, "stopped")
         yield None, said(pruned, full, compare(run.pruned, run.full)), None
 
-    def _selected(self, run: Run, choice: Choice, stop: threading.Event) -> str:
+    def _selected(self, run: Run, choice: TokenChoice, stop: threading.Event) -> str:
         """Select for the run; the sentence that says why nothing can be, which leaves the answer on all tokens."""
         try:
             run.selection = self.select(run, choice, stop)
@@ -188,10 +190,10 @@ class Desk:
         return ""
 
     def _stream(
-        self, run: Run, question: Question, stop: threading.Event, method: str
+        self, run: Run, question: AskRequest, stop: threading.Event, method: str
     ) -> Iterator[tuple[Answer | None, dict[str, Any]]]:
         """Snapshots of one answer. The engine scores and chooses anew, so that its times hold all of the work."""
-        engine = self.garage.engine(run.model)
+        engine = self.pool.engine(run.model)
         options = {"keep_ratio": 1.0} if method == "full" else _options(run, question.choice)
         answer: Answer | None = None
 
@@ -218,24 +220,24 @@ class Desk:
         except Exception as error:
             yield None, answer_view(None, "error", sentence(error))
 
-    def chosen(self, visit: Visit, question: Question) -> tuple[Run, Selection]:
+    def chosen(self, session: Session, question: AskRequest) -> tuple[Run, Selection]:
         """A run that is not answered, and its selection."""
-        stop = visit.begin()
-        run = self.score(visit, question, stop)
+        stop = session.begin()
+        run = self.score(session, question, stop)
         return run, self.select(run, question.choice, stop)
 
-    def answered(self, visit: Visit, question: Question, with_full: bool) -> tuple[Run, Selection, Answer]:
+    def answered(self, session: Session, question: AskRequest, with_full: bool) -> tuple[Run, Selection, Answer]:
         """A run with its selection and its whole answer, also on all tokens where asked for (`run.full`)."""
-        stop = visit.begin()
-        run = self.score(visit, question, stop)
+        stop = session.begin()
+        run = self.score(session, question, stop)
         run.selection = selection = self.select(run, question.choice, stop)
         run.pruned = pruned = self.whole(run, question, stop, run.method)
         run.full = self.whole(run, question, stop, "full") if with_full else None
         return run, selection, pruned
 
-    def answer(self, visit: Visit, question: Question, with_full: bool) -> dict[str, Any]:
+    def answer(self, session: Session, question: AskRequest, with_full: bool) -> dict[str, Any]:
         """The whole answer as one value (the `/ask` endpoint)."""
-        run, selection, pruned = self.answered(visit, question, with_full)
+        run, selection, pruned = self.answered(session, question, with_full)
         return {
             "answer": pruned.text,
             "full_answer": run.full.text if run.full else None,
@@ -250,12 +252,12 @@ class Desk:
             **compare(pruned, run.full),
         }
 
-    def scores(self, visit: Visit, question: Question) -> dict[str, Any]:
+    def scores(self, session: Session, question: AskRequest) -> dict[str, Any]:
         """Scores and selection without an answer (the `/scores` endpoint)."""
-        run, selection = self.chosen(visit, question)
+        run, selection = self.chosen(session, question)
         return scores_view(ranked(run.scores, run.options), selection)
 
-    def whole(self, run: Run, question: Question, stop: threading.Event, method: str) -> Answer:
+    def whole(self, run: Run, question: AskRequest, stop: threading.Event, method: str) -> Answer:
         """The last snapshot of an answer. Raises ModelError where there is none."""
         last: Answer | None = None
         for answer, view in self._stream(run, question, stop, method):
@@ -277,7 +279,7 @@ def subject_of(model_and_picture: str, n: int) -> str:
     return f"{model_and_picture}/{n}"
 
 
-def _options(run: Run, choice: Choice) -> dict[str, Any]:
+def _options(run: Run, choice: TokenChoice) -> dict[str, Any]:
     """How a run's method chooses at the slider's place, as arguments of the engine."""
     marks = choice.masks(run.scores.size) if run.method == "adafv" else {}
     return {"keep_ratio": choice.keep_ratio, **run.options, **marks}
@@ -289,7 +291,7 @@ def _of_budget(own: Selection, budget: int) -> Selection:
     return own
 
 
-def _content_key(model: str, question: Question) -> str:
+def _content_key(model: str, question: AskRequest) -> str:
     more = sorted(question.more.options_for(question.method).items())
     text = repr((model, question.picture_key, question.prompt, question.method, more))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.serving.ask import Desk, Question
+from app.serving.ask import AskRequest, Service
 from app.serving.jobs import Engine
 from app.serving.scenes import SceneFolder, ShownScene, picture_key
-from app.serving.sessions import Run, Visit
-from app.wire.parse import Choice, More
+from app.serving.sessions import Run, Session
+from app.wire.parse import AskSettings, TokenChoice
 from app.wire.views import answer_view as view
 from app.wire.views import answers_text, notice
 
@@ -45,28 +45,28 @@ def warm_up(engine: Engine) -> None:
             pass
 
 
-def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
+def first_screen(service: Service, scenes: SceneFolder) -> FirstScreen:
     """Ask the first example, with everything the page would do: once to warm the model up, once to be shown."""
     shown = tuple(scenes.scene(index) for index in EXAMPLES)
     first = shown[0]
     prompt = first.questions[0][0]
-    question = Question(
+    question = AskRequest(
         first.picture,
         picture_key(first.picture),
         prompt,
         "adafv",
-        Choice(KEEP_RATIO),
-        More(max_new_tokens=desk.settings.answer_tokens),
+        TokenChoice(KEEP_RATIO),
+        AskSettings(max_new_tokens=service.settings.answer_tokens),
     )
-    visit = Visit(desk.garage.first)
+    session = Session(service.pool.first)
     payload, answers, line = (
         "",
         answers_text(view(None, "waiting"), None, method="adafv"),
         notice(),
     )
     for _ in range(2):
-        visit = Visit(desk.garage.first, scored=visit.scored)
-        stream = list(desk.ask(visit, question))
+        session = Session(service.pool.first, scored=session.scored)
+        stream = list(service.ask(session, question))
         payload = stream[0][0] or ""
         _, answers, line = stream[-1]
     body = json.loads(payload) if payload else None
@@ -81,7 +81,7 @@ def first_screen(desk: Desk, scenes: SceneFolder) -> FirstScreen:
         line,
         examples_text(shown),
         shown,
-        visit.run,
+        session.run,
     )
 
 

@@ -15,7 +15,7 @@ _RECENT_S = 20.0
 _LEAST_S = 2.0
 
 
-class Load:
+class ModelLoad:
     """Written by the thread that loads, read by everyone who waits for the model."""
 
     def __init__(self, name: str) -> None:

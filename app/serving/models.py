@@ -1,4 +1,4 @@
-"""The loaded models: the one the app started with stays; one other is loaded beside it when asked for."""
+"""The models of the page: which one it starts with, the pool of loaded ones, and switching between them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,69 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from adafv_core.errors import OutOfMemoryError
-from adafv_core.loading.download import Report
+from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
+from adafv_core.loading.download import Report, folder_here
+from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, find_known
+from adafv_core.memory import free_memory
 from app.serving.jobs import Engine
-from app.serving.model_load import Load
+from app.serving.model_load import ModelLoad
+from app.serving.sessions import Session
+from app.settings import Settings
+from app.wire.parse import shortened
+
+AUTO = "auto"
+POCKET = "pocket"
+ON_A_GPU = "llava-hf/llava-1.5-7b-hf"
+
 
 _MOST_BESIDE = 1
 
 
-class Garage:
+@dataclass(frozen=True)
+class Started:
+    """The first model. notice: a sentence for the page where it is not the one that was asked for, else empty."""
+
+    name: str
+    engine: Engine
+    notice: str = ""
+
+
+def starting_model(setting: str, gpu: bool) -> str:
+    """The model a setting stands for: `auto` is LLaVA-1.5-7B on a GPU and the pocket model without one."""
+    if setting != AUTO:
+        return setting
+    return ON_A_GPU if gpu else POCKET
+
+
+def load_first(setting: str, fallback: bool, load: Callable[[str], Engine], gpu: bool | None = None) -> Started:
+    """Load the model a setting stands for.
+
+    fallback: where it cannot be loaded, start with the pocket model and a notice instead of raising ModelError.
+    `auto` always falls back. gpu: whether there is one; None looks.
+    """
+    name = starting_model(setting, torch.cuda.is_available() if gpu is None else gpu)
+    try:
+        return Started(name, _loaded(name, load))
+    except ModelError as error:
+        if name == POCKET or not (fallback or setting == AUTO):
+            raise
+        sentence = f"{name} could not be loaded, so the bundled pocket model answers. {error}"
+    free_memory()
+    return Started(POCKET, _loaded(POCKET, load), sentence)
+
+
+def _loaded(name: str, load: Callable[[str], Engine]) -> Engine:
+    try:
+        return load(name)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{name} does not fit into this device's memory: choose a smaller model.") from error
+
+
+class ModelPool:
     """Engines by name. A failed load changes nothing; while one model loads, those that are there answer.
 
     load: from a model name, and whom to tell how far its download is, to an engine; raises ModelError.
@@ -28,7 +79,7 @@ class Garage:
         self._make = load
         self._first_engine = engine
         self._beside: OrderedDict[str, Engine] = OrderedDict()
-        self._coming: dict[str, Load] = {}
+        self._coming: dict[str, ModelLoad] = {}
         self._changing = threading.Lock()
         self._one_at_a_time = threading.Lock()
 
@@ -36,12 +87,12 @@ class Garage:
         """The engine of that name, loaded now if it is not there."""
         return self.load(name).engine()
 
-    def load(self, name: str) -> Load:
+    def load(self, name: str) -> ModelLoad:
         """Begin to load a model, or join those who wait for it already. One that is there is there at once."""
         with self._changing:
             if name in self._coming:
                 return self._coming[name]
-            load = Load(name)
+            load = ModelLoad(name)
             there = self._first_engine if name == self.first else self._beside.get(name)
             if there is None:
                 self._coming[name] = load
@@ -57,7 +108,7 @@ class Garage:
         """Names of the models that are ready."""
         return (self.first, *self._beside)
 
-    def _fetch(self, load: Load) -> None:
+    def _fetch(self, load: ModelLoad) -> None:
         try:
             with self._one_at_a_time:
                 engine = self._made(load)
@@ -72,11 +123,11 @@ class Garage:
             self._gone(load)
             load.finish(engine)
 
-    def _gone(self, load: Load) -> None:
+    def _gone(self, load: ModelLoad) -> None:
         with self._changing:
             del self._coming[load.name]
 
-    def _made(self, load: Load) -> Engine:
+    def _made(self, load: ModelLoad) -> Engine:
         """The engine; where memory does not hold it beside the others, in place of those that would leave anyway."""
         engine = self._tried(load)
         if engine is None and self._beside:
@@ -87,10 +138,76 @@ class Garage:
             raise OutOfMemoryError(f"{load.name} does not fit into this device's memory: choose a smaller model.")
         return engine
 
-    def _tried(self, load: Load) -> Engine | None:
+    def _tried(self, load: ModelLoad) -> Engine | None:
         gc.collect()
         torch.cuda.empty_cache()
         try:
             return self._make(load.name, load.report)
         except (torch.OutOfMemoryError, OutOfMemoryError):
             return None
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """One model of the list. download_bytes, licence: None where they are not known. on_disk: no download is needed.
+    loaded: it answers at once. answers: it is the one that answers this visitor."""
+
+    name: str
+    title: str
+    download_bytes: int | None
+    licence: str | None
+    on_disk: bool
+    loaded: bool
+    answers: bool
+
+
+def listed_models(pool: ModelPool, settings: Settings, session: Session) -> list[ListedModel]:
+    """What this visitor can ask: the model the app started with, and, where others may be loaded, the known ones and
+    the one that the visitor loaded."""
+    names = [pool.first]
+    if settings.model_menu:
+        names += [known.model_id for known in others(pool.first)]
+    names += [session.model] if session.model not in names else []
+    loaded = pool.loaded()
+    return [_listed(name, name in loaded, name == session.model) for name in names]
+
+
+def others(first: str) -> list[KnownModel]:
+    """The known models beside the one the app started with."""
+    return [known for known in KNOWN_MODELS if known.model_id != first]
+
+
+def on_disk(known: KnownModel) -> bool:
+    """Whether a known model needs no download any more."""
+    return folder_here(known.model_id, known.revision) is not None
+
+
+def read_model(value: object, settings: Settings) -> str:
+    """The name of a model to load: a hub id or a folder. Raises InputError, also where none may be loaded."""
+    if not settings.model_menu:
+        raise InputError(f"Other models cannot be loaded here: {settings.model} answers every question.")
+    name = value.strip() if isinstance(value, str) else ""
+    if not name:
+        raise InputError(f"Name a model to load: a hub id, a folder, or {settings.model}; got {shortened(value)}.")
+    return name
+
+
+def switch_model(session: Session, coming: ModelLoad) -> Engine:
+    """Wait for a model and let it answer this visitor. Raises ModelError where it cannot; nothing has changed then."""
+    try:
+        engine = coming.engine()
+    except AdaFVError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{coming.name} could not be loaded ({type(error).__name__}).") from error
+    session.change_model(coming.name)
+    return engine
+
+
+def _listed(name: str, loaded: bool, answers: bool) -> ListedModel:
+    known = find_known(name)
+    if known is not None:
+        return ListedModel(name, known.title, known.download_bytes, known.licence, on_disk(known), loaded, answers)
+    if name == POCKET:
+        return ListedModel(name, "Pocket model, bundled", 0, "Apache-2.0", True, loaded, answers)
+    return ListedModel(name, name, None, None, True, loaded, answers)

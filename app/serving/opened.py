@@ -7,7 +7,7 @@ from adafv_core.saved_run import SavedRun
 from adafv_core.types import Selection
 from app.serving.sessions import Run
 from app.settings import Settings
-from app.wire.parse import More
+from app.wire.parse import AskSettings
 
 
 def own_selection(run: Run) -> Selection | None:
@@ -16,9 +16,9 @@ def own_selection(run: Run) -> Selection | None:
     return run.selection if run.from_file and (method.inside_llm or method.reads_features) else None
 
 
-def more_of(saved: SavedRun, settings: Settings) -> More:
+def more_of(saved: SavedRun, settings: Settings) -> AskSettings:
     """The folded settings that ask as a saved run was asked; those it says nothing of are at their defaults."""
-    asked = {**More().options_for(saved.method), **saved.options}
-    known = {name: asked[name] for name in More().options_for(saved.method)}
-    most = min(saved.max_new_tokens or More.max_new_tokens, settings.max_new_tokens)
-    return More(**known, max_new_tokens=most, compare=saved.answers["full"] is not None)
+    asked = {**AskSettings().options_for(saved.method), **saved.options}
+    known = {name: asked[name] for name in AskSettings().options_for(saved.method)}
+    most = min(saved.max_new_tokens or AskSettings.max_new_tokens, settings.max_new_tokens)
+    return AskSettings(**known, max_new_tokens=most, compare=saved.answers["full"] is not None)

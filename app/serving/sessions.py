@@ -12,9 +12,40 @@ from PIL import Image
 from torch import Tensor
 
 from adafv_core.types import Answer, Selection, TokenScores
-from app.serving.signals import Signals
 
 _MOST_VISITS = 512
+
+
+@dataclass(kw_only=True)
+class JobControl:
+    """Of the jobs of one kind, of which a visitor has one at a time.
+
+    stop: set to end the running one. asked, stopped: numbers, given by the page, of the newest job and of the newest
+    one that is not to begin.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    asked: int = 0
+    stopped: int = 0
+
+    def order(self, number: int) -> None:
+        """A job is on its way: end what runs, and what was asked before and has not begun."""
+        self.asked = max(self.asked, number)
+        self.stop.set()
+
+    def halt(self, number: int) -> None:
+        """End what runs, and every job up to this number, wherever it waits."""
+        self.stopped = max(self.stopped, number)
+        self.stop.set()
+
+    def begin(self, number: int = 0) -> threading.Event:
+        """End what runs, and hand out the stop signal of what begins; set already where the job with this number was
+        stopped, or followed by another, before it began. 0: it has none."""
+        self.stop.set()
+        self.stop = threading.Event()
+        if 0 < number <= self.stopped or 0 < number < self.asked:
+            self.stop.set()
+        return self.stop
 
 
 @dataclass(frozen=True)
@@ -51,7 +82,7 @@ class Run:
 
 
 @dataclass
-class Visit(Signals):
+class Session(JobControl):
     """One visitor, with the signals of its questions.
 
     sweeping, studying: signals of its sweeps and studies. scored: the last scores, with the key of their picture (the
@@ -59,8 +90,8 @@ class Visit(Signals):
     """
 
     model: str
-    sweeping: Signals = field(default_factory=Signals)
-    studying: Signals = field(default_factory=Signals)
+    sweeping: JobControl = field(default_factory=JobControl)
+    studying: JobControl = field(default_factory=JobControl)
     scored: tuple[str, TokenScores] | None = None
     full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
     run: Run | None = None
@@ -96,40 +127,40 @@ class Visit(Signals):
         return pixels + sum(tensor_bytes(value, seen) for value in held)
 
 
-class Visits:
+class Sessions:
     """All visitors by session; the longest idle ones go first when there are too many or too much is held."""
 
     def __init__(self, first_model: str, most_bytes: int) -> None:
         self.first_model = first_model
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._by_session: OrderedDict[str, Visit] = OrderedDict()
+        self._by_session: OrderedDict[str, Session] = OrderedDict()
 
-    def of(self, session: str | None, model: str = "") -> Visit:
-        """The visit of a session; a caller without a session gets a fresh one that nobody else can reach.
+    def of(self, session_id: str | None, model: str = "") -> Session:
+        """The session with this id; a caller without a session gets a fresh one that nobody else can reach.
 
         model: which one answers a session that is new here, or was forgotten; else the first one.
         """
-        fresh = Visit(model or self.first_model)
-        if not session:
+        fresh = Session(model or self.first_model)
+        if not session_id:
             return fresh
         with self._lock:
-            visit = self._by_session.setdefault(session, fresh)
-            self._by_session.move_to_end(session)
+            session = self._by_session.setdefault(session_id, fresh)
+            self._by_session.move_to_end(session_id)
             self._trim()
-            return visit
+            return session
 
-    def leave(self, session: str | None) -> None:
+    def leave(self, session_id: str | None) -> None:
         """Forget a session and end what it runs."""
         with self._lock:
-            visit = self._by_session.pop(session or "", None)
-        if visit is not None:
-            visit.end()
+            session = self._by_session.pop(session_id or "", None)
+        if session is not None:
+            session.end()
 
     def forget(self) -> None:
         """Forget every session."""
-        for session in list(self._by_session):
-            self.leave(session)
+        for session_id in list(self._by_session):
+            self.leave(session_id)
 
     def __len__(self) -> int:
         return len(self._by_session)
@@ -137,13 +168,13 @@ class Visits:
     def _trim(self) -> None:
         while len(self._by_session) > _MOST_VISITS:
             self._by_session.popitem(last=False)[1].end()
-        held = sum(visit.size_bytes for visit in self._by_session.values())
-        for visit in list(self._by_session.values())[:-1]:
+        held = sum(session.size_bytes for session in self._by_session.values())
+        for session in list(self._by_session.values())[:-1]:
             if held <= self.most_bytes:
                 return
-            held -= visit.size_bytes
-            visit.scored, visit.run = None, None
-            visit.full.clear()
+            held -= session.size_bytes
+            session.scored, session.run = None, None
+            session.full.clear()
 
 
 def tensor_bytes(value: Any, seen: set[int]) -> int:

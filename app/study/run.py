@@ -24,7 +24,7 @@ from adafv_core.study.run.inference import Settings
 from adafv_core.study.run.progress import duration
 from adafv_core.study.run.results_file import read_records
 from adafv_core.study.run.runner import Progress, Study
-from app.serving.ask import Desk
+from app.serving.ask import Service
 from app.serving.jobs import Stopped
 from app.wire.images import open_image
 from app.wire.parse import read_count, read_list, read_number
@@ -51,7 +51,7 @@ class Wish:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_wish(desk: Desk, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> Wish:
+def read_wish(service: Service, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> Wish:
     """Check what came from the page or the API. Raises InputError."""
     names = [str(name) for name in read_list(methods, "methods", "saliency and adafv")]
     unknown = [name for name in names if name not in (*METHODS, *BOUNDS)]
@@ -61,12 +61,12 @@ def read_wish(desk: Desk, model: str, methods: Any, ratios: Any, scenes: Any, fi
     shares = check_keep_ratios([read_number(ratio, "Each of keep_ratios", 0.1) for ratio in given])
     rows = parse_rows(names)
     if files:
-        return Wish(model, rows, shares, _own_data(desk, files), Settings(_BATCH, 16, SUFFIX))
+        return Wish(model, rows, shares, _own_data(service, files), Settings(_BATCH, 16, SUFFIX))
     count = read_count(scenes, "scenes", STUDY_SCENES)
     return Wish(model, rows, shares, PocketSet("study", count), Settings(_BATCH, 8))
 
 
-def _own_data(desk: Desk, files: Sequence[Any]) -> DataSet:
+def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
     paths = [Path(str(file)) for file in files]
     notes = [path for path in paths if path.suffix.lower() == ".json"]
     pictures = [path for path in paths if path not in notes]
@@ -76,12 +76,12 @@ def _own_data(desk: Desk, files: Sequence[Any]) -> DataSet:
         raise InputError(
             f"At most {MOST_PICTURES} pictures are taken here; {len(pictures)} came. Use the command line for more."
         )
-    return open_user_set(Folder(pictures, lambda path: open_image(path, desk.settings)), notes)
+    return open_user_set(Folder(pictures, lambda path: open_image(path, service.settings)), notes)
 
 
-def run_study(desk: Desk, wish: Wish, file: Path, stop: threading.Event) -> Iterator[Progress]:
+def run_study(service: Service, wish: Wish, file: Path, stop: threading.Event) -> Iterator[Progress]:
     """Answer what is missing in `file`, taking turns with everyone else; ends early once `stop` is set."""
-    engine = desk.garage.engine(wish.model)
+    engine = service.pool.engine(wish.model)
     if not isinstance(getattr(engine, "engine", engine), Engine):
         raise InputError(f"The model {wish.model} cannot be studied on this page; use the command line.")
     study = Study(engine, wish.data, wish.rows, wish.ratios, file, wish.settings)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def run_study(desk: Desk, wish: Wish, file: Path, stop: threading.Event) -> Iter
     steps = study.run()
     try:
         while not stop.is_set():
-            with desk.bench.turn(stop):
+            with service.bench.turn(stop):
                 step = next(steps, None)
             if step is None:
                 return

@@ -15,15 +15,15 @@ from adafv_core.methods import METHODS
 from adafv_core.study.report.summary_file import Summary, write_summary
 from adafv_core.study.run.configs import BOUNDS
 from adafv_core.study.run.results_file import pack
-from app.context import Site
+from app.context import AppContext
 from app.events import COUNTED_AND_SENT, SENT, asking
+from app.gradio_ext.arguments import plainly
 from app.gradio_ext.components import any_number, json_list, part
 from app.study.figures import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study.run import RESULTS, progress_text, read_wish, run_study, stored_results, summary_of
 from app.study.text import beside_published, command, details, figures_line, headline, overview
 from app.wire.errors import sentence
 from app.wire.parse import read_shown
-from app.wire.plain import plainly
 
 _FIRST = ("random", "saliency", "t2i", "fixed_mix", "adafv", "oracle", "blind")
 _NOTHING = "No results are stored yet. Measure them below, or with `python -m adafv_core.study`."
@@ -46,7 +46,7 @@ class StudyTab:
     file: gr.State
 
 
-def build(site: Site) -> StudyTab:
+def build(context: AppContext) -> StudyTab:
     """Lay the tab out, stored results shown at once."""
     results = stored_results()
     first = next(iter(results.values()), None)
@@ -120,10 +120,10 @@ def _half(figure: Any, place: str) -> gr.Plot:
         return _plot(figure, place)
 
 
-def bind(site: Site, tab: StudyTab, keep: gr.HTML) -> None:
+def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
     """Wire the tab and add the endpoints /study_results and /study. keep: where the page's words come."""
-    desk = site.desk
-    order, halt = asking(site, lambda visit: visit.studying)
+    service = context.service
+    order, halt = asking(context, lambda session: session.studying)
 
     def choose(name: Any) -> list[Any]:
         results = stored_results()
@@ -137,19 +137,19 @@ def bind(site: Site, tab: StudyTab, keep: gr.HTML) -> None:
         state = None
         try:
             shown = read_shown(keep)
-            visit = desk.visit(request.session_hash, shown)
-            stop = visit.studying.begin(shown.asked)
-            wish = read_wish(desk, visit.model, methods, ratios, scenes, files)
+            session = service.session(request.session_hash, shown)
+            stop = session.studying.begin(shown.asked)
+            wish = read_wish(service, session.model, methods, ratios, scenes, files)
             begun = (
                 begun
                 if begun.get("key") == wish.key
                 else {
                     "key": wish.key,
-                    "file": str(site.exports.place("adafv-study.jsonl")),
+                    "file": str(context.exports.place("adafv-study.jsonl")),
                 }
             )
             file = Path(begun["file"])
-            for state in run_study(desk, wish, file, stop):
+            for state in run_study(service, wish, file, stop):
                 yield progress_text(state), begun, *nothing
         except Exception as error:
             yield json.dumps({"share": None, "text": sentence(error), "level": "error"}), begun, *nothing
@@ -159,7 +159,7 @@ def bind(site: Site, tab: StudyTab, keep: gr.HTML) -> None:
         if summary is None:
             yield line, begun, *nothing
             return
-        yield line, begun, gr.Dropdown(value=None), *_updates(summary, *_written(site, summary, file))
+        yield line, begun, gr.Dropdown(value=None), *_updates(summary, *_written(context, summary, file))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.stored.input(choose, tab.stored, tab.shown, **private)
@@ -173,10 +173,10 @@ def bind(site: Site, tab: StudyTab, keep: gr.HTML) -> None:
         **private,
     )
     tab.stop.click(halt, keep, js=SENT, queue=False, **private)
-    _add_endpoints(site)
+    _add_endpoints(context)
 
 
-def _add_endpoints(site: Site) -> None:
+def _add_endpoints(context: AppContext) -> None:
     def study_results() -> dict[str, Summary]:
         """Stored studies by name: accuracy of every method and budget, paired tests, figures 1 to 4."""
         return plainly(stored_results)
@@ -191,10 +191,10 @@ def _add_endpoints(site: Site) -> None:
         """
 
         def work() -> Summary | None:
-            visit = site.desk.visits.of(request.session_hash)
-            wish = read_wish(site.desk, visit.model, methods, keep_ratios, scenes, None)
-            file = site.exports.place("adafv-study.jsonl")
-            for _ in run_study(site.desk, wish, file, visit.studying.begin()):
+            session = context.service.sessions.of(request.session_hash)
+            wish = read_wish(context.service, session.model, methods, keep_ratios, scenes, None)
+            file = context.exports.place("adafv-study.jsonl")
+            for _ in run_study(context.service, wish, file, session.studying.begin()):
                 pass
             return summary_of(file)
 
@@ -219,9 +219,9 @@ def _files(name: str) -> tuple[str | None, str | None]:
     return first, second
 
 
-def _written(site: Site, summary: Summary, file: Path) -> tuple[str, str]:
+def _written(context: AppContext, summary: Summary, file: Path) -> tuple[str, str]:
     """A study from the page as two files to download."""
-    numbers, packed = site.exports.place("adafv-study.json"), site.exports.place("adafv-study.jsonl.gz")
+    numbers, packed = context.exports.place("adafv-study.json"), context.exports.place("adafv-study.jsonl.gz")
     write_summary(summary, numbers)
     pack(file, packed)
     return str(packed), str(numbers)

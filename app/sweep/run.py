@@ -12,11 +12,11 @@ from typing import Any
 
 from adafv_core.errors import InputError
 from adafv_core.types import Answer
-from app.serving.ask import Desk, Question
-from app.serving.sessions import Visit
+from app.serving.ask import AskRequest, Service
+from app.serving.sessions import Session
 from app.sweep.rows import SweepRow
 from app.wire.errors import sentence
-from app.wire.parse import Choice, read_list, read_method, read_ratio
+from app.wire.parse import TokenChoice, read_list, read_method, read_ratio
 from app.wire.views import compare
 
 MOST_ROWS = 200
@@ -47,23 +47,23 @@ def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
 
 
 def run_sweep(
-    desk: Desk, visit: Visit, question: Question, cells: Sequence[tuple[str, float]], number: int = 0
+    service: Service, session: Session, question: AskRequest, cells: Sequence[tuple[str, float]], number: int = 0
 ) -> Iterator[Sweep]:
     """Answer with all tokens, then once for each cell, yielding what is done after each.
 
     number: of this sweep, as the page counts what it asks.
     """
-    stop, model = visit.sweeping.begin(number), visit.model
+    stop, model = session.sweeping.begin(number), session.model
     started = time.perf_counter()
     rows: list[SweepRow] = []
     full: Answer | None = None
     total = len(cells) + 1
     yield Sweep(question.prompt, model, (), total, None)
     for method, ratio in [("full", 1.0), *cells]:
-        asked = replace(question, method=method, choice=Choice(ratio))
+        asked = replace(question, method=method, choice=TokenChoice(ratio))
         try:
-            run = desk.score(visit, asked, stop)
-            answer = desk.whole(run, asked, stop, method)
+            run = service.score(session, asked, stop)
+            answer = service.whole(run, asked, stop, method)
         except Exception as error:
             if stop.is_set():
                 break

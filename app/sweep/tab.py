@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
-from app.context import Site
+from app.context import AppContext
 from app.events import COUNTED_AND_SENT, SENT, asking
 from app.explore.tab import Explore, read_question
 from app.gradio_ext.components import part
@@ -39,7 +39,7 @@ class SweepTab:
     json: gr.DownloadButton
 
 
-def build(site: Site) -> SweepTab:
+def build(context: AppContext) -> SweepTab:
     """Lay the tab out."""
     names = [name for name in METHODS if name != "full"]
     gr.Markdown(
@@ -75,19 +75,19 @@ def build(site: Site) -> SweepTab:
     return SweepTab(methods, ratios, run, stop, progress, table, kl, agreement, csv, json_button)
 
 
-def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
+def bind(context: AppContext, tab: SweepTab, asked: Explore) -> None:
     """Wire the tab."""
-    desk = site.desk
+    service = context.service
     outputs = [tab.progress, tab.table, tab.kl, tab.agreement, tab.csv, tab.json]
 
-    order, halt = asking(site, lambda visit: visit.sweeping)
+    order, halt = asking(context, lambda session: session.sweeping)
 
     def sweep(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         *asked_values, methods, ratios = values
         try:
             shown = read_shown(values[0])
-            visit = desk.visit(request.session_hash, shown)
-            question = read_question(site, *asked_values)
+            session = service.session(request.session_hash, shown)
+            question = read_question(context, *asked_values)
             cells = read_sweep(methods, ratios)
         except Exception as error:
             yield json.dumps({"share": None, "text": sentence(error), "level": "error"}), *([gr.skip()] * 5)
@@ -95,7 +95,7 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
         hidden = [gr.Plot(visible=False)] * 2
         yield gr.skip(), gr.skip(), *hidden, *([gr.DownloadButton(interactive=False)] * 2)
         state = None
-        for state in run_sweep(desk, visit, question, cells, shown.asked):
+        for state in run_sweep(service, session, question, cells, shown.asked):
             yield progress_text(state), json.dumps(sweep_view(state)), *([gr.skip()] * 4)
         if state is not None and state.rows:
             yield (
@@ -103,8 +103,8 @@ def bind(site: Site, tab: SweepTab, asked: Explore) -> None:
                 gr.skip(),
                 gr.Plot(kl_figure(state.rows), visible=True),
                 gr.Plot(agreement_figure(state.rows), visible=True),
-                gr.DownloadButton(value=site.exports.write("adafv-sweep.csv", sweep_csv(state)), interactive=True),
-                gr.DownloadButton(value=site.exports.write("adafv-sweep.json", sweep_json(state)), interactive=True),
+                gr.DownloadButton(value=context.exports.write("adafv-sweep.csv", sweep_csv(state)), interactive=True),
+                gr.DownloadButton(value=context.exports.write("adafv-sweep.json", sweep_json(state)), interactive=True),
             )
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -20,18 +20,18 @@ _JOINER = "\u200d"  # joins emoji, and is nothing by itself
 
 
 @dataclass(frozen=True)
-class Choice:
+class TokenChoice:
     """What the slider and the brush say. force_keep, force_drop: token indices. subject: of the maps on which these
-    were marked, see `visits.Run`; "" where the caller names tokens of whatever is asked about."""
+    were marked, see `sessions.Run`; "" where the caller names tokens of whatever is asked about."""
 
     keep_ratio: float = 0.1
     force_keep: tuple[int, ...] = ()
     force_drop: tuple[int, ...] = ()
     subject: str = ""
 
-    def about(self, subject: str) -> Choice:
+    def about(self, subject: str) -> TokenChoice:
         """The choice for maps of this subject: marks made on others are left out."""
-        return self if self.subject in ("", subject) else Choice(self.keep_ratio, subject=subject)
+        return self if self.subject in ("", subject) else TokenChoice(self.keep_ratio, subject=subject)
 
     def masks(self, size: int) -> dict[str, torch.Tensor]:
         """The marks as bool masks over N tokens; nothing where there are no marks."""
@@ -57,7 +57,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class More:
+class AskSettings:
     """The folded settings of the page."""
 
     temperature: float = 100.0
@@ -79,10 +79,10 @@ class More:
         return {name: value for name, value in every.items() if name in known}
 
 
-def read_choice(text: Any) -> Choice:
+def read_choice(text: Any) -> TokenChoice:
     """The choice from the slider's JSON text; its defaults where there is none yet."""
     if not text:
-        return Choice()
+        return TokenChoice()
     try:
         raw = json.loads(text)
         keep, drop = (tuple(int(index) for index in raw[name]) for name in ("force_keep", "force_drop"))
@@ -91,7 +91,7 @@ def read_choice(text: Any) -> Choice:
         raise InputError("The slider's value could not be read: reload the page.") from None
     if any(index < 0 for index in keep + drop):
         raise InputError("Forced tokens are numbered from 0.")
-    return Choice(read_ratio(ratio), keep, drop, subject)
+    return TokenChoice(read_ratio(ratio), keep, drop, subject)
 
 
 def read_shown(text: Any) -> Shown:
@@ -179,15 +179,15 @@ def read_more(
     max_new_tokens: Any,
     compare: Any,
     settings: Settings,
-) -> More:
+) -> AskSettings:
     """The folded settings, each in its range."""
     if text_tokens not in ("question", "all"):
         raise UnknownNameError(f"text tokens must be question or all; got {shortened(text_tokens)}.")
     if positions not in ("contiguous", "original"):
         raise UnknownNameError(f"positions must be contiguous or original; got {shortened(positions)}.")
-    return More(
-        check_temperature(read_number(temperature, "The temperature", More.temperature)),
-        check_floor(read_number(floor, "The floor", More.floor)),
+    return AskSettings(
+        check_temperature(read_number(temperature, "The temperature", AskSettings.temperature)),
+        check_floor(read_number(floor, "The floor", AskSettings.floor)),
         text_tokens,
         positions,
         read_count(max_new_tokens, "The number of new tokens", settings.max_new_tokens),

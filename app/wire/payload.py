@@ -21,8 +21,7 @@ from adafv_core.mixing import budget_path
 from adafv_core.ranking import top_k
 from adafv_core.types import Selection, TokenScores, Why
 from app.wire.look import COLOR_MAPS
-from app.wire.packing import array, packed
-from app.wire.steps import stop_tables
+from app.wire.steps import array, packed, stop_tables
 from app.wire.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from adafv_core.mixing import BELOW_ONE
 from adafv_core.types import Selection
-from app.wire.packing import array, packed
 
 SAME = 1e-6
 """Mixed scores that differ by no more than this share of themselves are the same: a few steps of float32."""
@@ -74,3 +75,15 @@ def _halves(why: NDArray[np.uint8]) -> str:
     even = np.zeros(why.size + why.size % 2, np.uint8)
     even[: why.size] = why
     return packed((even[0::2] | (even[1::2] << 4)).astype(np.uint8))
+
+
+def array(values: Tensor, dtype: Any) -> NDArray[Any]:
+    """A tensor's values on the CPU, as this NumPy dtype."""
+    found: NDArray[Any] = values.detach().cpu().numpy().astype(dtype)
+    return found
+
+
+def packed(values: NDArray[Any]) -> str:
+    """The array's bytes in base64."""
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode("ascii")

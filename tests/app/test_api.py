@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from helpers.app_site import QUESTION, scene_path, shared_address, shared_site
+from helpers.app_context import QUESTION, scene_path, shared_address, shared_context
 
 from app.saved_runs.save_and_open import most_run_bytes
 from app.wire.errors import UNFORESEEN
@@ -237,7 +237,7 @@ def test_an_error_that_nobody_foresaw_stays_in_the_log(
     def broken(path: Any) -> Any:
         raise RuntimeError(f"<secret> {path}")
 
-    monkeypatch.setattr(shared_site().desk, "picture", broken)
+    monkeypatch.setattr(shared_context().service, "picture", broken)
     with pytest.raises(AppError) as raised:
         client().predict(handle_file(scene_path()), QUESTION, api_name="/scores")
     assert str(raised.value) == UNFORESEEN and "RuntimeError: <secret>" in caplog.text
@@ -263,7 +263,7 @@ def test_nothing_is_monitored_recorded_or_shared() -> None:
 
 
 def test_large_uploads_are_refused() -> None:
-    limit = most_run_bytes(shared_site().settings)
+    limit = most_run_bytes(shared_context().settings)
     boundary = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body = boundary + b"0" * (limit + 1) + b"\r\n--b--\r\n"
     request = urllib.request.Request(
@@ -275,7 +275,7 @@ def test_large_uploads_are_refused() -> None:
 
 
 def test_a_picture_keeps_its_own_limit_below_that_of_uploads(tmp_path: Path) -> None:
-    limit = shared_site().settings.max_image_bytes
+    limit = shared_context().settings.max_image_bytes
     large = tmp_path / "large.png"
     large.write_bytes(scene_path(3).read_bytes().ljust(limit + 1, b"0"))
     with pytest.raises(AppError, match=r"at most 21\.0 MB are taken"):

@@ -9,24 +9,33 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.app_site import question, shared_site
-from helpers.slow_engine import slow_site
+from helpers.app_context import question, shared_context
+from helpers.slow_engine import slow_context
 
 from adafv_core.errors import BudgetError, InputError, OutOfMemoryError, PromptError, UnknownNameError
-from app.serving.ask import FOREIGN, UPDATES_PER_S, Desk
-from app.serving.sessions import Visit
+from app.serving.ask import FOREIGN, UPDATES_PER_S, Service
+from app.serving.sessions import Session
 from app.settings import Settings
 from app.wire.errors import UNFORESEEN
 from app.wire.look import Look, read_look
-from app.wire.parse import Choice, More, read_choice, read_count, read_method, read_more, read_prompt, read_ratio
+from app.wire.parse import (
+    AskSettings,
+    TokenChoice,
+    read_choice,
+    read_count,
+    read_method,
+    read_more,
+    read_prompt,
+    read_ratio,
+)
 from app.wire.views import compare
 
 
-def desk_with(engine: Any) -> Desk:
-    """The shared desk with another engine in the garage."""
-    from app.serving.models import Garage
+def desk_with(engine: Any) -> Service:
+    """The shared service with another engine in the pool."""
+    from app.serving.models import ModelPool
 
-    return replace(shared_site().desk, garage=Garage("pocket", engine, lambda name: engine))
+    return replace(shared_context().service, pool=ModelPool("pocket", engine, lambda name: engine))
 
 
 class Wrapped:
@@ -36,7 +45,7 @@ class Wrapped:
         self.__dict__.update(changed)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(shared_site().desk.garage.engine("pocket"), name)
+        return getattr(shared_context().service.pool.engine("pocket"), name)
 
 
 def states(stream: list[tuple[str | None, str, str]]) -> list[tuple[str, str | None]]:
@@ -45,7 +54,7 @@ def states(stream: list[tuple[str | None, str, str]]) -> list[tuple[str, str | N
 
 
 def test_maps_come_first_then_pruned_then_full() -> None:
-    stream = list(shared_site().desk.ask(Visit("pocket"), question()))
+    stream = list(shared_context().service.ask(Session("pocket"), question()))
     assert stream[0][0] is not None and all(payload is None for payload, _, _ in stream[1:])
     seen = states(stream)
     assert seen[0] == ("waiting", "waiting") and seen[-1] == ("done", "done")
@@ -58,31 +67,31 @@ def test_maps_come_first_then_pruned_then_full() -> None:
 
 
 def test_keeping_everything_says_the_same_as_full() -> None:
-    stream = list(shared_site().desk.ask(Visit("pocket"), question(choice=Choice(1.0))))
+    stream = list(shared_context().service.ask(Session("pocket"), question(choice=TokenChoice(1.0))))
     last = json.loads(stream[-1][1])
     assert last["same"] is True and abs(last["kl_nats"]) < 1e-5
 
 
 def test_moving_the_slider_asks_the_full_tokens_only_once_and_sends_no_new_maps() -> None:
-    visit, desk = Visit("pocket"), shared_site().desk
-    list(desk.ask(visit, question()))
-    again = list(desk.ask(visit, question(choice=Choice(0.25))))
+    session, service = Session("pocket"), shared_context().service
+    list(service.ask(session, question()))
+    again = list(service.ask(session, question(choice=TokenChoice(0.25))))
     assert all(payload is None for payload, _, _ in again)
     assert states(again)[0] == ("waiting", "done")
     assert json.loads(again[-1][1])["pruned"]["n_kept"] == 49
 
 
 def test_a_picture_is_encoded_once_and_a_question_scored_once() -> None:
-    engine, seen = shared_site().desk.garage.engine("pocket"), []
+    engine, seen = shared_context().service.pool.engine("pocket"), []
 
     def score(target: Any, prompt: str) -> Any:
         seen.append((type(target).__name__, prompt))
         return engine.score(target, prompt)
 
-    visit, desk = Visit("pocket"), desk_with(Wrapped(score=score))
-    for asked in (question(), question(choice=Choice(0.25)), question(method="t2i"), question("How many rings?")):
-        list(desk.ask(visit, asked))
-    list(desk.ask(visit, question(index=7)))
+    session, service = Session("pocket"), desk_with(Wrapped(score=score))
+    for asked in (question(), question(choice=TokenChoice(0.25)), question(method="t2i"), question("How many rings?")):
+        list(service.ask(session, asked))
+    list(service.ask(session, question(index=7)))
     prompts = [prompt for _, prompt in seen]
     assert prompts == [question().prompt, "How many rings?", question().prompt]
     assert [kind for kind, _ in seen] == ["Image", "VisualTokens", "Image"]
@@ -90,32 +99,32 @@ def test_a_picture_is_encoded_once_and_a_question_scored_once() -> None:
 
 def test_updates_are_few_enough_for_a_page() -> None:
     def quick(*arguments: Any, **options: Any) -> Any:
-        engine = shared_site().desk.garage.engine("pocket")
+        engine = shared_context().service.pool.engine("pocket")
         last = list(engine.stream(*arguments, **options))[-1]
         for _ in range(300):
             time.sleep(0.001)
             yield last
 
-    desk = desk_with(Wrapped(stream=quick))
+    service = desk_with(Wrapped(stream=quick))
     started = time.perf_counter()
-    stream = list(desk.ask(Visit("pocket"), question(more=More(max_new_tokens=4, compare=False))))
+    stream = list(service.ask(Session("pocket"), question(more=AskSettings(max_new_tokens=4, compare=False))))
     assert UPDATES_PER_S <= 15 and len(stream) <= 4 + 15 * (time.perf_counter() - started)
 
 
 def test_if_one_answer_fails_the_other_stays() -> None:
-    engine = shared_site().desk.garage.engine("pocket")
+    engine = shared_context().service.pool.engine("pocket")
 
     def broken(*arguments: Any, **options: Any) -> Any:
         if options["method"] == "full":
             raise OutOfMemoryError("The device ran out of memory; ask for fewer tokens.")
         yield from engine.stream(*arguments, **options)
 
-    visit = Visit("pocket")
-    last = json.loads(list(desk_with(Wrapped(stream=broken)).ask(visit, question()))[-1][1])
+    session = Session("pocket")
+    last = json.loads(list(desk_with(Wrapped(stream=broken)).ask(session, question()))[-1][1])
     assert last["pruned"]["state"] == "done" and last["pruned"]["text"]
     assert last["full"]["state"] == "error" and "ran out of memory" in last["full"]["error"]
     assert last["same"] is None
-    after = json.loads(list(shared_site().desk.ask(visit, question()))[-1][1])
+    after = json.loads(list(shared_context().service.ask(session, question()))[-1][1])
     assert (after["pruned"]["state"], after["full"]["state"]) == ("done", "done")
 
 
@@ -123,24 +132,24 @@ def test_an_error_before_the_maps_is_one_sentence() -> None:
     def score(image: Any, prompt: str) -> Any:
         raise OutOfMemoryError("The device ran out of memory; its tensors were freed.")
 
-    stream = list(desk_with(Wrapped(score=score)).ask(Visit("pocket"), question()))
+    stream = list(desk_with(Wrapped(score=score)).ask(Session("pocket"), question()))
     assert len(stream) == 1 and stream[0][0] is None
     assert "ran out of memory" in json.loads(stream[0][1])["pruned"]["error"]
 
 
 def test_stop_ends_within_a_token_and_the_model_is_free() -> None:
-    visit, desk = Visit("pocket"), slow_site().desk
+    session, service = Session("pocket"), slow_context().service
     seen: list[tuple[str, str | None]] = []
-    for step in desk.ask(visit, question(), number=3):
+    for step in service.ask(session, question(), number=3):
         seen += states([step])
         if seen[-1][0] == "running":
-            visit.halt(3)
+            session.halt(3)
     assert seen[-1] == ("stopped", "stopped") and seen.count(("running", "waiting")) <= 2
-    assert visit.run is not None and visit.run.pruned is not None and not visit.run.pruned.finished
+    assert session.run is not None and session.run.pruned is not None and not session.run.pruned.finished
     assert json.loads(step[1])["same"] is None
-    with desk.bench.turn():
+    with service.bench.turn():
         pass
-    assert states(list(shared_site().desk.ask(visit, question(), number=4)))[-1] == ("done", "done")
+    assert states(list(shared_context().service.ask(session, question(), number=4)))[-1] == ("done", "done")
 
 
 @pytest.mark.parametrize("signal", ["halt", "order"])
@@ -148,11 +157,11 @@ def test_what_was_stopped_or_followed_before_it_began_is_never_asked(signal: str
     def score(target: Any, prompt: str) -> Any:
         raise AssertionError("the model was asked")
 
-    visit = Visit("pocket")
-    getattr(visit, signal)(5 if signal == "halt" else 6)
-    steps = list(desk_with(Wrapped(score=score)).ask(visit, question(), number=5))
+    session = Session("pocket")
+    getattr(session, signal)(5 if signal == "halt" else 6)
+    steps = list(desk_with(Wrapped(score=score)).ask(session, question(), number=5))
     assert states(steps) == [("stopped", "stopped")] and json.loads(steps[0][1])["asked"] == 5
-    assert states(list(shared_site().desk.ask(visit, question(), number=6)))[-1] == ("done", "done")
+    assert states(list(shared_context().service.ask(session, question(), number=6)))[-1] == ("done", "done")
 
 
 @pytest.mark.parametrize("broken", ["score", "stream"])
@@ -160,34 +169,34 @@ def test_what_nobody_foresaw_is_one_sentence_and_tells_nothing(broken: str, capl
     def fail(*arguments: Any, **options: Any) -> Any:
         raise ZeroDivisionError("integer division or modulo by zero in /srv/secret.py")
 
-    last = json.loads(list(desk_with(Wrapped(**{broken: fail})).ask(Visit("pocket"), question()))[-1][1])
+    last = json.loads(list(desk_with(Wrapped(**{broken: fail})).ask(Session("pocket"), question()))[-1][1])
     assert last["pruned"]["state"] == "error" and last["pruned"]["error"] == UNFORESEEN
     assert "secret" not in json.dumps(last) and "secret" in caplog.text
 
 
 def test_more_forced_tokens_than_the_budget_leave_the_answer_on_all_tokens() -> None:
-    choice = Choice(0.05, force_keep=tuple(range(14)))
-    visit, desk = Visit("pocket"), shared_site().desk
-    list(desk.ask(visit, question()))
-    steps = list(desk.ask(visit, question("How many rings?", choice=choice)))
+    choice = TokenChoice(0.05, force_keep=tuple(range(14)))
+    session, service = Session("pocket"), shared_context().service
+    list(service.ask(session, question()))
+    steps = list(service.ask(session, question("How many rings?", choice=choice)))
     last = json.loads(steps[-1][1])
     assert states(steps)[-1] == ("error", "done") and steps[0][0] is not None
     assert last["pruned"]["error"].startswith("14 visual tokens are forced to stay, more than the budget of 10")
 
 
 def test_many_visitors_never_overlap_on_the_model() -> None:
-    desk = shared_site().desk
+    service = shared_context().service
     texts: dict[int, str] = {}
 
     def visitor(index: int) -> None:
-        texts[index] = desk.answer(Visit("pocket"), question(index=(3, 7, 11)[index % 3]), False)["answer"]
+        texts[index] = service.answer(Session("pocket"), question(index=(3, 7, 11)[index % 3]), False)["answer"]
 
     threads = [threading.Thread(target=visitor, args=(index,)) for index in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert desk.bench.most_running == 1
+    assert service.bench.most_running == 1
     assert all(texts[index] == texts[index + 3] for index in range(3))
 
 
@@ -204,9 +213,9 @@ SPECIAL = (
 @pytest.mark.parametrize("text", SPECIAL)
 def test_special_tokens_in_a_prompt_stay_text(text: str) -> None:
     prompt = read_prompt(f"what is this {text} ?", Settings())
-    result = shared_site().desk.answer(Visit("pocket"), question(prompt), True)
+    result = shared_context().service.answer(Session("pocket"), question(prompt), True)
     assert result["n_visual"] == 196 and result["n_kept"] == 20 and result["full"]["n_kept"] == 196
-    scores = shared_site().desk.scores(Visit("pocket"), question(prompt))
+    scores = shared_context().service.scores(Session("pocket"), question(prompt))
     assert len(scores["t2i"]) == 196
 
 
@@ -214,32 +223,32 @@ def test_pictures_from_elsewhere_get_a_notice() -> None:
     from PIL import Image
 
     foreign = replace(question(), picture=Image.new("RGB", (80, 60), "teal"), picture_key="elsewhere")
-    stream = list(shared_site().desk.ask(Visit("pocket"), foreign))
+    stream = list(shared_context().service.ask(Session("pocket"), foreign))
     assert json.loads(stream[0][2])["text"] == FOREIGN
-    assert json.loads(next(iter(shared_site().desk.ask(Visit("pocket"), question())))[2])["text"] == ""
+    assert json.loads(next(iter(shared_context().service.ask(Session("pocket"), question())))[2])["text"] == ""
 
 
-def forced(visit: Visit, choice: Choice, index: int = 3) -> bool:
+def forced(session: Session, choice: TokenChoice, index: int = 3) -> bool:
     """Whether the marks of this choice counted in an answer to this visitor."""
-    list(shared_site().desk.ask(visit, question(index=index, choice=choice)))
-    assert visit.run is not None and visit.run.selection is not None
-    return "force_keep" in visit.run.selection.options
+    list(shared_context().service.ask(session, question(index=index, choice=choice)))
+    assert session.run is not None and session.run.selection is not None
+    return "force_keep" in session.run.selection.options
 
 
 def test_marks_count_on_the_maps_they_were_made_on() -> None:
-    visit = Visit("pocket")
-    payloads = [json.loads(text) for text, _, _ in shared_site().desk.ask(visit, question()) if text]
-    marked = Choice(0.1, force_keep=(0, 1), subject=payloads[0]["subject"])
-    assert forced(visit, marked) and not forced(visit, marked, index=11) and forced(visit, marked)
-    visit.change_model("pocket")
-    assert forced(visit, marked) and forced(Visit("pocket"), marked), "loaded again, or forgotten by the server"
-    assert forced(visit, replace(marked, subject="")), "a caller of the API names tokens of its own picture"
-    other = Choice(0.1, force_keep=(0, 500), subject=marked.subject.replace("pocket", "another"))
-    assert not forced(visit, other), "those of another model's maps, though this one has no token 500"
+    session = Session("pocket")
+    payloads = [json.loads(text) for text, _, _ in shared_context().service.ask(session, question()) if text]
+    marked = TokenChoice(0.1, force_keep=(0, 1), subject=payloads[0]["subject"])
+    assert forced(session, marked) and not forced(session, marked, index=11) and forced(session, marked)
+    session.change_model("pocket")
+    assert forced(session, marked) and forced(Session("pocket"), marked), "loaded again, or forgotten by the server"
+    assert forced(session, replace(marked, subject="")), "a caller of the API names tokens of its own picture"
+    other = TokenChoice(0.1, force_keep=(0, 500), subject=marked.subject.replace("pocket", "another"))
+    assert not forced(session, other), "those of another model's maps, though this one has no token 500"
 
 
 def test_scores_are_lists_of_one_length() -> None:
-    scores = shared_site().desk.scores(Visit("pocket"), question())
+    scores = shared_context().service.scores(Session("pocket"), question())
     lengths = {len(scores[name]) for name in ("t2i", "saliency", "mixed", "kept", "why")}
     assert lengths == {scores["n_visual"]} == {196}
     assert sum(scores["kept"]) == scores["n_kept"] == 20

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.app_site import question, shared_site
+from helpers.app_context import question, shared_context
 
 import adafv_core
 from adafv_core.errors import InputError
 from app.saved_runs.save_and_open import Opened, open_run, save_json
-from app.serving.sessions import Visit
-from app.wire.parse import Choice
+from app.serving.sessions import Session
+from app.wire.parse import TokenChoice
 
 LOST = object()
 OTHERS = (
@@ -46,10 +46,10 @@ A_FIELD = 5
 
 @cache
 def record(method: str) -> dict[str, Any]:
-    visit = Visit("pocket")
-    list(shared_site().desk.ask(visit, question(method=method, choice=Choice(0.4))))
+    session = Session("pocket")
+    list(shared_context().service.ask(session, question(method=method, choice=TokenChoice(0.4))))
     place = json.dumps({"keep_ratio": 0.4, "force_keep": [], "force_drop": []})
-    saved: dict[str, Any] = json.loads(Path(save_json(shared_site(), visit, place)).read_text(encoding="utf-8"))
+    saved: dict[str, Any] = json.loads(Path(save_json(shared_context(), session, place)).read_text(encoding="utf-8"))
     saved["scores"]["words"] = saved["scores"]["words"][-1:]
     return {**saved, "max_new_tokens": 4}
 
@@ -73,7 +73,7 @@ def changed(whole: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
     return json.dumps(damaged)
 
 
-def usable(opened: Opened, visit: Visit) -> None:
+def usable(opened: Opened, session: Session) -> None:
     """What the page takes from an opened run is whole: numbers to write, texts to send, and it can be saved."""
     answers = json.loads(opened.answers)
     for card in filter(None, (answers["pruned"], answers["full"])):
@@ -82,7 +82,7 @@ def usable(opened: Opened, visit: Visit) -> None:
     (opened.prompt + opened.note).encode()
     body = json.loads(opened.payload)
     place = json.dumps({name: body[name] for name in ("keep_ratio", "force_keep", "force_drop")})
-    save_json(shared_site(), visit, place)
+    save_json(shared_context(), session, place)
 
 
 @pytest.mark.parametrize("method", ["adafv", "divprune"])
@@ -92,11 +92,11 @@ def test_one_field_lost_or_of_another_kind(method: str, tmp_path: Path) -> None:
     for path in places(whole):
         for value in random.Random(repr(path)).sample(OTHERS, A_FIELD):
             text = changed(whole, path, value)
-            visit = Visit("pocket")
+            session = Session("pocket")
             try:
                 adafv_core.read_run(text)
                 file.write_text(text, encoding="utf-8")
-                usable(open_run(shared_site(), visit, file), visit)
+                usable(open_run(shared_context(), session, file), session)
                 accepted += 1
             except InputError as refused:
                 if not str(refused) or "\n" in str(refused) or len(str(refused)) > 400:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from helpers.app_site import MISSING, QUESTION, free_port, scene_path, serve, shared_address, shared_site
+from helpers.app_context import MISSING, QUESTION, free_port, scene_path, serve, shared_address, shared_context
 from helpers.tiny_models import save_tiny
 from PIL import Image, ImageChops
 
@@ -22,7 +22,7 @@ import adafv_core
 from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.scoring import rescored
 from app.saved_runs.save_and_open import save_png
-from app.serving.sessions import Run, Visit
+from app.serving.sessions import Run, Session
 
 KEEP, DROP = [3, 7, 100], [20, 21]
 OPTIONS: dict[str, Any] = {"temperature": 40.0, "floor": 0.25, "text_tokens": "all", "positions": "original"}
@@ -42,7 +42,7 @@ def mask(indices: list[int]) -> torch.Tensor:
 @cache
 def from_the_library() -> tuple[adafv_core.TokenScores, adafv_core.Selection]:
     """The scores and the selection that the calls below ask for."""
-    engine = shared_site().desk.garage.engine("pocket")
+    engine = shared_context().service.pool.engine("pocket")
     scores = engine.score(Image.open(scene_path()).convert("RGB"), QUESTION)
     chosen = engine.select(scores, 0.1, "adafv", **OPTIONS, force_keep=mask(KEEP), force_drop=mask(DROP))
     return rescored(scores, OPTIONS["temperature"], OPTIONS["text_tokens"]), chosen
@@ -75,7 +75,7 @@ def test_scores_with_every_option_are_the_librarys() -> None:
 def test_an_answer_with_every_option_is_the_librarys() -> None:
     told = asked("/ask", max_new_tokens=8)
     chosen = from_the_library()[1]
-    engine = shared_site().desk.garage.engine("pocket")
+    engine = shared_context().service.pool.engine("pocket")
     picture = Image.open(scene_path()).convert("RGB")
     options = {**OPTIONS, "force_keep": mask(KEEP), "force_drop": mask(DROP)}
     *_, pruned = engine.stream(picture, QUESTION, 0.1, max_new_tokens=8, **options)
@@ -87,10 +87,10 @@ def test_an_answer_with_every_option_is_the_librarys() -> None:
 
 def test_overlays_are_the_picture_that_the_page_saves() -> None:
     drawn = Image.open(asked("/overlays")).convert("RGB")
-    scores = shared_site().desk.garage.engine("pocket").score(Image.open(scene_path()).convert("RGB"), QUESTION)
+    scores = shared_context().service.pool.engine("pocket").score(Image.open(scene_path()).convert("RGB"), QUESTION)
     run = Run(Image.open(scene_path()).convert("RGB"), scores, QUESTION, "adafv", OPTIONS, "pocket")
     keep = f'{{"keep_ratio": 0.1, "force_keep": {KEEP}, "force_drop": {DROP}}}'
-    page = Image.open(save_png(shared_site(), Visit("pocket", run=run), keep)).convert("RGB")
+    page = Image.open(save_png(shared_context(), Session("pocket", run=run), keep)).convert("RGB")
     assert ImageChops.difference(drawn, page).getbbox() is None
     plain = Image.open(client().predict(handle_file(scene_path()), QUESTION, api_name="/overlays")).convert("RGB")
     assert ImageChops.difference(drawn, plain).getbbox() is not None
@@ -163,7 +163,7 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(monkeypatch: pytest.Monke
     def broken(name: str, report: Any) -> Any:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(shared_site().desk.garage, "_make", broken)
+    monkeypatch.setattr(shared_context().service.pool, "_make", broken)
     with pytest.raises(AppError) as raised:
         client().predict(MISSING, api_name="/load_model")
     assert str(raised.value) == f"{MISSING} could not be loaded (RuntimeError). pocket answers as before."
@@ -172,8 +172,8 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(monkeypatch: pytest.Monke
 
 def test_settings_that_allow_less() -> None:
     less = {"model_menu": False, "max_new_tokens": 3, "port": free_port()}
-    site = replace(shared_site(), settings=replace(shared_site().settings, **less))
-    caller = Client(serve(site)[1], verbose=False)
+    context = replace(shared_context(), settings=replace(shared_context().settings, **less))
+    caller = Client(serve(context)[1], verbose=False)
     assert [one["name"] for one in caller.predict(api_name="/models")["models"]] == ["pocket"]
     with pytest.raises(AppError, match="Other models cannot be loaded here: pocket answers every question"):
         caller.predict(tiny_folder(), api_name="/load_model")
@@ -193,9 +193,9 @@ def test_stop_ends_the_sessions_sweep_and_no_other() -> None:
     mine = Client(shared_address(), verbose=False)
     ratios = [index / 100 for index in range(1, 31)]
     job = mine.submit(handle_file(scene_path()), QUESTION, ["adafv", "t2i"], ratios, api_name="/sweep")
-    visit = shared_site().desk.visits.of(mine.session_hash)
-    wait_until(lambda: visit.scored is not None)
-    assert other.predict(api_name="/stop") == {"stopped": True} and not visit.stop.is_set()
+    session = shared_context().service.sessions.of(mine.session_hash)
+    wait_until(lambda: session.scored is not None)
+    assert other.predict(api_name="/stop") == {"stopped": True} and not session.stop.is_set()
     assert mine.predict(api_name="/stop") == {"stopped": True}
     told = job.result(timeout=60)
     assert told["complete"] is False and 0 < len(told["rows"]) < 61
@@ -204,7 +204,7 @@ def test_stop_ends_the_sessions_sweep_and_no_other() -> None:
 def test_stop_ends_the_sessions_study() -> None:
     mine = Client(shared_address(), verbose=False)
     job = mine.submit(["saliency", "adafv"], [0.1, 0.2], 50, api_name="/study")
-    studying = shared_site().desk.visits.of(mine.session_hash).studying
+    studying = shared_context().service.sessions.of(mine.session_hash).studying
     first = studying.stop
     wait_until(lambda: studying.stop is not first)
     mine.predict(api_name="/stop")

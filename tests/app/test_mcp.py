@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from helpers.app_site import QUESTION, free_port, scene_path, serve, shared_address, shared_site
+from helpers.app_context import QUESTION, free_port, scene_path, serve, shared_address, shared_context
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
@@ -24,7 +24,7 @@ from adafv_core.methods import METHODS
 @cache
 def address() -> str:
     """The address of a page of the shared site that was asked to serve MCP."""
-    return serve(replace(shared_site(), settings=replace(shared_site().settings, mcp=True, port=free_port())))[1]
+    return serve(replace(shared_context(), settings=replace(shared_context().settings, mcp=True, port=free_port())))[1]
 
 
 def in_a_session(work: Callable[[ClientSession], Awaitable[Any]]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.app_site import many_crops_site, question, shared_site
+from helpers.app_context import many_crops_context, question, shared_context
 from helpers.made_scores import made_scores
 from PIL import Image
 
@@ -19,9 +19,9 @@ from adafv_core.engine import Engine
 from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
-from app.serving.ask import Desk
-from app.serving.sessions import Visit
-from app.wire.parse import Choice, More
+from app.serving.ask import Service
+from app.serving.sessions import Session
+from app.wire.parse import AskSettings, TokenChoice
 from app.wire.payload import method_note, payload
 
 
@@ -31,9 +31,9 @@ def why_at(body: dict[str, Any], stop: int) -> np.ndarray:
     return np.stack((packed & 15, packed >> 4), axis=1).ravel()[: body["n"]]
 
 
-def asked(desk: Desk, visit: Visit, method: str, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def asked(service: Service, session: Session, method: str, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The payload and the last answers."""
-    stream = list(desk.ask(visit, question(method=method, **changes)))
+    stream = list(service.ask(session, question(method=method, **changes)))
     return json.loads(stream[0][0] or "{}"), json.loads(stream[-1][1])
 
 
@@ -49,15 +49,15 @@ def test_the_note_says_in_one_sentence_what_a_method_does(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["fastv", "adav_authors"])
 def test_the_page_keeps_what_the_engine_keeps(method: str) -> None:
-    desk, visit = shared_site().desk, Visit("pocket")
-    body, last = asked(desk, visit, method)
+    service, session = shared_context().service, Session("pocket")
+    body, last = asked(service, session, method)
     assert (last["pruned"]["state"], last["full"]["state"]) == ("done", "done")
-    assert visit.run is not None and visit.run.pruned is not None and visit.run.selection is not None
-    assert last["pruned"]["n_kept"] == int(visit.run.selection.kept.sum()) > 0
-    assert visit.run.pruned.selection.kept.equal(visit.run.selection.kept)
-    engine = desk.garage.engine("pocket")
+    assert session.run is not None and session.run.pruned is not None and session.run.selection is not None
+    assert last["pruned"]["n_kept"] == int(session.run.selection.kept.sum()) > 0
+    assert session.run.pruned.selection.kept.equal(session.run.selection.kept)
+    engine = service.pool.engine("pocket")
     for stop in (2, 18, 45, len(body["stops"]) - 1):
-        selection = engine.select(visit.run.scores, budget=body["stops"][stop]["budget"], method=method)
+        selection = engine.select(session.run.scores, budget=body["stops"][stop]["budget"], method=method)
         assert np.array_equal(why_at(body, stop), selection.why.numpy())
 
 
@@ -65,11 +65,13 @@ def test_inside_the_llm_one_prefill_serves_every_stop(monkeypatch: pytest.Monkey
     stock, counted = Engine.select, []
 
     def select(self: Engine, *arguments: Any, **options: Any) -> Any:
-        counted.append(shared_site().desk.bench.running)
+        counted.append(shared_context().service.bench.running)
         return stock(self, *arguments, **options)
 
     monkeypatch.setattr(Engine, "select", select)
-    body, _ = asked(shared_site().desk, Visit("pocket"), "fastv", more=More(max_new_tokens=1, compare=False))
+    body, _ = asked(
+        shared_context().service, Session("pocket"), "fastv", more=AskSettings(max_new_tokens=1, compare=False)
+    )
     assert len(body["stops"]) > 60 and counted == [1, 1]
 
 
@@ -91,24 +93,24 @@ def test_neighboring_floats_keep_their_order_at_every_stop() -> None:
 
 @pytest.mark.parametrize("method", ["fastv", "adav_authors"])
 def test_the_api_answers_too(method: str) -> None:
-    result = shared_site().desk.answer(Visit("pocket"), question(method=method), True)
+    result = shared_context().service.answer(Session("pocket"), question(method=method), True)
     assert result["answer"] and 1 <= result["n_kept"] <= 20 and result["full"]["n_kept"] == 196
 
 
 def test_stops_below_the_authors_smallest_budget_say_so() -> None:
-    desk = many_crops_site().desk
-    visit = Visit(desk.garage.first)
-    body, last = asked(desk, visit, "adav_authors", choice=Choice(0.5))
+    service = many_crops_context().service
+    session = Session(service.pool.first)
+    body, last = asked(service, session, "adav_authors", choice=TokenChoice(0.5))
     assert last["pruned"]["state"] == "done" and len(body["crops"]) == 2
     assert "ask for at least" in body["stops"][0]["problem"] and not why_at(body, 0).any()
     assert "problem" not in body["stops"][-1]
     with pytest.raises(BudgetError, match="ask for at least"):
-        desk.answer(visit, question(method="adav_authors", choice=Choice(0.01)), False)
+        service.answer(session, question(method="adav_authors", choice=TokenChoice(0.01)), False)
 
 
 def test_a_pruned_answers_time_holds_scoring_and_choosing() -> None:
-    visit = Visit("pocket")
-    _, last = asked(shared_site().desk, visit, "adafv")
+    session = Session("pocket")
+    _, last = asked(shared_context().service, session, "adafv")
     assert last["pruned"]["encode_s"] == last["full"]["encode_s"] == 0
     pruned = last["pruned"]
     assert pruned["select_s"] > 0
@@ -124,30 +126,30 @@ def test_a_model_loaded_later_has_answered_both_ways_before_its_first_question(
         methods.append((self.name, options["method"]))
         return stock(self, *arguments, **options)
 
-    folder = many_crops_site().desk.garage.first
+    folder = many_crops_context().service.pool.first
     monkeypatch.setattr(Engine, "stream", stream)
-    engine = shared_site().desk.garage.engine(folder)
+    engine = shared_context().service.pool.engine(folder)
     assert methods == [(engine.name, "adafv"), (engine.name, "full")]
 
 
 def test_stop_ends_the_model_within_a_token() -> None:
-    desk = many_crops_site().desk
-    visit, engine = Visit(desk.garage.first), desk.garage.engine(desk.garage.first)
-    long = question(choice=Choice(0.5), more=More(max_new_tokens=60))
+    service = many_crops_context().service
+    session, engine = Session(service.pool.first), service.pool.engine(service.pool.first)
+    long = question(choice=TokenChoice(0.5), more=AskSettings(max_new_tokens=60))
     begun = []
 
     def press_stop(*_: Any) -> None:
         begun.append(len(begun) + 1)
         if len(begun) == 5:
-            visit.stop.set()
+            session.stop.set()
 
     hook = engine.model.register_forward_pre_hook(press_stop)
     try:
-        last = json.loads(list(desk.ask(visit, long))[-1][1])
+        last = json.loads(list(service.ask(session, long))[-1][1])
         assert (last["pruned"]["state"], last["full"]["state"]) == ("stopped", "stopped")
         assert 5 <= len(begun) <= 6
         begun.extend(range(5))
-        list(desk.ask(visit, long))
+        list(service.ask(session, long))
     finally:
         hook.remove()
     assert len(begun) > 40

@@ -12,12 +12,12 @@ import torch
 
 from adafv_core.errors import ModelNotFoundError, OutOfMemoryError
 from adafv_core.loading.download import DownloadProgress, Report
-from app.serving.model_load import Load, seconds_left
-from app.serving.models import Garage
+from app.serving.model_load import ModelLoad, seconds_left
+from app.serving.models import ModelPool
 
 
-def made(load: Callable[[str, Report], Any]) -> Garage:
-    return Garage("first", "FIRST", load)  # type: ignore[arg-type]
+def made(load: Callable[[str, Report], Any]) -> ModelPool:
+    return ModelPool("first", "FIRST", load)  # type: ignore[arg-type]
 
 
 def test_all_who_ask_share_one_load_and_the_others_answer_meanwhile() -> None:
@@ -30,15 +30,15 @@ def test_all_who_ask_share_one_load_and_the_others_answer_meanwhile() -> None:
             assert go.wait(10)
         return name.upper()
 
-    garage = made(load)
-    assert garage.engine("other") == "OTHER"
-    waiting = [garage.load("slow"), garage.load("slow")]
+    pool = made(load)
+    assert pool.engine("other") == "OTHER"
+    waiting = [pool.load("slow"), pool.load("slow")]
     assert waiting[0] is waiting[1] and not waiting[0].ended(0.05)
     assert waiting[0].view() == {"share": 0.25, "text": "Downloading slow: 0.0 of 0.0 kB"}
-    assert (garage.engine("first"), garage.engine("other")) == ("FIRST", "OTHER")
+    assert (pool.engine("first"), pool.engine("other")) == ("FIRST", "OTHER")
     go.set()
     assert waiting[0].engine() == "SLOW" and begun == ["other", "slow"]
-    assert garage.loaded() == ("first", "slow")
+    assert pool.loaded() == ("first", "slow")
 
 
 def test_a_failed_load_changes_nothing_and_can_be_tried_again() -> None:
@@ -49,12 +49,12 @@ def test_a_failed_load_changes_nothing_and_can_be_tried_again() -> None:
             raise wrong.pop()
         return name.upper()
 
-    garage = made(load)
-    garage.engine("old")
+    pool = made(load)
+    pool.engine("old")
     with pytest.raises(ModelNotFoundError, match="not there"):
-        garage.engine("new")
-    assert garage.loaded() == ("first", "old") and garage.engine("old") == "OLD"
-    assert garage.engine("new") == "NEW" and garage.loaded() == ("first", "new")
+        pool.engine("new")
+    assert pool.loaded() == ("first", "old") and pool.engine("old") == "OLD"
+    assert pool.engine("new") == "NEW" and pool.loaded() == ("first", "new")
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), OutOfMemoryError("full")])
@@ -62,22 +62,22 @@ def test_a_model_that_fits_only_in_place_of_another_takes_it(error: Exception) -
     memory: list[str] = []
 
     def load(name: str, report: Report) -> Any:
-        memory[:] = [one for one in memory if one in garage.loaded()]
+        memory[:] = [one for one in memory if one in pool.loaded()]
         if name == "huge" or memory:
             raise error
         memory.append(name)
         return name.upper()
 
-    garage = made(load)
-    assert garage.engine("old") == "OLD" and garage.engine("new") == "NEW"
-    assert garage.loaded() == ("first", "new")
+    pool = made(load)
+    assert pool.engine("old") == "OLD" and pool.engine("new") == "NEW"
+    assert pool.loaded() == ("first", "new")
     with pytest.raises(OutOfMemoryError, match="huge does not fit"):
-        garage.engine("huge")
-    assert garage.engine("new") == "NEW"
+        pool.engine("huge")
+    assert pool.engine("new") == "NEW"
 
 
 def test_what_is_told_on_the_way() -> None:
-    load = Load("model")
+    load = ModelLoad("model")
     assert load.view() == {"share": None, "text": "Loading model: 0 s"}
     load.report(DownloadProgress(0, 14_100_000_000))
     assert load.view() == {"share": 0.0, "text": "Downloading model: 0.0 of 14.1 GB"}

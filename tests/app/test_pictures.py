@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.app_site import question, shared_site
+from helpers.app_context import question, shared_context
 from PIL import Image
 
 from adafv_core.types import Crop, TokenGrid, Why
 from app.saved_runs.levels import mixed_levels, plain_levels
 from app.saved_runs.overlay import Maps, heat_overlay, kept_overlay, overlay_sheet
-from app.serving.sessions import Visit
+from app.serving.sessions import Session
 from app.sweep.charts import agreement_figure, kl_figure
 from app.sweep.rows import SweepRow
 from app.wire.look import COLOR_MAPS, Look
@@ -38,9 +38,9 @@ def unpacked(text: str, kind: str) -> np.ndarray[Any, Any]:
 def test_the_payload_holds_the_scores_exactly_and_the_path_of_every_budget() -> None:
     from adafv_core.mixing import budget_path
 
-    run = shared_site().first.run
+    run = shared_context().first.run
     assert run is not None
-    body = json.loads(shared_site().first.payload)
+    body = json.loads(shared_context().first.payload)
     assert body["n"] == 196 and body["rule"] == "split" and body["set_choice"] is True
     assert unpacked(body["t2i"], "<f4").tolist() == run.scores.t2i.tolist()
     assert unpacked(body["saliency"], "<f4").tolist() == run.scores.saliency.tolist()
@@ -50,7 +50,7 @@ def test_the_payload_holds_the_scores_exactly_and_the_path_of_every_budget() -> 
     for word, row in zip(body["words"], run.scores.word_t2i, strict=True):
         steps = unpacked(word["map"], "<u2").astype(float) / 65_535 * word["peak"]
         assert steps == pytest.approx(row.numpy(), abs=word["peak"] / 60_000)
-    assert len(shared_site().first.payload) < 600_000
+    assert len(shared_context().first.payload) < 600_000
 
 
 def test_stops_ascend_and_hold_the_paper_s_ratios() -> None:
@@ -62,8 +62,8 @@ def test_stops_ascend_and_hold_the_paper_s_ratios() -> None:
 def test_another_temperature_is_ranked_and_drawn() -> None:
     from adafv_core.scoring import rescored_t2i
 
-    site = shared_site()
-    run = site.desk.score(Visit("pocket"), question())
+    context = shared_context()
+    run = context.service.score(Session("pocket"), question())
     body = json.loads(payload(run.scores, run.picture, lambda k: None, "adafv", {"temperature": 10.0}, 0.1, "k"))  # type: ignore[arg-type, return-value]
     assert unpacked(body["t2i"], "<f4").tolist() == rescored_t2i(run.scores, 10.0).tolist()
     counted = [word for word in body["words"] if word["counted"]]

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from helpers.app_site import short_queue
+from helpers.app_context import short_queue
 from helpers.full_queue import FRIENDLY, full_queue
 
 from app.gradio_ext.queue import busy_text

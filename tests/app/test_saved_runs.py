@@ -13,73 +13,75 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.app_site import question, shared_site
+from helpers.app_context import question, shared_context
 from PIL import Image
 
 import adafv_core
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.methods import METHODS
 from app.saved_runs.save_and_open import open_run, save_json, save_png
-from app.serving.ask import Question
-from app.serving.sessions import Visit
-from app.wire.parse import Choice, More
+from app.serving.ask import AskRequest
+from app.serving.sessions import Session
+from app.wire.parse import AskSettings, TokenChoice
 from app.wire.payload import OWN_RATIO_ONLY
 
 
-def saved(choice: Choice, method: str = "adafv") -> tuple[Visit, Path]:
-    visit = Visit("pocket")
-    list(shared_site().desk.ask(visit, question(method=method, choice=choice)))
+def saved(choice: TokenChoice, method: str = "adafv") -> tuple[Session, Path]:
+    session = Session("pocket")
+    list(shared_context().service.ask(session, question(method=method, choice=choice)))
     text = json.dumps(
         {"keep_ratio": choice.keep_ratio, "force_keep": choice.force_keep, "force_drop": choice.force_drop}
     )
-    return visit, Path(save_json(shared_site(), visit, text))
+    return session, Path(save_json(shared_context(), session, text))
 
 
 def test_a_run_reads_back_equal_and_the_library_keeps_the_same() -> None:
-    visit, path = saved(Choice(0.1))
+    session, path = saved(TokenChoice(0.1))
     text = path.read_text(encoding="utf-8")
     record, run = json.loads(text), adafv_core.read_run(text)
     scores = run.scores
-    assert visit.run is not None and visit.run.selection is not None
-    assert torch.equal(scores.t2i, visit.run.scores.t2i) and torch.equal(scores.saliency, visit.run.scores.saliency)
-    assert torch.equal(scores.word_t2i, visit.run.scores.word_t2i) and scores.words == visit.run.scores.words
-    assert scores.visual.grid == visit.run.scores.visual.grid
+    assert session.run is not None and session.run.selection is not None
+    assert torch.equal(scores.t2i, session.run.scores.t2i) and torch.equal(scores.saliency, session.run.scores.saliency)
+    assert torch.equal(scores.word_t2i, session.run.scores.word_t2i) and scores.words == session.run.scores.words
+    assert scores.visual.grid == session.run.scores.visual.grid
     plain = record["scores"]
     mixed = adafv_core.mix(torch.tensor(plain["t2i"]), torch.tensor(plain["saliency"]), record["selection"]["budget"])
     assert mixed.kept.nonzero()[:, 0].tolist() == record["selection"]["kept"]
     assert mixed.mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
     for name in ("indices", "kept", "mixed", "why"):
-        assert torch.equal(getattr(run.selection, name), getattr(visit.run.selection, name))
+        assert torch.equal(getattr(run.selection, name), getattr(session.run.selection, name))
     again = adafv_core.get_method(run.method).select(scores, run.selection.budget)
     assert torch.equal(again.indices, run.selection.indices)
     assert run.answers["pruned"]["text"] and run.versions["torch"] and run.model == "pocket"
     assert Image.open(io.BytesIO(run.picture)).size == (672, 672)
 
 
-@pytest.mark.parametrize("more", [More(temperature=20.0), More(text_tokens="all"), More(floor=0.25)])
-def test_the_options_of_a_run_come_back(more: More) -> None:
-    visit = Visit("pocket")
-    list(shared_site().desk.ask(visit, question(more=replace(more, max_new_tokens=4))))
-    run = adafv_core.read_run(Path(save_json(shared_site(), visit, None)).read_text(encoding="utf-8"))
-    assert visit.run is not None and visit.run.selection is not None
-    assert torch.equal(run.selection.indices, visit.run.selection.indices)
+@pytest.mark.parametrize(
+    "more", [AskSettings(temperature=20.0), AskSettings(text_tokens="all"), AskSettings(floor=0.25)]
+)
+def test_the_options_of_a_run_come_back(more: AskSettings) -> None:
+    session = Session("pocket")
+    list(shared_context().service.ask(session, question(more=replace(more, max_new_tokens=4))))
+    run = adafv_core.read_run(Path(save_json(shared_context(), session, None)).read_text(encoding="utf-8"))
+    assert session.run is not None and session.run.selection is not None
+    assert torch.equal(run.selection.indices, session.run.selection.indices)
     again = adafv_core.get_method("adafv", **run.options).select(run.scores, run.selection.budget)
     assert torch.equal(again.indices, run.selection.indices)
     assert torch.equal(run.scores.word_t2i[run.scores.counted].amax(0), run.scores.t2i)
 
 
 def test_what_was_opened_is_what_is_saved_again() -> None:
-    site = shared_site()
-    _, path = saved(Choice(0.1, (0,), (9,)))
+    context = shared_context()
+    _, path = saved(TokenChoice(0.1, (0,), (9,)))
     first = json.loads(path.read_text(encoding="utf-8"))
     first.update(model="somebody/else", revision="abc", versions={**first["versions"], "torch": "1.0"})
     path.write_text(json.dumps(first), encoding="utf-8")
-    visit = Visit("pocket")
-    list(site.desk.ask(visit, question(index=7)))
-    open_run(site, visit, path)
+    session = Session("pocket")
+    list(context.service.ask(session, question(index=7)))
+    open_run(context, session, path)
     same = json.dumps({name: first[name] for name in ("keep_ratio", "force_keep", "force_drop")})
-    assert json.loads(Path(save_json(site, visit, same)).read_text(encoding="utf-8")) == first
-    moved = json.loads(Path(save_json(site, visit, None)).read_text(encoding="utf-8"))
+    assert json.loads(Path(save_json(context, session, same)).read_text(encoding="utf-8")) == first
+    moved = json.loads(Path(save_json(context, session, None)).read_text(encoding="utf-8"))
     assert moved["model"] == "somebody/else" and moved["force_keep"] == []
     assert adafv_core.read_run(json.dumps(moved)).selection.size == 20
 
@@ -91,10 +93,10 @@ def bits(table: str) -> list[int]:
 
 @pytest.mark.parametrize("method", [name for name, one in METHODS.items() if one.reads_features or one.inside_llm])
 def test_methods_that_read_features_open_at_their_own_keep_ratio(method: str) -> None:
-    site, visit = shared_site(), Visit("pocket")
-    _, path = saved(Choice(0.4), method)
+    context, session = shared_context(), Session("pocket")
+    _, path = saved(TokenChoice(0.4), method)
     record = json.loads(path.read_text(encoding="utf-8"))
-    opened = open_run(site, visit, path)
+    opened = open_run(context, session, path)
     body = json.loads(opened.payload)
     able = [at for at, stop in enumerate(body["stops"]) if "problem" not in stop]
     assert [body["stops"][at]["ratio"] for at in able] == [body["keep_ratio"]] == [0.4]
@@ -106,111 +108,121 @@ def test_methods_that_read_features_open_at_their_own_keep_ratio(method: str) ->
     assert mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
     assert json.loads(opened.answers)["pruned"] == record["answers"]["pruned"]
     same = json.dumps({name: record[name] for name in ("keep_ratio", "force_keep", "force_drop")})
-    assert Path(save_json(site, visit, same)).read_bytes() == path.read_bytes()
-    assert Image.open(save_png(site, visit, same)).width == 2 * 672 + 12
+    assert Path(save_json(context, session, same)).read_bytes() == path.read_bytes()
+    assert Image.open(save_png(context, session, same)).width == 2 * 672 + 12
     with pytest.raises(InputError, match="its own keep ratio only"):
-        save_json(site, visit, None)
+        save_json(context, session, None)
 
 
 @pytest.mark.parametrize("method", ["adafv", "saliency", "random"])
 def test_an_opened_run_is_saved_again_byte_for_byte(method: str) -> None:
-    site, visit = shared_site(), Visit("pocket")
-    _, path = saved(Choice(0.1), method)
-    body = json.loads(open_run(site, visit, path).payload)
+    context, session = shared_context(), Session("pocket")
+    _, path = saved(TokenChoice(0.1), method)
+    body = json.loads(open_run(context, session, path).payload)
     assert body["from_file"] is True
-    assert Path(save_json(site, visit, None)).read_bytes() == path.read_bytes()
+    assert Path(save_json(context, session, None)).read_bytes() == path.read_bytes()
 
 
 def test_a_ratio_between_the_slider_s_stops_opens_at_its_own() -> None:
-    _, path = saved(Choice(1 / 3))
-    body = json.loads(open_run(shared_site(), Visit("pocket"), path).payload)
+    _, path = saved(TokenChoice(1 / 3))
+    body = json.loads(open_run(shared_context(), Session("pocket"), path).payload)
     assert body["keep_ratio"] == 1 / 3 and 1 / 3 in [stop["ratio"] for stop in body["stops"]]
 
 
-MORE = More(temperature=20.0, floor=0.4, text_tokens="all", positions="original", max_new_tokens=7, compare=False)
+MORE = AskSettings(
+    temperature=20.0, floor=0.4, text_tokens="all", positions="original", max_new_tokens=7, compare=False
+)
 
 
 @pytest.mark.parametrize(
     ("method", "back"),
     [
         ("adafv", MORE),
-        ("t2i", More(20.0, text_tokens="all", max_new_tokens=7, compare=False)),
-        ("divprune", More(max_new_tokens=7, compare=False)),
+        ("t2i", AskSettings(20.0, text_tokens="all", max_new_tokens=7, compare=False)),
+        ("divprune", AskSettings(max_new_tokens=7, compare=False)),
     ],
 )
-def test_opening_brings_the_settings_back(method: str, back: More) -> None:
-    site, visit = shared_site(), Visit("pocket")
-    list(site.desk.ask(visit, question(method=method, more=MORE)))
-    assert visit.run is not None
-    path = save_json(site, visit, None)
+def test_opening_brings_the_settings_back(method: str, back: AskSettings) -> None:
+    context, session = shared_context(), Session("pocket")
+    list(context.service.ask(session, question(method=method, more=MORE)))
+    assert session.run is not None
+    path = save_json(context, session, None)
     assert adafv_core.read_run(Path(path).read_text(encoding="utf-8")).max_new_tokens == 7
-    other = Visit("pocket")
-    opened = open_run(site, other, path)
+    other = Session("pocket")
+    opened = open_run(context, other, path)
     assert opened.more == back
-    again = Path(save_json(site, other, None))
+    again = Path(save_json(context, other, None))
     assert again.read_bytes() == Path(path).read_bytes()
-    picture, key = site.desk.picture(opened.picture_path)
-    list(site.desk.ask(other, Question(picture, key, opened.prompt, opened.method, Choice(0.1), opened.more)))
-    assert other.run is not None and other.run.selection is not None and visit.run.selection is not None
-    assert torch.equal(other.run.selection.indices, visit.run.selection.indices)
+    picture, key = context.service.picture(opened.picture_path)
+    list(
+        context.service.ask(
+            other, AskRequest(picture, key, opened.prompt, opened.method, TokenChoice(0.1), opened.more)
+        )
+    )
+    assert other.run is not None and other.run.selection is not None and session.run.selection is not None
+    assert torch.equal(other.run.selection.indices, session.run.selection.indices)
 
 
 def test_older_files_say_nothing_of_new_tokens() -> None:
-    _, path = saved(Choice(0.1))
+    _, path = saved(TokenChoice(0.1))
     record = json.loads(path.read_text(encoding="utf-8"))
     record.pop("max_new_tokens", None)
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert open_run(shared_site(), Visit("pocket"), path).more.max_new_tokens == More.max_new_tokens
+    assert open_run(shared_context(), Session("pocket"), path).more.max_new_tokens == AskSettings.max_new_tokens
     record["max_new_tokens"] = 99_999
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert open_run(shared_site(), Visit("pocket"), path).more.max_new_tokens == shared_site().settings.max_new_tokens
+    assert (
+        open_run(shared_context(), Session("pocket"), path).more.max_new_tokens
+        == shared_context().settings.max_new_tokens
+    )
 
 
 def test_an_answer_is_saved_with_its_own_selection_only() -> None:
-    site, visit = shared_site(), Visit("pocket")
-    list(site.desk.ask(visit, question(choice=Choice(0.1))))
+    context, session = shared_context(), Session("pocket")
+    list(context.service.ask(session, question(choice=TokenChoice(0.1))))
     place = json.dumps({"keep_ratio": 0.25, "force_keep": [], "force_drop": []})
-    there, moved = (json.loads(Path(save_json(site, visit, at)).read_text("utf-8")) for at in (None, place))
+    there, moved = (json.loads(Path(save_json(context, session, at)).read_text("utf-8")) for at in (None, place))
     assert there["answers"]["pruned"]["n_kept"] == there["selection"]["budget"] == 20
     assert there["answers"]["same"] is not None
     assert moved["selection"]["budget"] == 49 and moved["answers"]["full"] == there["answers"]["full"]
     assert [moved["answers"][name] for name in ("pruned", "same", "kl_nats")] == [None] * 3
-    opened = Visit("pocket")
-    open_run(site, opened, save_json(site, visit, None))
-    assert json.loads(Path(save_json(site, opened, place)).read_text("utf-8"))["answers"] == moved["answers"]
+    opened = Session("pocket")
+    open_run(context, opened, save_json(context, session, None))
+    assert json.loads(Path(save_json(context, opened, place)).read_text("utf-8"))["answers"] == moved["answers"]
 
 
 def test_a_stopped_answer_is_saved_as_stopped() -> None:
-    site, visit = shared_site(), Visit("pocket")
-    list(site.desk.ask(visit, question()))
-    assert visit.run is not None and visit.run.pruned is not None and visit.run.full is not None
-    visit.run.full = replace(visit.run.full, finished=False)
-    answers = json.loads(Path(save_json(site, visit, None)).read_text("utf-8"))["answers"]
+    context, session = shared_context(), Session("pocket")
+    list(context.service.ask(session, question()))
+    assert session.run is not None and session.run.pruned is not None and session.run.full is not None
+    session.run.full = replace(session.run.full, finished=False)
+    answers = json.loads(Path(save_json(context, session, None)).read_text("utf-8"))["answers"]
     assert (answers["pruned"]["state"], answers["full"]["state"], answers["same"]) == ("done", "stopped", None)
-    visit.run.pruned = replace(visit.run.pruned, finished=False)
-    answers = json.loads(Path(save_json(site, visit, None)).read_text("utf-8"))["answers"]
+    session.run.pruned = replace(session.run.pruned, finished=False)
+    answers = json.loads(Path(save_json(context, session, None)).read_text("utf-8"))["answers"]
     assert answers["pruned"]["state"] == "stopped" and answers["pruned"]["text"]
 
 
 @pytest.mark.parametrize(
-    ("method", "choice"), [("adafv", Choice(0.1, (0, 3), (9,))), ("t2i", Choice(0.05)), ("random", Choice(0.25))]
+    ("method", "choice"),
+    [("adafv", TokenChoice(0.1, (0, 3), (9,))), ("t2i", TokenChoice(0.05)), ("random", TokenChoice(0.25))],
 )
-def test_opening_shows_what_was_saved(method: str, choice: Choice) -> None:
-    site = shared_site()
+def test_opening_shows_what_was_saved(method: str, choice: TokenChoice) -> None:
+    context = shared_context()
     _, path = saved(choice, method)
-    other = Visit("pocket")
-    opened = open_run(site, other, path)
+    other = Session("pocket")
+    opened = open_run(context, other, path)
     body = json.loads(opened.payload)
     assert (body["method"], body["keep_ratio"], body["set_choice"]) == (method, choice.keep_ratio, True)
     assert tuple(body["force_keep"]) == choice.force_keep and tuple(body["force_drop"]) == choice.force_drop
-    picture, _ = site.desk.picture(opened.picture_path)
+    picture, _ = context.service.picture(opened.picture_path)
     assert picture.size == (672, 672)
     assert opened.prompt == question().prompt
 
 
 def test_the_picture_is_drawn_at_the_image_s_own_size() -> None:
-    visit, _ = saved(Choice(0.1))
-    with Image.open(save_png(shared_site(), visit, None)) as sheet:
+    session, _ = saved(TokenChoice(0.1))
+    with Image.open(save_png(shared_context(), session, None)) as sheet:
         assert sheet.width == 2 * 672 + 12
 
 
@@ -261,14 +273,14 @@ DAMAGE = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_told_in_a_sentence(name: str, tmp_path: Path) -> None:
-    _, path = saved(Choice(0.1))
+    _, path = saved(TokenChoice(0.1))
     record = json.loads(path.read_text(encoding="utf-8"))
     damage, said = DAMAGE[name]
     damage(record)
     broken = tmp_path / "run.json"
     broken.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(AdaFVError, match=said):
-        open_run(shared_site(), Visit("pocket"), broken)
+        open_run(shared_context(), Session("pocket"), broken)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000])

@@ -92,7 +92,7 @@ def test_a_port_in_use_is_told_before_the_model_is_loaded(by: str, monkeypatch: 
     def never(settings: Settings) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(program, "open_site", never)
+    monkeypatch.setattr(program, "open_context", never)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
@@ -165,8 +165,8 @@ def test_a_port_taken_while_the_model_was_loading(monkeypatch: pytest.MonkeyPatc
     def launch(page: object, settings: Settings) -> None:
         raise errors.pop(0)
 
-    monkeypatch.setattr(program, "open_site", lambda settings: None)
-    monkeypatch.setattr(program, "make_page", lambda site: None)
+    monkeypatch.setattr(program, "open_context", lambda settings: None)
+    monkeypatch.setattr(program, "make_page", lambda context: None)
     monkeypatch.setattr(program, "launch", launch)
     with pytest.raises(SystemExit, match=r"port 7860 \(Cannot find empty port.*--port"):
         program.start(Settings(port=7860))

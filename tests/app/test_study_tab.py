@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gradio_client import Client
-from helpers.app_site import shared_address, shared_site
+from helpers.app_context import shared_address, shared_context
 from helpers.study_records import records
 from helpers.study_sample import coco, write_pictures
 
@@ -107,41 +107,41 @@ def test_stored_results_are_shown_whole() -> None:
 def test_requests_are_checked(changes: dict[str, Any], says: str) -> None:
     wish = {"methods": ["adafv"], "ratios": [0.1], "scenes": 2, "files": None, **changes}
     with pytest.raises(AdaFVError, match=says):
-        read_wish(shared_site().desk, "pocket", *wish.values())
+        read_wish(shared_context().service, "pocket", *wish.values())
 
 
 def test_stop_ends_after_a_batch_and_run_goes_on(tmp_path: Path) -> None:
-    desk, stop, file = shared_site().desk, threading.Event(), tmp_path / "study.jsonl"
-    wish = read_wish(desk, "pocket", ["adafv"], [0.1], 5, None)
+    service, stop, file = shared_context().service, threading.Event(), tmp_path / "study.jsonl"
+    wish = read_wish(service, "pocket", ["adafv"], [0.1], 5, None)
     steps = []
-    for step in run_study(desk, wish, file, stop):
+    for step in run_study(service, wish, file, stop):
         steps.append(step)
         if step.done:
             stop.set()
     total = 2 * len(PocketSet("study", 5).items)
     assert 0 < steps[-1].done < total == steps[-1].total
     assert "Run goes on from there" in json.loads(progress_text(steps[-1], stopped=True))["text"]
-    *_, last = run_study(desk, wish, file, threading.Event())
+    *_, last = run_study(service, wish, file, threading.Event())
     assert last.done == total and json.loads(progress_text(last))["text"] == f"All {total} answers are in."
     found = summary_of(file)
     assert found is not None and {row["row"] for row in found["rows"]} == {"full", "adafv"}
-    assert desk.bench.running == 0
+    assert service.bench.running == 0
 
 
 def test_others_get_the_model_between_two_batches(tmp_path: Path) -> None:
-    desk = shared_site().desk
-    wish = read_wish(desk, "pocket", ["adafv"], [0.1], 2, None)
-    for _ in run_study(desk, wish, tmp_path / "study.jsonl", threading.Event()):
-        with desk.bench.turn():
-            assert desk.bench.running == 1
+    service = shared_context().service
+    wish = read_wish(service, "pocket", ["adafv"], [0.1], 2, None)
+    for _ in run_study(service, wish, tmp_path / "study.jsonl", threading.Event()):
+        with service.bench.turn():
+            assert service.bench.running == 1
 
 
 def test_own_pictures_through_the_page(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures")
     (tmp_path / "notes.json").write_text(json.dumps(coco()))
     files = [*(str(file) for file in pictures.iterdir()), str(tmp_path / "notes.json")]
-    wish = read_wish(shared_site().desk, "pocket", ["adafv", "oracle"], [0.1], None, files)
-    list(run_study(shared_site().desk, wish, tmp_path / "own.jsonl", threading.Event()))
+    wish = read_wish(shared_context().service, "pocket", ["adafv", "oracle"], [0.1], None, files)
+    list(run_study(shared_context().service, wish, tmp_path / "own.jsonl", threading.Event()))
     found = summary_of(tmp_path / "own.jsonl")
     assert found is not None and found["families"] == ["attribute", "counting"]
     (pictures / "one.png").write_text("<html>")
@@ -149,7 +149,7 @@ def test_own_pictures_through_the_page(tmp_path: Path) -> None:
         wish.data.picture("one.png")
     (tmp_path / "notes.json").write_text('{"images": [}')
     with pytest.raises(InputError, match=r"notes.json, line 1: not JSON"):
-        read_wish(shared_site().desk, "pocket", ["adafv"], [0.1], None, files)
+        read_wish(shared_context().service, "pocket", ["adafv"], [0.1], None, files)
 
 
 def test_endpoints_measure_and_hand_out_stored_results() -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from helpers.app_site import question, shared_site
+from helpers.app_context import question, shared_context
 
 from adafv_core.errors import InputError
-from app.serving.sessions import Visit
+from app.serving.sessions import Session
 from app.sweep.rows import SweepRow
 from app.sweep.run import Sweep, progress_text, read_sweep, run_sweep, sweep_csv, sweep_json
 
@@ -20,7 +20,7 @@ from app.sweep.run import Sweep, progress_text, read_sweep, run_sweep, sweep_csv
 def test_every_method_at_every_ratio_beside_full() -> None:
     cells = read_sweep(["adafv", "saliency", "adafv", "full"], [0.1, 1.0, 0.1])
     assert cells == [("adafv", 1.0), ("adafv", 0.1), ("saliency", 1.0), ("saliency", 0.1)]
-    states = list(run_sweep(shared_site().desk, Visit("pocket"), question(), cells))
+    states = list(run_sweep(shared_context().service, Session("pocket"), question(), cells))
     rows = states[-1].rows
     assert [(row.method, row.n_kept) for row in rows] == [
         ("full", 196),
@@ -37,33 +37,37 @@ def test_every_method_at_every_ratio_beside_full() -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [lambda visit: visit.sweeping.halt(0), lambda visit: visit.end(), lambda visit: visit.change_model("another")],
+    [
+        lambda session: session.sweeping.halt(0),
+        lambda session: session.end(),
+        lambda session: session.change_model("another"),
+    ],
     ids=["stop", "end", "another model"],
 )
-def test_stop_keeps_what_is_done(end: Callable[[Visit], None]) -> None:
-    visit, cells = Visit("pocket"), read_sweep(["random", "t2i"], [0.5, 0.25, 0.1])
+def test_stop_keeps_what_is_done(end: Callable[[Session], None]) -> None:
+    session, cells = Session("pocket"), read_sweep(["random", "t2i"], [0.5, 0.25, 0.1])
     states = []
-    for state in run_sweep(shared_site().desk, visit, question(), cells):
+    for state in run_sweep(shared_context().service, session, question(), cells):
         states.append(state)
         if len(state.rows) == 3:
-            end(visit)
+            end(session)
     assert len(states[-1].rows) == 3 and states[-1].stopped and states[-1].model == "pocket"
     assert "Stopped after 3 of 7" in progress_text(states[-1])
 
 
 def test_a_question_asked_meanwhile_leaves_a_sweep_alone() -> None:
-    visit, desk = Visit("pocket"), shared_site().desk
+    session, service = Session("pocket"), shared_context().service
     states = []
-    for state in run_sweep(desk, visit, question(), read_sweep(["random"], [0.5, 0.1])):
+    for state in run_sweep(service, session, question(), read_sweep(["random"], [0.5, 0.1])):
         states.append(state)
         if len(state.rows) == 1:
-            assert list(desk.ask(visit, question(), 7))
+            assert list(service.ask(session, question(), 7))
     assert len(states[-1].rows) == 3 and not states[-1].stopped
 
 
 def test_a_failing_cell_leaves_the_others() -> None:
     cells = [("adav_authors", 0.001), ("t2i", 0.1)]
-    rows = list(run_sweep(shared_site().desk, Visit("pocket"), question(), cells))[-1].rows
+    rows = list(run_sweep(shared_context().service, Session("pocket"), question(), cells))[-1].rows
     assert [bool(row.error) for row in rows] == [False, True, False]
     assert "ask for at least 2 tokens" in rows[1].error and rows[2].n_kept == 20
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from helpers.app_site import shared_address
+from helpers.app_context import shared_address
 from helpers.browser import ARGUMENTS, chromium
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.app_site import many_crops_address
+from helpers.app_context import many_crops_address
 from helpers.browser import ARGUMENTS, chromium, settled
 from helpers.sent_payload import made_scores, sent
 from playwright.sync_api import Browser, Page

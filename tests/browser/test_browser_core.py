@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.app_site import shared_site
+from helpers.app_context import shared_context
 from helpers.made_scores import select
 from helpers.sent_payload import made_scores, sent
 from PIL import Image
@@ -124,12 +124,12 @@ def test_the_gauge_shows_the_library_s_curve(page: Page) -> None:
 
 
 def test_the_open_page_keeps_what_the_engine_keeps(open_page: Callable[..., Page]) -> None:
-    site = shared_site()
-    assert site.first.run is not None
+    context = shared_context()
+    assert context.first.run is not None
     page = open_page()
     stops = page.evaluate("adafv.page.scores.stops.map((stop) => stop.ratio)")
     for index in (0, 3, 9, 30, len(stops) - 1):
         kept = page.evaluate(f"(adafv.page.moveTo({index}), Array.from(adafv.page.result.kept))")
-        engine = site.desk.garage.engine("pocket")
-        wanted = engine.select(site.first.run.scores, keep_ratio=stops[index], method="adafv")
+        engine = context.service.pool.engine("pocket")
+        wanted = engine.select(context.first.run.scores, keep_ratio=stops[index], method="adafv")
         assert [bool(value) for value in kept] == wanted.kept.tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.app_site import many_crops_address, short_queue
+from helpers.app_context import many_crops_address, short_queue
 from helpers.browser import settled
 from helpers.full_queue import FRIENDLY, full_queue
 from helpers.tiny_models import picture

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.app_site import MISSING, fallback_address, scene_path, shared_site
+from helpers.app_context import MISSING, fallback_address, scene_path, shared_context
 from helpers.browser import settled
 from playwright.sync_api import Page, expect
 
@@ -231,7 +231,7 @@ def test_a_run_the_server_has_forgotten_is_not_saved_as_another(open_page: Calla
     page.locator(".example").nth(3).click()
     page.wait_for_function("adafv.page.number === 1")
     settled(page)
-    shared_site().desk.visits.forget()
+    shared_context().service.sessions.forget()
     page.get_by_role("button", name="Save run").click()
     expect(page.locator("#part-notice .notice")).to_contain_text("no longer held by the server", timeout=10_000)
     page.get_by_role("button", name="Ask", exact=True).click()

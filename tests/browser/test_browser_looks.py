@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.app_site import many_crops_address
+from helpers.app_context import many_crops_address
 from helpers.browser import settled
 from helpers.screenshots import CONTRAST, IS_DARK, SIZES, looked_at
 from PIL import Image

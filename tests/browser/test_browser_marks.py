@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.app_site import shared_site
+from helpers.app_context import shared_context
 from helpers.browser import settled
 from helpers.opened_run import opened, saved_run
 from helpers.shown import still_page
@@ -49,7 +49,7 @@ def test_marks_outlive_a_model_loaded_again_and_a_server_that_forgot(open_page: 
     settled(page, 10_000)
     ask(page)
     assert page.evaluate(MARKED) == 2 and len(forced_in_the_answer(page)) == 2
-    shared_site().desk.visits.forget()
+    shared_context().service.sessions.forget()
     ask(page)
     assert page.evaluate(MARKED) == 2 and len(forced_in_the_answer(page)) == 2
 

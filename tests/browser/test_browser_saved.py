@@ -11,7 +11,7 @@ from helpers.browser import settled
 from helpers.opened_run import opened, saved_run
 from playwright.sync_api import Page, expect
 
-from app.wire.parse import More
+from app.wire.parse import AskSettings
 from app.wire.payload import OWN_RATIO_ONLY
 
 KEPT = "Array.from(adafv.page.result.kept.keys()).filter((i) => adafv.page.result.kept[i])"
@@ -25,7 +25,7 @@ def asked(page: Page) -> list[str]:
 
 
 def test_an_opened_run_asks_again_as_it_was_asked(open_page: Callable[..., Page], tmp_path: Path) -> None:
-    more = More(20.0, 0.4, "all", "original", 7, compare=False)
+    more = AskSettings(20.0, 0.4, "all", "original", 7, compare=False)
     file, kept = saved_run(tmp_path, more=more, max_new_tokens=7)
     page = open_page()
     opened(page, file)

@@ -176,19 +176,19 @@ def said_by(engine: Any, picture: Any) -> str:
 
 def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
     """Ask as the page does, then move the slider; the pruned answer that is shown at the end."""
-    from app.serving.ask import Desk, Question
+    from app.serving.ask import AskRequest, Service
     from app.serving.jobs import Bench
-    from app.serving.models import Garage
-    from app.serving.sessions import Visits
+    from app.serving.models import ModelPool
+    from app.serving.sessions import Sessions
     from app.settings import Settings
-    from app.wire.parse import Choice, More
+    from app.wire.parse import AskSettings, TokenChoice
 
-    garage = Garage("pocket", engine, lambda name: engine)
-    desk = Desk(garage, Bench(), Visits("pocket", 10**9), Settings(), lambda key: True)
-    visit = desk.visits.of("one")
+    pool = ModelPool("pocket", engine, lambda name: engine)
+    service = Service(pool, Bench(), Sessions("pocket", 10**9), Settings(), lambda key: True)
+    session = service.sessions.of("one")
     for keep_ratio in (0.25, 0.1):
-        asked = Question(picture, "key", prompt, "adafv", Choice(keep_ratio), More(max_new_tokens=6))
-        *_, (_, answers, _) = desk.ask(visit, asked)
+        asked = AskRequest(picture, "key", prompt, "adafv", TokenChoice(keep_ratio), AskSettings(max_new_tokens=6))
+        *_, (_, answers, _) = service.ask(session, asked)
     return str(json.loads(answers)["pruned"]["text"])
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradio_client import Client, handle_file
-from helpers.app_site import QUESTION, scene_path, shared_site, short_queue
+from helpers.app_context import QUESTION, scene_path, shared_context, short_queue
 
 FRIENDLY = re.compile(r"Busy: many questions are waiting\. Try again in [1-9][0-9]* s\.")
 
@@ -29,7 +29,7 @@ def full_queue() -> Any:
     page, address = short_queue()
     client = Client(address, verbose=False)
     jobs: list[Future[Any]] = []
-    with shared_site().desk.bench.turn():
+    with shared_context().service.bench.turn():
         for wanted in (lambda: any(page._queue.active_jobs), lambda: len(page._queue) == 1):
             jobs.append(client.submit(handle_file(scene_path()), QUESTION, 0.1, "adafv", api_name="/scores"))
             until(wanted)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from app.main import launch, make_page, open_site
+from app.main import launch, make_page, open_context
 from app.settings import read_settings
 
 if __name__ == "__main__":
     settings = read_settings(sys.argv[1:])
-    launch(make_page(replace(open_site(settings), gpu=True)), settings)
+    launch(make_page(replace(open_context(settings), gpu=True)), settings)

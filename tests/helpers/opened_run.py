@@ -6,27 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
-from helpers.app_site import question, shared_site
+from helpers.app_context import question, shared_context
 from playwright.sync_api import Page, expect
 
 from app.saved_runs.save_and_open import save_json
-from app.serving.sessions import Visit
-from app.wire.parse import Choice, More
+from app.serving.sessions import Session
+from app.wire.parse import AskSettings, TokenChoice
 
 
 def saved_run(
     folder: Path,
     method: str = "adafv",
-    more: More | None = None,
+    more: AskSettings | None = None,
     ratio: float = 0.25,
     marks: tuple[int, ...] = (),
     **changed: Any,
 ) -> tuple[Path, list[int]]:
     """A run file and the tokens it keeps. marks: tokens forced to stay."""
-    visit = Visit("pocket")
-    list(shared_site().desk.ask(visit, question(method=method, choice=Choice(ratio, marks), more=more)))
+    session = Session("pocket")
+    list(shared_context().service.ask(session, question(method=method, choice=TokenChoice(ratio, marks), more=more)))
     place = json.dumps({"keep_ratio": ratio, "force_keep": marks, "force_drop": []})
-    record = json.loads(Path(save_json(shared_site(), visit, place)).read_text(encoding="utf-8"))
+    record = json.loads(Path(save_json(shared_context(), session, place)).read_text(encoding="utf-8"))
     file = folder / "run.json"
     file.write_text(json.dumps({**record, **changed}), encoding="utf-8")
     return file, record["selection"]["kept"]

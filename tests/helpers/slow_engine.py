@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from helpers.app_site import free_port, serve, shared_site
+from helpers.app_context import free_port, serve, shared_context
 
 from adafv_core.types import Answer
-from app.context import Site
+from app.context import AppContext
 from app.serving.jobs import Bench
-from app.serving.models import Garage
-from app.serving.sessions import Visits
+from app.serving.models import ModelPool
+from app.serving.sessions import Sessions
 
 TOKEN_S = 0.1
 TOKENS = 30
@@ -31,11 +31,11 @@ class SlowEngine:
         self.ended: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(shared_site().desk.garage.engine("pocket"), name)
+        return getattr(shared_context().service.pool.engine("pocket"), name)
 
     def stream(self, image: Any, prompt: str, *, method: str, stop: Any, **options: Any) -> Iterator[Answer]:
         """`Engine.stream`, slower."""
-        engine = shared_site().desk.garage.engine("pocket")
+        engine = shared_context().service.pool.engine("pocket")
         last = list(engine.stream(image, prompt, method=method, **options))[-1]
         for count in range(TOKENS):
             if stop.is_set():
@@ -49,29 +49,29 @@ class SlowEngine:
 
 
 @cache
-def slow_site() -> Site:
-    """The shared site on a slow engine and a bench of its own."""
-    shared = shared_site()
+def slow_context() -> AppContext:
+    """The shared context on a slow engine and a bench of its own."""
+    shared = shared_context()
     settings = replace(shared.settings, port=free_port())
     engine: Any = SlowEngine()
-    desk = replace(
-        shared.desk,
-        garage=Garage("pocket", engine, lambda name, progress: engine),
+    service = replace(
+        shared.service,
+        pool=ModelPool("pocket", engine, lambda name, progress: engine),
         bench=Bench(),
-        visits=Visits("pocket", settings.visit_bytes),
+        sessions=Sessions("pocket", settings.visit_bytes),
         settings=settings,
     )
-    return replace(shared, settings=settings, desk=desk)
+    return replace(shared, settings=settings, service=service)
 
 
 def slow_engine() -> SlowEngine:
-    """The one of the slow site."""
-    engine: Any = slow_site().desk.garage.engine("pocket")
+    """The one of the slow context."""
+    engine: Any = slow_context().service.pool.engine("pocket")
     assert isinstance(engine, SlowEngine)
     return engine
 
 
 @cache
 def slow_address() -> str:
-    """The address of the slow site's page."""
-    return serve(slow_site())[1]
+    """The address of the slow context's page."""
+    return serve(slow_context())[1]

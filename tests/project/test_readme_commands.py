@@ -22,7 +22,7 @@ from adafv_core.study.report import readme as report
 from adafv_core.study.run.configs import check_keep_ratios, parse_rows
 from app.deploy import __main__ as deploy
 from app.deploy.space import CPU_INDEX, STOCK_INDEX, SpaceError, make_space
-from app.serving.first_model import AUTO, POCKET
+from app.serving.models import AUTO, POCKET
 from app.settings import make_parser, read_settings
 
 INSTRUCTIONS = read_dockerfile(ROOT / "Dockerfile")

@@ -10,7 +10,7 @@ from helpers.readme import README
 from adafv_core.cost import LLMShape, kv_cache_bytes, prefill_flops
 from adafv_core.loading.known_models import find_known
 from adafv_core.pocket.world.phrasings import FAMILIES
-from app.serving.first_model import ON_A_GPU
+from app.serving.models import ON_A_GPU
 
 VICUNA_7B = LLMShape(layers=32, hidden=4096, intermediate=11008, heads=32, kv_heads=32, head_dim=128, vocab=32000)
 NEXT_7B = "llava-hf/llava-v1.6-vicuna-7b-hf"

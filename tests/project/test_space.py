@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 import adafv_core
 from adafv_core.errors import ModelError, OutOfMemoryError
 from app.explore.model_menu import build_offer
-from app.serving.first_model import ON_A_GPU, POCKET, load_first, starting_model
 from app.serving.jobs import Engine
+from app.serving.models import ON_A_GPU, POCKET, load_first, starting_model
 from app.serving.zero_gpu import duration_s
 from app.settings import Settings, read_settings, settings_table
 
@@ -109,11 +109,11 @@ def test_on_zero_gpu_nobody_loads_another_model(monkeypatch: pytest.MonkeyPatch)
     import app.main as program
 
     monkeypatch.setattr(program, "on_zero_gpu", lambda: True)
-    monkeypatch.setattr(program, "first_screen", lambda desk, scenes: None)
+    monkeypatch.setattr(program, "first_screen", lambda service, scenes: None)
     assert Settings().model_menu
-    site = program.open_site(Settings())
-    assert not site.settings.model_menu
-    assert build_offer(replace(site, gpu=True)) is None
+    context = program.open_context(Settings())
+    assert not context.settings.model_menu
+    assert build_offer(replace(context, gpu=True)) is None
     assert "on ZeroGPU always 0" in next(row for row in settings_table().splitlines() if "ADAFV_MODEL_MENU" in row)
 
 
