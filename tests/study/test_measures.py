@@ -10,7 +10,7 @@ import torch
 
 from adafv_core.errors import ScoreError
 from adafv_core.mixing import mix
-from adafv_core.study.measure.accuracy import plain, score_answer
+from adafv_core.study.measure.accuracy import normalize, score_answer
 from adafv_core.study.measure.alignment import BINS, auc, histogram, tokens_to_hit, tokens_to_hit_mixed
 from adafv_core.study.measure.intervals import draw_weights, mcnemar, paired, ratio_interval
 from adafv_core.study.measure.object_tokens import Places, coverage
@@ -51,7 +51,7 @@ def test_answers_are_scored_as_vqa_does(text: str, answers: tuple[str, ...], sco
 def test_no_accepted_answer_is_an_error() -> None:
     with pytest.raises(ValueError, match="accepted answer"):
         score_answer("red", ())
-    assert plain("A  Card!") == "card"
+    assert normalize("A  Card!") == "card"
 
 
 def test_auc_counts_pairs_and_half_of_ties() -> None:
