@@ -152,18 +152,18 @@ def _scores(record: dict[str, Any], options: dict[str, Any]) -> TokenScores:
     if not all(isinstance(word["counted"], bool) for word in words):
         raise InputError("A word of this saved run does not say whether it counts.")
     saliency = _row(scores, "saliency", n)
-    nothing = torch.zeros(n, 1)
-    visual = VisualTokens(nothing, saliency, _grid(record["grid"], n), nothing, saliency[None])
+    visual = VisualTokens(None, saliency, _grid(record["grid"], n), None, None)
     return TokenScores(
         t2i=_row(scores, "t2i", n),
         saliency=saliency,
         words=tuple(_text(word["text"], "A word") for word in words),
         word_t2i=torch.stack([_row(word, "t2i", n) for word in words]),
         counted=torch.tensor([word["counted"] for word in words], dtype=torch.bool),
-        text_tokens=torch.zeros(len(words), 1),
+        text_tokens=None,
         visual=visual,
         prompt=_text(record["prompt"], "The prompt"),
         temperature=check_temperature(options.get("temperature", 100.0)),
+        counting=str(options.get("text_tokens", "question")),
     )
 
 

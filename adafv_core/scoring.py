@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adafv_core.checks import check_temperature
-from adafv_core.errors import ScoreError, UnknownNameError
+from adafv_core.errors import InputError, ScoreError, UnknownNameError
 from adafv_core.types import TokenScores
 
 TEXT_TOKENS = ("question", "all")
@@ -64,13 +64,18 @@ def rescored_t2i(scores: TokenScores, temperature: float = 100.0, text_tokens: s
     """(N,) float32 T2I attention of scored tokens under another temperature or choice of text tokens.
 
     text_tokens: "question" (the words counted when they were scored) or "all" (every text token after the
-    image). What is already there is reused; only another temperature needs the embeddings again.
+    image). Scores are reused where possible; only another temperature needs the embeddings again. Raises InputError
+    where the scores do not hold what that takes, as those of a saved run.
     """
     check_choice("text_tokens", text_tokens, TEXT_TOKENS)
+    if text_tokens == "question" and scores.counting == "all":
+        raise InputError(
+            'These scores count all text tokens and no longer know the question\'s own: use text_tokens="all".'
+        )
     if temperature == scores.temperature:
         return scores.t2i if text_tokens == "question" else most_attended(scores.word_t2i)
     counted = scores.counted if text_tokens == "question" else None
-    return t2i_attention(scores.text_tokens, scores.visual.features, temperature, counted)
+    return most_attended(_word_attention_at(scores, temperature), counted)
 
 
 def rescored(scores: TokenScores, temperature: float | None = None, text_tokens: str = "question") -> TokenScores:
@@ -79,14 +84,22 @@ def rescored(scores: TokenScores, temperature: float | None = None, text_tokens:
     temperature: None keeps the one they were scored with. text_tokens: as in `rescored_t2i`; "all" counts every word.
     """
     gamma = scores.temperature if temperature is None else temperature
-    same = gamma == scores.temperature
     return replace(
         scores,
         t2i=rescored_t2i(scores, gamma, text_tokens),
-        word_t2i=scores.word_t2i if same else word_attention(scores.text_tokens, scores.visual.features, gamma),
+        word_t2i=_word_attention_at(scores, gamma),
         counted=scores.counted if text_tokens == "question" else torch.ones_like(scores.counted),
         temperature=gamma,
+        counting=text_tokens,
     )
+
+
+def _word_attention_at(scores: TokenScores, temperature: float) -> Tensor:
+    """(T, N) `word_attention` at this temperature; only another one than the scores' needs the embeddings."""
+    if temperature == scores.temperature:
+        return scores.word_t2i
+    change = f"Changing the temperature from {scores.temperature:g} to {temperature:g}"
+    return word_attention(*scores.embeddings(change), temperature)
 
 
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

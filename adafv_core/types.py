@@ -9,7 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
+from adafv_core.errors import InputError
+
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
+
+_MISSING = {
+    "features": "projected visual tokens",
+    "stock_features": "projected visual tokens",
+    "cls_attention": "saliency by encoder crop",
+    "vision_features": "vision features before the projector",
+    "vision_keys": "vision encoder's keys",
+}
 
 
 class Why(IntEnum):
@@ -67,29 +77,32 @@ class TokenGrid:
 
 @dataclass(frozen=True)
 class VisualTokens:
-    """One image, encoded once: what the projector hands to the LLM, with saliency and places.
+    """One image, encoded once: the projector's output for the LLM, with saliency and positions.
 
-    features: (N, D) projected visual tokens in LLM order, newline tokens left out.
+    features: (N, D) projected visual tokens in LLM order, without newline tokens.
     saliency: (N,) float32, c_i of the paper, section 2. cls_attention: (crops, patches) float32, the same
     quantity before un-padding and stitching, in the encoder's crop order (base first).
-    vision_features: (N, Dv) feature-layer output before the projector. vision_keys: (N, Dk) head-averaged
+    vision_features: (N, Dv) output of the feature layer, before the projector. vision_keys: (N, Dk) head-averaged
     keys of the layer that produces it (VisionZip).
     newline_after: (R,) int64, ascending: a newline token follows this visual token; newline: (D,) its
     embedding. Both None for models without newline tokens.
-    stock_features: (M, D) exactly what stock transformers would put in place of the image tokens
-    (newlines included); it is what an un-pruned run uses.
-    image_key: content hash of the picture, for caches.
+    stock_features: (M, D), M = N + R, exactly what stock transformers would put in place of the image tokens
+    (newlines included); an unpruned run uses it.
+    image_key: content hash of the image, for caches.
     encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
     where every crop of the grid is one encoder crop.
     saliency_source: what `saliency` is, in words for a caption: "[CLS] attention", or "attention received" (mean over
     all queries) where the encoder has no [CLS] token.
+
+    A saved run holds saliency, grid and encoder_crop only; everything else is None then. `required` reads what may be
+    None.
     """
 
-    features: Tensor
+    features: Tensor | None
     saliency: Tensor
     grid: TokenGrid
-    stock_features: Tensor
-    cls_attention: Tensor
+    stock_features: Tensor | None
+    cls_attention: Tensor | None
     vision_features: Tensor | None = None
     vision_keys: Tensor | None = None
     newline_after: Tensor | None = None
@@ -99,14 +112,25 @@ class VisualTokens:
     saliency_source: str = CLS_ATTENTION
 
     @property
-    def tokens(self) -> Tensor:
-        """(N, D), the projected visual tokens themselves: `features` by another name."""
-        return self.features
-
-    @property
     def size(self) -> int:
         """N, the number of scored visual tokens."""
-        return self.features.shape[0]
+        return self.saliency.shape[0]
+
+    @property
+    def stock_size(self) -> int:
+        """M = N + R, the number of image tokens in an unpruned prompt, newline tokens included."""
+        return self.size + (0 if self.newline_after is None else self.newline_after.numel())
+
+    def required(self, name: str, needed_by: str) -> Tensor:
+        """The tensor in the field `name`. Raises InputError, naming `needed_by`, where it is None."""
+        value: Tensor | None = getattr(self, name)
+        if value is not None:
+            return value
+        if self.features is None:
+            reason = "a saved run does not hold: score the image again with the model"
+        else:
+            reason = "this model's adapter does not provide: choose another method"
+        raise InputError(f"{needed_by} needs the {_MISSING[name]}, which {reason}.")
 
 
 @dataclass(frozen=True)
@@ -116,8 +140,10 @@ class TokenScores:
     t2i: (N,) float32, a_i. saliency: (N,) float32, c_i. words: the T text tokens after the image, as text.
     word_t2i: (T, N) float32, A[j, i], one softmax row per text token. counted: (T,) bool, whether the word
     enters the maximum that makes t2i (template words do not, by default).
-    text_tokens: (T, D) their input embeddings. visual: the tokens that were scored.
+    text_tokens: (T, D) their input embeddings, None for the scores of a saved run. visual: the tokens that were scored.
     temperature: γ of the softmax behind t2i and word_t2i. history: earlier (question, answer) turns of the prompt.
+    counting: "question" if `counted` marks the user's own words, "all" if the scores were made by counting every text
+    token (`scoring.rescored`).
     """
 
     t2i: Tensor
@@ -125,15 +151,24 @@ class TokenScores:
     words: tuple[str, ...]
     word_t2i: Tensor
     counted: Tensor
-    text_tokens: Tensor
+    text_tokens: Tensor | None
     visual: VisualTokens
     prompt: str
     temperature: float = 100.0
     history: tuple[tuple[str, str], ...] = ()
+    counting: str = "question"
 
     @property
     def size(self) -> int:
+        """N, the number of scored visual tokens."""
         return self.t2i.shape[0]
+
+    def embeddings(self, needed_by: str) -> tuple[Tensor, Tensor]:
+        """(T, D) text tokens and (N, D) visual tokens. Raises InputError, naming `needed_by`, where they are None."""
+        features = self.visual.required("features", needed_by)
+        if self.text_tokens is None:
+            raise InputError(f"{needed_by} needs the embeddings of the text, which these scores lack: score again.")
+        return self.text_tokens, features
 
 
 @dataclass(frozen=True)
@@ -146,6 +181,7 @@ class Selection:
     method has no such side). budget: the nominal K; `size` is the distinct count that is really kept.
     features: (K', D) replacements for the kept tokens where the method merges (VisionZip), else None.
     report: further counts the method states (adav_authors: `picked`, the length of its list with doubles).
+    image_key: `VisualTokens.image_key` of the image it was made for, "" if unknown.
     """
 
     indices: Tensor
@@ -159,9 +195,11 @@ class Selection:
     options: Mapping[str, Any] = field(default_factory=dict)
     features: Tensor | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
+    image_key: str = ""
 
     @property
     def size(self) -> int:
+        """The number of distinct visual tokens kept."""
         return self.indices.shape[0]
 
 

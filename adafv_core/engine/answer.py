@@ -74,7 +74,7 @@ def make_answer(
 
 def image_flops(adapter: Adapter, visual: VisualTokens) -> int:
     """FLOPs of encoding and projecting all crops of one image."""
-    crops, patches = visual.cls_attention.shape
+    crops, patches = visual.required("cls_attention", "The cost of encoding").shape
     layers = adapter.vision_config.num_hidden_layers
     shape = cost.VisionShape.from_config(adapter.vision_config, layers, adapter.has_cls)
     projector = cost.projector_flops(

@@ -62,7 +62,7 @@ def kept_places(visual: VisualTokens, selection: Selection | None, newline: str)
     """
     if newline not in NEWLINES:
         raise UnknownNameError(f"newline must be one of {', '.join(NEWLINES)}; got {newline!r}.")
-    n_stock = visual.stock_features.shape[0]
+    n_stock = visual.stock_size
     if selection is None or (selection.size == visual.size and selection.features is None):
         return torch.arange(n_stock), n_stock - visual.size
     tokens, newlines = stock_positions(visual.size, visual.newline_after)
@@ -75,7 +75,8 @@ def kept_places(visual: VisualTokens, selection: Selection | None, newline: str)
 
 def kept_features(visual: VisualTokens, selection: Selection | None, places: Tensor) -> Tensor:
     """(K', D) features at the kept stock positions, with the method's replacements where it merges."""
-    features = visual.stock_features[places.to(visual.stock_features.device)]
+    stock = visual.required("stock_features", "The model")
+    features = stock[places.to(stock.device)]
     if selection is None or selection.features is None:
         return features
     tokens, _ = stock_positions(visual.size, visual.newline_after)
@@ -128,7 +129,7 @@ def _kept_of_row(row: Row, newline: str) -> tuple[Tensor, list[Tensor], int]:
     features, newlines = [], 0
     for image in row.images:
         places, count = kept_places(image.visual, image.selection, newline)
-        end = image.start + image.visual.stock_features.shape[0]
+        end = image.start + image.visual.stock_size
         if end > row.ids.numel():
             raise InputError(f"The prompt ends at token {row.ids.numel()}, inside an image that ends at {end}.")
         stays[image.start : end] = False

@@ -137,7 +137,7 @@ class ModelHost:
 
     def _row(self, tokenized: Prompt, visual: VisualTokens, selection: Selection | None) -> Row:
         before, after = tokenized.ids[: tokenized.image_at], tokenized.text_ids
-        placeholders = [self.adapter.image_token_id] * visual.stock_features.shape[0]
+        placeholders = [self.adapter.image_token_id] * visual.stock_size
         ids = torch.tensor([*before, *placeholders, *after], device=self.adapter.device)
         return Row(ids, (PlacedImage(tokenized.image_at, visual, selection),))
 
@@ -161,7 +161,7 @@ class ModelHost:
             text=text,
             token_ids=token_ids,
             n_newline=plan.n_newline(row),
-            n_text=plan.rows[row].ids.numel() - image.visual.stock_features.shape[0],
+            n_text=plan.rows[row].ids.numel() - image.visual.stock_size,
             finished=finished,
             first_logprobs=first.logprobs[row] if first.logprobs is not None else None,
             layer_tokens=plan.layer_tokens(row),

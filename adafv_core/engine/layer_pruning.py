@@ -79,7 +79,7 @@ class LayerPruning:
                 at = (shift + image.start + tokens).to(probabilities.device)
                 selection = self.choose(probabilities[number * beams, :, at], image.visual, number)
                 places, count = kept_places(image.visual, selection, self.newline)
-                stays[image.start : image.start + image.visual.stock_features.shape[0]] = False
+                stays[image.start : image.start + image.visual.stock_size] = False
                 stays[image.start + places] = True
                 chosen.append(selection)
                 newlines += count

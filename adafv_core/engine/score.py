@@ -27,9 +27,10 @@ def score_tokens(
     history: Sequence[tuple[str, str]] = (),
 ) -> TokenScores:
     """T2I attention and saliency of one image for text tokens (T, D), of which the counted ones make t2i."""
-    device = visual.features.device
+    features = visual.required("features", "Scoring")
+    device = features.device
     mask = torch.tensor(list(counted), dtype=torch.bool, device=device)
-    word_t2i = word_attention(text_tokens.to(device), visual.features, temperature)
+    word_t2i = word_attention(text_tokens.to(device), features, temperature)
     return TokenScores(
         t2i=most_attended(word_t2i, mask),
         saliency=visual.saliency,

@@ -46,12 +46,11 @@ class AdaVAuthors(Method):
     """
 
     name: ClassVar[str] = "adav_authors"
-    reads_features: ClassVar[bool] = True
     exact: ClassVar[bool] = False
     pick = staticmethod(pick)
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        cls_attention = scores.visual.cls_attention
+        cls_attention = scores.visual.required("cls_attention", "adav_authors")
         crops = cls_attention.shape[0]
         if rounded_budget(budget, crops) == 0:
             raise BudgetError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -40,24 +40,26 @@ class Method(ABC):
     """A pruning method. Options are dataclass fields with defaults; `choose` is all a new one overrides.
 
     name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact:
-    it keeps exactly K distinct tokens whatever K is. reads_features: it reads more of the visual tokens than their
-    scores and places, so that it cannot choose again on the scores of a saved run.
+    it keeps exactly K distinct tokens whatever K is.
     """
 
     name: ClassVar[str] = ""
     inside_llm: ClassVar[bool] = False
     exact: ClassVar[bool] = True
-    reads_features: ClassVar[bool] = False
 
     @abstractmethod
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         """Decide which of N visual tokens stay; the budget is already known to be within 1..N."""
 
     def select(self, scores: TokenScores, budget: int) -> Selection:
-        """Keep `budget` of the N visual tokens. Raises BudgetError or ScoreError."""
+        """Keep `budget` of the N visual tokens.
+
+        Raises BudgetError or ScoreError, and InputError where the method needs what these scores do not hold: a saved
+        run has neither features nor text embeddings.
+        """
         check_scored(scores)
         budget = check_budget(budget, scores.size)
-        return self.selection(self.choose(scores, budget), budget)
+        return replace(self.selection(self.choose(scores, budget), budget), image_key=scores.visual.image_key)
 
     def options(self) -> dict[str, Any]:
         """The options this method runs with; masks that were not given are left out."""

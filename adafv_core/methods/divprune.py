@@ -23,10 +23,10 @@ class DivPrune(Method):
     """
 
     name: ClassVar[str] = "divprune"
-    reads_features: ClassVar[bool] = True
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        return Choice(keep(_farthest_first(scores.visual.features, budget), scores.size))
+        features = scores.visual.required("features", "divprune")
+        return Choice(keep(_farthest_first(features, budget), scores.size))
 
 
 def _farthest_first(features: Tensor, budget: int) -> Tensor:

@@ -37,6 +37,8 @@ class Saliency(Method):
 def _crop_of_token(visual: VisualTokens) -> Tensor:
     if visual.encoder_crop is not None:
         return visual.encoder_crop
+    if len(visual.grid.crops) > 1 and visual.cls_attention is None:  # a tile grid may be one crop of many encoder crops
+        visual.required("cls_attention", "per_crop")
     sizes = torch.tensor([crop.size for crop in visual.grid.crops], device=visual.saliency.device)
     return torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
 

@@ -28,7 +28,6 @@ class VisionZip(Method):
     """
 
     name: ClassVar[str] = "visionzip"
-    reads_features: ClassVar[bool] = True
     dominant: int = 54
     contextual: int = 10
 
@@ -41,9 +40,7 @@ class VisionZip(Method):
             )
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        keys = scores.visual.vision_keys
-        if keys is None:
-            raise InputError("visionzip needs the vision encoder's keys, which this model's adapter lacks.")
+        keys = scores.visual.required("vision_keys", "visionzip")
         parts = self.dominant + self.contextual
         n_dominant = max(1, (2 * budget * self.dominant + parts) // (2 * parts))
         n_contextual = budget - n_dominant
@@ -56,7 +53,7 @@ class VisionZip(Method):
         why = kept_because(kept, Why.METHOD).masked_fill(head, int(Why.VISION))
         features = None
         if n_contextual and others.shape[0]:
-            features = _merge(scores.visual.features, keys, targets, others)[kept]
+            features = _merge(scores.visual.required("features", "visionzip"), keys, targets, others)[kept]
         mixed = over_last_kept(scores.saliency, kept, head)
         return Choice(kept, mixed, why, k_visual=n_dominant, features=features)
 

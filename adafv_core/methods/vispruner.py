@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adafv_core.errors import InputError
 from adafv_core.methods.base import Choice, Method, keep, kept_because, over_last_kept
 from adafv_core.ranking import top_k
 from adafv_core.types import TokenScores, Why
@@ -28,12 +27,9 @@ class VisPruner(Method):
     """
 
     name: ClassVar[str] = "vispruner"
-    reads_features: ClassVar[bool] = True
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        features = scores.visual.vision_features
-        if features is None:
-            raise InputError("vispruner needs features before the projector; this adapter lacks them.")
+        features = scores.visual.required("vision_features", "vispruner")
         order = top_k(scores.saliency, scores.size)
         important = keep(order[: budget // 2], scores.size)
         diverse = _thin(order[budget // 2 :], features, budget - budget // 2)

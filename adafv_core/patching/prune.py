@@ -197,7 +197,7 @@ def _rows(pruning: Pruning, input_ids: Tensor, mask: Tensor | None, visuals: Seq
         while taken < len(places) and left:
             visual = left.pop(0)
             images.append((places[taken], visual))
-            taken += visual.stock_features.shape[0]
+            taken += visual.stock_size
         if taken != len(places):
             raise PromptError(
                 f"Prompt {number} has {len(places)} image tokens; its images need {taken}. "
@@ -215,7 +215,7 @@ def _selected_row(pruning: Pruning, ids: Tensor, images: Sequence[tuple[int, Vis
             pruning.budget_of(visual)
         return Row(ids, tuple(PlacedImage(start, visual) for start, visual in images))
     start, last = images[-1]
-    text_ids = ids[start + last.stock_features.shape[0] :]
+    text_ids = ids[start + last.stock_size :]
     if text_ids.numel() == 0:
         raise PromptError("Expected text after the image, by which its tokens can be chosen; got none.")
     listed = text_ids.tolist()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adafv_core.methods import METHODS
+from adafv_core.errors import InputError
+from adafv_core.methods import get_method
 from adafv_core.saved_run import SavedRun
 from adafv_core.types import Selection
 from app.serving.sessions import Run
@@ -12,8 +13,13 @@ from app.wire.parse import AskSettings
 
 def own_selection(run: Run) -> Selection | None:
     """The selection of an opened run whose method cannot choose again from scores alone."""
-    method = METHODS[run.method]
-    return run.selection if run.from_file and (method.inside_llm or method.reads_features) else None
+    if run.from_file is None or run.selection is None:
+        return None
+    try:
+        get_method(run.method, **run.options).select(run.scores, run.selection.budget)
+    except InputError:
+        return run.selection
+    return None
 
 
 def more_of(saved: SavedRun, settings: Settings) -> AskSettings:

@@ -28,7 +28,7 @@ def test_arguments_by_name() -> None:
     engine = engine_of("llava")
     visual = engine.encode(image=picture(80, 60))
     scores = engine.score(visual_tokens=visual, prompt=QUESTIONS[0])
-    assert visual.tokens is visual.features and scores.word_t2i.shape == (len(scores.words), visual.size)
+    assert scores.visual is visual and scores.word_t2i.shape == (len(scores.words), visual.size)
     selection = engine.select(scores, budget=4, method="adafv")
     answer = engine.answer(image=visual, prompt=QUESTIONS[0], keep_ratio=0.25, method="adafv", max_new_tokens=2)
     assert torch.equal(answer.selection.kept, selection.kept)

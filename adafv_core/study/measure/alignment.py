@@ -55,8 +55,9 @@ def tokens_to_hit_mixed(t2i: Tensor, saliency: Tensor, on: Tensor) -> int:
 
 def similarity(scores: TokenScores) -> Tensor:
     """(N,) float32: T2I similarity before temperature and softmax, the largest cosine of any counted word."""
-    words = functional.normalize(scores.text_tokens[scores.counted].float(), dim=-1)
-    return (words @ functional.normalize(scores.visual.features.float(), dim=-1).T).amax(dim=0)
+    text_tokens, features = scores.embeddings("Similarity")
+    words = functional.normalize(text_tokens[scores.counted].float(), dim=-1)
+    return (words @ functional.normalize(features.float(), dim=-1).T).amax(dim=0)
 
 
 def histogram(cosines: Tensor) -> tuple[int, ...]:

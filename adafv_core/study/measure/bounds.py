@@ -49,7 +49,7 @@ def blind(visual: VisualTokens, places: Places) -> Selection:
 
 
 def _selection(kept: Tensor, budget: int, method: str, visual: VisualTokens) -> Selection:
-    kept = kept.to(visual.features.device)
+    kept = kept.to(visual.saliency.device)
     return Selection(
         indices=kept.nonzero()[:, 0],
         kept=kept,
