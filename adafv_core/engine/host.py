@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from adafv_core.engine.answer import Times, make_answer
 from adafv_core.engine.batch import PlacedImage, Row
 from adafv_core.engine.clock import now_s
+from adafv_core.engine.gate import gate_of
 from adafv_core.engine.plan import Plan
 from adafv_core.engine.score import score_tokens
 from adafv_core.engine.streaming import FirstLogits
@@ -45,7 +45,7 @@ class ModelHost:
         self.weights = loaded.weights
         self.cache = VisualCache(cache_bytes)
         self.prompter = Prompter(self.processor, self.adapter.image_token_id)
-        self._busy = threading.Lock()
+        self._busy = gate_of(self.model)
 
     def encode(self, image: object) -> VisualTokens:
         """Run the vision encoder and projector once on one image, or return what an earlier call found.

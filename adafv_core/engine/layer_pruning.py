@@ -5,10 +5,14 @@ computed beside the model's own attention, from the same queries and keys. From 
 are gone: hidden states, rotary embeddings (positions are kept) and masks are narrowed on the way into each
 layer, and its part of the KV cache never holds them. Every layer keeps the attention backend it was loaded
 with.
+
+The hooks act on the forward calls of their own run alone: other threads, calls from within the run's own callbacks,
+and the second forward call of classifier-free guidance pass untouched.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +28,7 @@ from adafv_core.grid import stock_positions
 from adafv_core.models.base import Adapter
 from adafv_core.types import Selection, VisualTokens
 
+ONE_PREFILL = "Pruning inside the LLM needs the whole prompt in one prefill; leave chunking out."
 Choose = Callable[[Tensor, VisualTokens, int], Selection]
 """From the attention (H, N) of the last prompt token, the image it looks at and the row's number, to what
 stays.
@@ -33,7 +38,15 @@ stays.
 class LayerPruning:
     """What was decided during the prefill. selections: one tuple a row, one selection an image in it."""
 
-    def __init__(self, adapter: Adapter, rows: Sequence[Row], choose: Choose, layer: int, newline: str) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        rows: Sequence[Row],
+        choose: Choose,
+        layer: int,
+        newline: str,
+        features: Sequence[Tensor],
+    ) -> None:
         self.adapter, self.rows, self.choose, self.layer, self.newline = adapter, rows, choose, layer, newline
         self.selections: list[tuple[Selection, ...]] = []
         self.n_newline: list[int] = []
@@ -44,6 +57,29 @@ class LayerPruning:
         self.stays: Tensor | None = None
         self.valid: Tensor | None = None
         self.mask: Any = None
+        self._storages = {one.untyped_storage().data_ptr() for one in features}
+        self._cache: Any = None
+        self._forward = threading.local()
+
+    @property
+    def active(self) -> bool:
+        """Whether this thread is inside a forward call of the run that is pruned."""
+        return bool(getattr(self._forward, "ours", False))
+
+    def enter(self, kwargs: dict[str, Any]) -> None:
+        """On every forward call of the model: it is of this run if it brings the run's features, or the cache that was
+        filled with them.
+        """
+        image = (kwargs.get("mm_encoder_outputs") or {}).get("image")
+        cache = kwargs.get("past_key_values")
+        ours = image is not None and image.pooler_output[0].untyped_storage().data_ptr() in self._storages
+        if ours:
+            self._cache = cache
+        self._forward.ours = ours or (cache is not None and cache is self._cache)
+
+    def leave(self) -> None:
+        """After every forward call of the model, also one that fails."""
+        self._forward.ours = False
 
     def after_attention(self, module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """On the attention of layer − 1: rank the visual tokens, once, at the end of the prefill's layer −
@@ -55,7 +91,7 @@ class LayerPruning:
             return
         assert queries is not None and keys is not None
         if keys.shape[1] != self.prompt_length:
-            raise InputError("Pruning inside the LLM needs the whole prompt in one prefill; leave chunking out.")
+            raise InputError(ONE_PREFILL)
         probabilities = _last_row(module, queries, keys, kwargs["position_embeddings"], self._real(keys))
         self._decide(probabilities)
 
@@ -139,13 +175,18 @@ class LayerPruning:
 
 @contextmanager
 def prune_inside(
-    adapter: Adapter, rows: Sequence[Row], choose: Choose, layer: int, newline: str = "drop"
+    adapter: Adapter,
+    rows: Sequence[Row],
+    choose: Choose,
+    layer: int,
+    newline: str = "drop",
+    features: Sequence[Tensor] = (),
 ) -> Iterator[LayerPruning]:
     """Hooks for one `generate` call over these rows, given whole (nothing dropped before the LLM).
 
-    layer: the first layer (from 0) that sees only what `choose` keeps. All hooks are removed on the way
-    out. Raises InputError where the LLM has no such layer, UnsupportedModelError for sliding-window
-    attention.
+    features: the encoder outputs (M, D) that the call is given, by which its forward calls are recognized.
+    layer: the first layer (from 0) that sees only what `choose` keeps. All hooks are removed on the way out.
+    Raises InputError where the LLM has no such layer, UnsupportedModelError for sliding-window attention.
     """
     layers = adapter.language_model.layers
     if not 1 <= layer <= len(layers):
@@ -155,22 +196,41 @@ def prune_inside(
             "Pruning inside the LLM needs full attention in every layer; this LLM has a sliding window of "
             f"{adapter.text_config.sliding_window}."
         )
-    state = LayerPruning(adapter, rows, choose, layer, newline)
+    state = LayerPruning(adapter, rows, choose, layer, newline, features)
     attention = layers[layer - 1].self_attn
 
+    # Another thread may run through these modules while the hooks are taken away again; torch then calls a hook without
+    # the keyword arguments it asked for. Such a call is not of this run, so every hook takes either form.
+    def on_enter(module: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+        state.enter(kwargs or {})
+
+    def on_leave(module: nn.Module, args: Any, output: Any) -> None:
+        state.leave()
+
     def on_queries(module: nn.Module, args: Any, output: Tensor) -> None:
-        state.queries = output[:, -1:].detach()
+        if state.active:
+            state.queries = output[:, -1:].detach()
 
     def on_keys(module: nn.Module, args: Any, output: Tensor) -> None:
-        state.keys = output.detach()
+        if state.active:
+            state.keys = output.detach()
+
+    def on_attention(module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
+        if state.active:
+            state.after_attention(module, args, kwargs, output)
 
     def narrowing(index: int) -> Callable[..., Any]:
-        return lambda module, args, kwargs: state.before_layer(index, args, kwargs)
+        def on_layer(module: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> Any:
+            return state.before_layer(index, args, kwargs) if state.active and kwargs is not None else None
+
+        return on_layer
 
     handles = [
+        adapter.model.register_forward_pre_hook(on_enter, with_kwargs=True),
+        adapter.model.register_forward_hook(on_leave, always_call=True),
         attention.q_proj.register_forward_hook(on_queries),
         attention.k_proj.register_forward_hook(on_keys),
-        attention.register_forward_hook(state.after_attention, with_kwargs=True),
+        attention.register_forward_hook(on_attention, with_kwargs=True),
     ]
     handles += [
         layers[index].register_forward_pre_hook(narrowing(index), with_kwargs=True)

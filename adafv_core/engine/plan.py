@@ -13,8 +13,9 @@ from torch import Tensor
 
 from adafv_core.cost import fastv_tokens
 from adafv_core.engine.batch import PlacedImage, Row, build_batch
-from adafv_core.engine.layer_pruning import LayerPruning, prune_inside
+from adafv_core.engine.layer_pruning import ONE_PREFILL, LayerPruning, prune_inside
 from adafv_core.engine.score import wanted_positions
+from adafv_core.errors import InputError
 from adafv_core.models.base import Adapter
 from adafv_core.types import Selection, VisualTokens
 
@@ -36,6 +37,8 @@ class Plan:
     def selections(self, row: int) -> tuple[Selection, ...]:
         """What was kept of each image of a row; known after the prefill where it happens inside the LLM."""
         if self.inside is not None:
+            if not self.inside.selections:
+                raise InputError(ONE_PREFILL)
             return self.inside.selections[row]
         return tuple(image.selection for image in self.rows[row].images if image.selection is not None)
 
@@ -90,5 +93,7 @@ def planned(
     whole = [replace(row, images=tuple(PlacedImage(one.start, one.visual) for one in row.images)) for row in rows]
     batch = build_batch(whole, pad_token_id=pad_token_id)
     length = batch.arguments["input_ids"].shape[1]
-    with prune_inside(adapter, whole, choose, method.layer, newline) as inside:
+    encoded = batch.arguments.get("mm_encoder_outputs")
+    features = encoded["image"].pooler_output if encoded else ()
+    with prune_inside(adapter, whole, choose, method.layer, newline, features) as inside:
         yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, inside)
