@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adafv_core.scoring import t2i_attention, word_attention
     from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "METHODS",

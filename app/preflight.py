@@ -20,13 +20,13 @@ ABOUT_THE_ADDRESS = _ABOUT_THE_PORT | {errno.EADDRNOTAVAIL}
 """Error numbers of an OSError that says a host or port cannot be listened on; Gradio's own has none."""
 
 
-def settings_to_start_with(arguments: Sequence[str]) -> Settings:
+def settings_to_start_with(arguments: Sequence[str], prog: str = "python -m app") -> Settings:
     """Settings from flags and environment; where no page can be opened with them, a sentence ends the program.
 
     Gradio reads its ports from the environment too, while it is imported, and takes nothing but numbers: what it
     could not read, or what the settings say, is not there any more.
     """
-    settings = read_settings(arguments)
+    settings = read_settings(arguments, prog=prog)
     os.environ.pop("GRADIO_SERVER_PORT", None)
     if not os.environ.get("GRADIO_NUM_PORTS", "").isdecimal():
         os.environ.pop("GRADIO_NUM_PORTS", None)

@@ -106,9 +106,11 @@ class Settings:
 _FIELDS = dataclasses.fields(Settings)
 
 
-def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(
+    arguments: Sequence[str], environment: Mapping[str, str] = os.environ, prog: str = "python -m app"
+) -> Settings:
     """Settings from flags and environment; wrong values end the program with a sentence, as argparse does."""
-    parser = make_parser()
+    parser = make_parser(prog)
     given = vars(parser.parse_args(list(arguments)))
     values: dict[str, object] = {}
     for field in _FIELDS:
@@ -126,9 +128,9 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line of `python -m app`; `--help` shows each flag's variable and default."""
-    parser = argparse.ArgumentParser(prog="python -m app", description="Open the AdaFV page in a browser.")
+def make_parser(prog: str = "python -m app") -> argparse.ArgumentParser:
+    """The command line of the page; `--help` shows each flag's variable and default."""
+    parser = argparse.ArgumentParser(prog=prog, description="Open the AdaFV page in a browser.")
     for field in _FIELDS:
         about = field.metadata
         parser.add_argument(

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText
 from transformers.utils.hub import cached_file
 
+from adafv_core.bundled import ASSETS
 from adafv_core.errors import InputError, ModelNotFoundError, UnsupportedModelError
 from adafv_core.loading.download import Report, download
 from adafv_core.loading.errors import refuse_broken_template, refuse_missing_weights, said_plainly
@@ -21,7 +22,7 @@ from adafv_core.loading.known_models import KNOWN_MODELS, find_known
 from adafv_core.memory import memory_guard
 from adafv_core.models import ADAPTERS, Adapter, adapter_for
 
-POCKET = Path(__file__).resolve().parents[2] / "assets" / "pocket"
+POCKET = ASSETS / "pocket"
 
 _FAMILIES = {adapter.model_type: adapter for adapter in ADAPTERS.values()}
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

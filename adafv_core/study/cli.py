@@ -25,10 +25,10 @@ from adafv_core.study.run.runner import Study
 RATIOS = (1.0, 0.25, 0.10, 0.05)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentParser:
     """Every option with its meaning and default."""
     parser = argparse.ArgumentParser(
-        prog="python -m adafv_core.study",
+        prog=prog,
         description="Measure how much accuracy each method keeps at each share of the visual tokens. Interrupt it and "
         "run the same line again: it goes on where it stopped.",
     )
@@ -70,9 +70,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_core.study") -> int:
     """Run or go on with a study, then write its summary beside it and print the table. 0, or 2 on wrong input."""
-    options = make_parser().parse_args(arguments)
+    options = make_parser(prog).parse_args(arguments)
     try:
         return _run(options)
     except AdaFVError as error:

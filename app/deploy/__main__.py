@@ -19,9 +19,9 @@ from app.deploy.space import SDKS, ZERO_GPU, Space, SpaceError, make_space, spli
 from app.deploy.upload import STEPS, explain, send, what_is_left
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m app.deploy") -> int:
     """The exit status: 0; 1, or 130 after Ctrl-C, after a sentence that says what went wrong and what is left to do."""
-    options = make_parser().parse_args(arguments)
+    options = make_parser(prog).parse_args(arguments)
     left = list(STEPS)
     try:
         space = make_space(options.space, options.sdk, hardware_of(options), options.model)
@@ -49,9 +49,9 @@ def hardware_of(options: argparse.Namespace) -> str:
     return str(options.hardware or (ZERO_GPU if options.sdk == "gradio" else "cpu-basic"))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(prog: str = "python -m app.deploy") -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m app.deploy", description="Make or update a Space with this page.")
+    parser = argparse.ArgumentParser(prog=prog, description="Make or update a Space with this page.")
     parser.add_argument("space", metavar="OWNER/NAME", help="the Space; it is made where it does not exist")
     known = [str(flavor.value) for flavor in SpaceHardware]
     parser.add_argument(

@@ -19,11 +19,15 @@ LONGEST_START_S = 240
 
 @contextmanager
 def running_app(
-    *command: str, cwd: Path = ROOT, variables: dict[str, str] | None = None, by_flag: bool = False
+    *command: str,
+    cwd: Path = ROOT,
+    variables: dict[str, str] | None = None,
+    by_flag: bool = False,
+    python: str = sys.executable,
 ) -> Iterator[tuple[str, list[str]]]:
     """Run `python *command` (`-m app` by default); yields its address and the lines it has printed so far.
 
-    by_flag: the port is told as `--port`, not in the environment alone.
+    by_flag: pass the port as `--port`, not in the environment alone. python: the interpreter.
     """
     port = free_port()
     flags = ("--port", str(port)) if by_flag else ()
@@ -38,7 +42,7 @@ def running_app(
     log.parent.mkdir(exist_ok=True)
     with log.open("w+", encoding="utf-8") as output:
         program = subprocess.Popen(
-            [sys.executable, *(command or ("-m", "app")), *flags],
+            [python, *(command or ("-m", "app")), *flags],
             cwd=cwd,
             env=surroundings,
             stdin=subprocess.DEVNULL,

@@ -86,7 +86,7 @@ def check_python(words: list[str]) -> None:
         expect(words[2:] == [".venv"], "the commands use .venv")
     elif words[1:] == ["pip", "install", "-e", "."]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-        expect("setuptools" in project["build-system"]["build-backend"], "nothing says how to install it")
+        expect(project["build-system"]["build-backend"] == "hatchling.build", "nothing says how to install it")
     elif words[1] == "pip":
         expect(words[2:-1] == ["install", "-q", "-r"] and (ROOT / words[-1]).is_file(), f"pip and {words[2:]}")
     else:
@@ -172,5 +172,6 @@ def test_a_wrong_command_is_noticed(right: str, wrong: str) -> None:
 
 def test_every_program_with_a_command_line_is_known() -> None:
     files = [file for folder in ("adafv_core", "app") for file in (ROOT / folder).rglob("*.py")]
-    programs = re.findall(r'ArgumentParser\(\s*prog="python -m ([\w.]+)"', "".join(map(Path.read_text, files)))
+    declared = r'(?:ArgumentParser\(\s*prog=|def make_parser\(prog: str = )"python -m ([\w.]+)"'
+    programs = re.findall(declared, "".join(map(Path.read_text, files)))
     assert sorted(programs) == sorted(PARSERS)
