@@ -1,4 +1,4 @@
-"""Which files are published: those that git knows; where there is no git, all but hidden ones and junk."""
+"""Which files are published: the tracked ones; outside a checkout, all except hidden files and junk."""
 
 from __future__ import annotations
 
@@ -10,60 +10,45 @@ from pathlib import Path
 
 _MARK = "README.md"
 _JUNK = (
-    ".*",
-    "__pycache__",
-    "*.py[co]",
-    "*.egg-info",
-    "*.env",
-    "*.pem",
-    "*.key",
-    "*.log",
-    "*.tmp",
-    "*.swp",
-    "*.bak",
-    "*.orig",
-    "*~",
-    "Thumbs.db",
-    "desktop.ini",
+    *(".*", "__pycache__", "*.py[co]", "*.egg-info"),
+    *("*.env", "*.pem", "*.key"),
+    *("*.log", "*.tmp", "*.swp", "*.bak", "*.orig", "*~", "Thumbs.db", "desktop.ini"),
 )
 
 
 class GitError(Exception):
-    """A checkout that git does not read; the message says why."""
+    """A checkout that git cannot read; the message says why."""
 
 
 def published_files(root: Path, folders: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Paths below `root` that are in these folders: (those to publish, new ones that git was not told of), sorted.
+    """Paths below `root` in these folders, sorted: (files to publish, untracked files that are not ignored).
 
-    A tracked file counts as it is now, edited or not. Where the folder is no checkout nothing can be known of new
-    files: names that start with a dot, caches, keys and editors' leftovers stay behind. Raises GitError.
+    A tracked file is published as it is on disk, committed or not. Outside a checkout nothing tells new files from
+    others, so hidden files, caches, keys and editor leftovers are skipped by name. Raises GitError.
     """
-    tracked = _listed(root, "--cached", (_MARK, *folders))
+    tracked = _git_ls_files(root, "--cached", (_MARK, *folders))
+    # A copy of the project inside another repository is not a checkout: there git does not track the README.
     if tracked is None or _MARK not in tracked:
         return _all_but_junk(root, folders), []
-    new = _listed(root, "--others", ("--exclude-standard", "--", *folders)) or []
-    there = [path for path in tracked if path != _MARK and (root / path).is_file()]
-    return sorted(there), sorted(new)
+    untracked = _git_ls_files(root, "--others", ("--exclude-standard", "--", *folders)) or []
+    present = [path for path in tracked if path != _MARK and (root / path).is_file()]
+    return sorted(present), sorted(untracked)
 
 
-def _listed(root: Path, kind: str, more: Sequence[str]) -> list[str] | None:
-    """What `git ls-files` says, whoever owns the checkout; None where this is no checkout."""
-    stock = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+def _git_ls_files(root: Path, kind: str, more: Sequence[str]) -> list[str] | None:
+    """The output of `git ls-files`, whoever owns the checkout; None outside a checkout."""
+    # Variables such as GIT_DIR would point git at another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", kind, *more]
     try:
-        done = subprocess.run(
-            ["git", "-c", "safe.directory=*", "ls-files", "-z", kind, *more],
-            cwd=root,
-            env=stock,
-            text=True,
-            capture_output=True,
-        )
-        trouble = done.stderr.strip().partition("\n")[0]
+        done = subprocess.run(command, cwd=root, env=environment, text=True, capture_output=True)
+        if done.returncode == 0:
+            return [path for path in done.stdout.split("\0") if path]
+        reason = done.stderr.strip().partition("\n")[0]
     except OSError as error:
-        done, trouble = None, f"git cannot be started ({error.strerror})"
-    if done is not None and done.returncode == 0:
-        return [path for path in done.stdout.split("\0") if path]
+        reason = f"git cannot be started ({error.strerror})"
     if (root / ".git").exists():
-        raise GitError(f"Only git knows which files of this checkout are to be published, and it fails: {trouble}")
+        raise GitError(f"Only git knows which files of this checkout are to be published, and it fails: {reason}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Sends a Space step by step, and says in words what stopped it and what is left to do."""
+"""Uploads a Space step by step, and words what stopped it and what is left to do."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Iterator, Sequence
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceHardware
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-from app.deploy.space import Space
+from app.deploy.space import FOLDERS, Space
 
 STEPS = {
     "make the Space": "the Space is there",
     "set its variables": "its variables are set",
     "send its files": "its files are sent",
-    "ask for its hardware": "its hardware is asked for",
+    "request its hardware": "its hardware is requested",
 }
-"""What there is to do, in order, and what holds once it is done. Each can be done again without harm."""
+"""The steps in order, and what holds after each. Every step can be repeated without harm."""
 
 
 def send(space: Space, api: HfApi) -> Iterator[str]:
-    """Take the steps of STEPS; after each comes a sentence that says what was done.
+    """Take the steps of STEPS; yields a sentence after each.
 
-    The Space is made if it is not there; its files go in one commit, and those that stand in its folders from an
-    earlier version are removed. Raises what huggingface_hub raises; `explain` puts it in words.
+    The Space is created if it does not exist. All files go in one commit, which also removes what an earlier version
+    left in FOLDERS. (`HfApi.upload_folder` does the same from a folder on disk; here two of the files exist only in
+    memory.) Raises what huggingface_hub raises; `explain` words it.
     """
     hardware = SpaceHardware(space.hardware)
     made = api.create_repo(
@@ -32,8 +33,8 @@ def send(space: Space, api: HfApi) -> Iterator[str]:
     for name, value in space.variables.items():
         api.add_space_variable(space.repo_id, name, value)
     yield f"Set {', '.join(f'{name}={value}' for name, value in space.variables.items())}."
-    there = api.list_repo_files(space.repo_id, repo_type="space")
-    old = [path for path in there if path.split("/")[0] in space.folders and path not in space.files]
+    present = api.list_repo_files(space.repo_id, repo_type="space")
+    old = [path for path in present if path.split("/")[0] in FOLDERS and path not in space.files]
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationAdd(path, content) for path, content in space.files.items()),
         *(CommitOperationDelete(path) for path in old),
@@ -49,32 +50,32 @@ def send(space: Space, api: HfApi) -> Iterator[str]:
 
 
 def what_is_left(left: Sequence[str]) -> str:
-    """What was done and what was not, given the last names of STEPS."""
+    """What is done and what is not, given the remaining names of STEPS."""
     done = [holds for step, holds in STEPS.items() if step not in left]
     return (
-        f"Done: {', '.join(done) or 'nothing'}. Left to do: {', '.join(left)}; the same command does it when this is "
-        "settled."
+        f"Done: {', '.join(done) or 'nothing'}. Left to do: {', '.join(left)}; run the same command again once this is "
+        "resolved."
     )
 
 
 def explain(error: Exception) -> str:
-    """What went wrong, in a sentence or two; a text of the hub's that it quotes may hold anything, a token too."""
+    """What went wrong, in a sentence or two. It may quote the Hub, whose text can hold anything, even a token."""
     chain = _causes(error)
     if isinstance(error, ValueError) and "README.md" in str(error):
-        return f"The hub does not take this README.md: {error}"
+        return f"The Hub rejected README.md: {error}"
     if any(isinstance(one, OfflineModeIsEnabled) for one in chain):
         return "HF_HUB_OFFLINE is set, so nothing was sent: unset it and run this again."
-    place = "" if chain[-1] is error else f" ({error})"
     last = chain[-1]
+    context = "" if last is error else f" ({error})"
     if isinstance(last, HfHubHTTPError):
-        return f"The hub refused: {last.server_message or last}{place}"
+        return f"The Hub refused: {last.server_message or last}{context}"
     if isinstance(last, OSError | HTTPError):
-        return f"The hub could not be reached: {last}{place}"
-    return f"The hub gave an answer that this program does not understand ({type(last).__name__}: {last}){place}."
+        return f"The Hub could not be reached: {last}{context}"
+    return f"The Hub's answer could not be understood ({type(last).__name__}: {last}){context}."
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error, and what it says caused it, down to the first that tells of the hub or of the way there."""
+    """The error and its causes, down to the first one that is about the Hub or the network."""
     chain = [error]
     while not isinstance(chain[-1], HTTPError | OSError) and chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)

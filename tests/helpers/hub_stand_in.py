@@ -27,7 +27,7 @@ class Hub:
     """What the hub knows, and how it behaves.
 
     requests: (method, path, Authorization header). large: LFS objects by sha256. failing: status and JSON to answer
-    with, by step (a key of STEPS). hanging: a step that is not answered before the hub ends; `reached` tells of it.
+    with, by step (a key of STEPS). hanging: a step that is never answered; `reached` is set once it is requested.
     """
 
     address: str = ""
@@ -58,7 +58,7 @@ def answer(hub: Hub, method: str, path: str, body: bytes) -> tuple[int, Any]:
     step = next((name for name, pattern in STEPS.items() if re.fullmatch(pattern, path)), "")
     if step and step == hub.hanging:
         hub.reached.set()
-        hub.ended.wait(120)
+        hub.ended.wait()  # without a limit: an upload that the test wants stopped must not end by itself
     if hub.refuse:
         return 403, {"error": hub.refuse}
     if step in hub.failing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,17 +10,22 @@ import pytest
 from helpers.deploying import ROOT, deploy
 from helpers.hub_stand_in import TOKEN, Hub, running_hub
 
+from adafv_core.loading.known_models import find_known
 from app.deploy.space import (
     CPU_INDEX,
+    FRONT_MATTER,
+    ZERO_GPU_PYTHON,
     ZERO_GPU_TORCH,
     Space,
     SpaceError,
+    front_matter,
     make_space,
+    read_front_matter,
     readme,
     requirements,
-    split_front_matter,
 )
 
+COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 
 
@@ -30,7 +36,20 @@ def hub() -> Iterator[Hub]:
 
 
 def matter_of(space: Space) -> dict[str, object]:
-    return split_front_matter(space.files["README.md"].decode())[0]
+    return read_front_matter(space.files["README.md"].decode())
+
+
+def test_the_front_matter_is_what_a_space_takes() -> None:
+    matter = FRONT_MATTER
+    pins = dict(re.findall(r"^(\w+)==(\S+)$", REQUIREMENTS, re.MULTILINE))
+    assert matter["sdk"] == "gradio" and matter["sdk_version"] == pins["gradio"]
+    assert (ROOT / matter["app_file"]).is_file()
+    assert str(matter["python_version"]) in ZERO_GPU_PYTHON
+    assert len(matter["short_description"]) <= 60
+    assert {matter["colorFrom"], matter["colorTo"]} <= COLORS
+    assert all(find_known(model) for model in matter["models"])
+    assert re.fullmatch(r"\d+[mh]", matter["startup_duration_timeout"])
+    assert matter["license"] == "apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_a_zero_gpu_space() -> None:
@@ -72,9 +91,16 @@ def test_what_cannot_be_made() -> None:
     with pytest.raises(SpaceError, match=r"lists torch .* pins 2\.3\.1"):
         requirements("torch==2.3.1\n", "gradio", "zero-a10g")
     with pytest.raises(SpaceError, match="lists Python"):
-        readme("---\npython_version: 3.11.7\n---\n", "gradio", "zero-a10g")
-    with pytest.raises(SpaceError, match="no front matter"):
-        readme("# A page\n", "gradio", "cpu-basic")
+        front_matter("gradio", "zero-a10g", {"python_version": "3.11.7"})
+
+
+def test_the_front_matter_is_put_on_once() -> None:
+    """Also in the clone of a Space, whose README has one: of the SDK it was last deployed with."""
+    text = "# A page\n\n---\n\nA rule above.\n"
+    once = readme(text, "docker", "t4-small")
+    assert once.startswith("---\ntitle: AdaFV\n") and once.endswith(f"\n---\n{text}")
+    assert readme(once, "gradio", "cpu-basic") == readme(text, "gradio", "cpu-basic")
+    assert read_front_matter(text) == {} and read_front_matter(once) == front_matter("docker", "t4-small")
 
 
 def test_it_makes_a_space_and_then_updates_it(hub: Hub, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def hub() -> Iterator[Hub]:
 def test_a_refusal_is_one_sentence_without_the_token(hub: Hub, tmp_path: Path) -> None:
     hub.refuse = f"Token {TOKEN} may not create repositories here"
     done = deploy(hub, tmp_path, *ARGUMENTS)
-    assert done.returncode == 1 and "The hub refused" in done.stderr and "may not create" in done.stderr
+    assert done.returncode == 1 and "The Hub refused" in done.stderr and "may not create" in done.stderr
     assert "Done: nothing." in done.stderr
 
 
@@ -41,9 +41,9 @@ def test_an_unreachable_hub_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
 def test_files_that_are_refused(hub: Hub, tmp_path: Path, step: str) -> None:
     hub.failing[step] = 403, NO_RIGHT
     done = deploy(hub, tmp_path, *ARGUMENTS)
-    assert done.returncode == 1 and "The hub refused" in done.stderr and "may not write" in done.stderr
+    assert done.returncode == 1 and "The Hub refused" in done.stderr and "may not write" in done.stderr
     assert ("model-0000" in done.stderr) == (step == "lfs")
-    assert "Done: the Space is there, its variables are set. Left to do: send its files, ask" in done.stderr
+    assert "Done: the Space is there, its variables are set. Left to do: send its files, request" in done.stderr
     assert hub.spaces["owner/name"]["commits"] == 0
 
 
@@ -54,15 +54,15 @@ def test_files_that_are_refused(hub: Hub, tmp_path: Path, step: str) -> None:
 def test_an_answer_of_another_form(hub: Hub, tmp_path: Path, step: str, answer: Any) -> None:
     hub.failing[step] = 200, answer
     done = deploy(hub, tmp_path, *ARGUMENTS)
-    assert done.returncode == 1 and "does not understand" in done.stderr and "Left to do: " in done.stderr
+    assert done.returncode == 1 and "could not be understood" in done.stderr and "Left to do: " in done.stderr
 
 
 def test_hardware_that_is_not_paid_for_comes_after_the_files(hub: Hub, tmp_path: Path) -> None:
     assert deploy(hub, tmp_path, "owner/name", "--hardware", "cpu-basic").returncode == 0
     hub.failing["hardware"] = 402, {"error": "Payment required"}
     done = deploy(hub, tmp_path, *ARGUMENTS)
-    assert done.returncode == 1 and "The hub refused: Payment required\n" in done.stderr
-    assert "its files are sent. Left to do: ask for its hardware; the same command" in done.stderr
+    assert done.returncode == 1 and "The Hub refused: Payment required\n" in done.stderr
+    assert "its files are sent. Left to do: request its hardware; run the same command" in done.stderr
     assert hub.spaces["owner/name"]["commits"] == 2 and "Sent " in done.stdout
 
 

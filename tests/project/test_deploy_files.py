@@ -46,7 +46,7 @@ def inside(space: Space) -> set[str]:
 
 def test_without_git_hidden_files_and_junk_stay_behind(folder: Path) -> None:
     assert inside(planned(folder)) == {"app/main.py", "adafv_core/engine/engine.py", "assets/a.json"}
-    assert planned(folder).left_out == ()
+    assert planned(folder).untracked == ()
 
 
 def test_with_git_only_what_it_knows_is_published(folder: Path) -> None:
@@ -57,8 +57,8 @@ def test_with_git_only_what_it_knows_is_published(folder: Path) -> None:
     space = planned(folder)
     assert inside(space) == {"app/main.py", "adafv_core/engine/engine.py", "assets/a.json"}
     assert space.files["app/main.py"] == b"edited"
-    assert space.left_out == ("assets/my-llava.jsonl.gz",)
-    assert "1 file that git does not know is left out" in describe(space) and "my-llava" in describe(space)
+    assert space.untracked == ("assets/my-llava.jsonl.gz",)
+    assert "1 untracked file is not sent" in describe(space) and "my-llava" in describe(space)
     git(folder, "add", "assets/my-llava.jsonl.gz")
     (folder / "assets" / "a.json").unlink()
     assert inside(planned(folder)) == {"app/main.py", "adafv_core/engine/engine.py", "assets/my-llava.jsonl.gz"}

@@ -15,7 +15,7 @@ import pytest
 from helpers.dockerfile import Instruction, filled_in, read_dockerfile, sent_files
 from helpers.local_server import served
 
-from app.deploy.space import split_front_matter
+from app.deploy.space import FRONT_MATTER
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTRUCTIONS = read_dockerfile(ROOT / "Dockerfile")
@@ -136,8 +136,7 @@ def test_the_health_check_asks_the_port_that_is_set(variable: str) -> None:
 
 
 def test_the_health_check_waits_for_a_download_as_long_as_a_space_does() -> None:
-    matter, _ = split_front_matter((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert f"--start-period={matter['startup_duration_timeout']}" in named("HEALTHCHECK")[0].flags
+    assert f"--start-period={FRONT_MATTER['startup_duration_timeout']}" in named("HEALTHCHECK")[0].flags
 
 
 def test_hadolint_has_nothing_to_say() -> None:

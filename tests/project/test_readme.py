@@ -9,19 +9,15 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import yaml
 from helpers.library_copy import add_method, copy_library, run_shared_tests
 from helpers.made_scores import SHIPPED
 from helpers.readme import BLOCKS, COMMANDS, README, ROOT
 from helpers.running_app import running_app
 
-from adafv_core.loading.known_models import find_known
 from adafv_core.methods import METHODS
-from app.deploy.space import ZERO_GPU_PYTHON
 from app.settings import settings_table
 
 MADE_BY_A_COMMAND = {".venv", ".venv/bin/python"}
-COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
 def example(mark: str) -> str:
@@ -35,19 +31,6 @@ def run_python(code: str, cwd: Path = ROOT) -> str:
     done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def test_front_matter_is_a_spaces() -> None:
-    matter = yaml.safe_load(README.split("\n---\n")[0].removeprefix("---\n"))
-    pins = dict(re.findall(r"^(\w+)==(\S+)$", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
-    assert matter["sdk"] == "gradio" and matter["sdk_version"] == pins["gradio"]
-    assert (ROOT / matter["app_file"]).is_file()
-    assert str(matter["python_version"]) in ZERO_GPU_PYTHON
-    assert len(matter["short_description"]) <= 60
-    assert {matter["colorFrom"], matter["colorTo"]} <= COLORS
-    assert all(find_known(model) for model in matter["models"])
-    assert re.fullmatch(r"\d+[mh]", matter["startup_duration_timeout"])
-    assert matter["license"] == "apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 @cache

@@ -36,8 +36,7 @@ NAMES = (
 
 def prose() -> str:
     """The README without front matter, code, links, and the sections that a program writes."""
-    text = README.split("\n---\n", 1)[1]
-    text = re.sub(r"<!-- (results|settings):begin -->.*?<!-- \1:end -->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!-- (results|settings):begin -->.*?<!-- \1:end -->", "", README, flags=re.DOTALL)
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"`[^`\n]*`|!?\[[^]]*\]\([^)]*\)", "", text)
     return re.sub(r"(?<=[^|\n])\n(?=[^\n|#-])", " ", text)
