@@ -31,8 +31,9 @@ from app.api import add_endpoints
 from app.context import AppContext
 from app.explore import tab as explore
 from app.gradio_ext.arguments import take_plainly
-from app.gradio_ext.components import page_css, page_head, part
+from app.gradio_ext.components import part
 from app.gradio_ext.queue import say_when_busy
+from app.gradio_ext.static_files import page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
 from app.saved_runs.save_and_open import most_run_bytes
@@ -122,6 +123,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
             theme=make_theme(),
             css=page_css(),
             head=page_head(),
+            app_kwargs={"routes": routes()},
             max_file_size=most_run_bytes(settings),
             mcp_server=settings.mcp,
             pwa=False,

@@ -11,46 +11,14 @@ import gradio as gr
 from gradio.data_classes import FileData, ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 
+from app.gradio_ext.static_files import ENTRY, base_url
+
 Sent = TypeVar("Sent", gr.Image, gr.File)
 _SERVED = "/gradio_api/file="
-_STATIC = Path(__file__).resolve().parents[1] / "static"
-_SCRIPTS = (
-    "core/select",
-    "draw/painter",
-    "draw/mask",
-    "ui/state",
-    "core/scale",
-    "draw/legend",
-    "ui/keep",
-    "ui/inspector",
-    "ui/stage",
-    "ui/answers",
-    "ui/offer",
-    "ui/saving",
-    "ui/sweep",
-)
 _MOUNT = (
-    "(function mount() {{ if (window.adafv && window.adafv.ready) "
-    "window.adafv.mount('{name}', element, trigger, props, watch); else setTimeout(mount, 10); }})(); {events}"
+    "import(new URL('{script}', document.baseURI)).then((page) => "
+    "page.mount('{name}', element, trigger, props, watch)); {events}"
 )
-
-
-_LATE_LOADER = """<style>
-@keyframes adafv-late { from { opacity: 0; } }
-@media (prefers-reduced-motion: no-preference) { .main.fillable > .wrap.full { animation: adafv-late 0.3s 1.5s both; } }
-</style>"""
-"""Gradio's "Loading…" appears where opening takes long, and does not flicker where it does not."""
-
-
-def page_head() -> str:
-    """The page's script, to go into the document's head."""
-    code = "\n".join((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    return f"{_LATE_LOADER}<script>{code}\nwindow.adafv.ready = true;</script>"
-
-
-def page_css() -> str:
-    """The page's style sheet."""
-    return (_STATIC / "page.css").read_text(encoding="utf-8")
 
 
 def part(
@@ -70,7 +38,7 @@ def part(
     return gr.HTML(
         value,
         html_template=template,
-        js_on_load=_MOUNT.format(name=name, events=comment),
+        js_on_load=_MOUNT.format(script=base_url() + ENTRY, name=name, events=comment),
         apply_default_css=False,
         elem_id=place or f"part-{name}",
         **options,

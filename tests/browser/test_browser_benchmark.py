@@ -80,7 +80,7 @@ def several_crops(open_page: Callable[..., Page]) -> Page:
 def largest_grid(open_page: Callable[..., Page]) -> Page:
     page = opened(open_page())
     text = sent(largest_scores(), "adafv", {})
-    page.evaluate("(text) => { adafv.page.load(JSON.parse(text)); adafv.page.tell('scores'); }", text)
+    page.evaluate("(text) => { adafv.page.load(JSON.parse(text)); adafv.page.notify('scores'); }", text)
     assert page.evaluate("adafv.page.scores.n") == 2880
     return page
 

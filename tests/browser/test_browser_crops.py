@@ -39,7 +39,7 @@ def test_crops_stitched_and_alone_with_padding_hatched(open_page: Callable[..., 
     assert abs(page.evaluate(shape) - 150 / (box[3] - box[1])) < 0.02
     before = [page.evaluate(BANDS, name) for name in PANELS]
     page.evaluate("document.querySelectorAll('*').forEach((one) => one.style.setProperty('--stage-hatch', 'red'))")
-    page.evaluate("adafv.page.tell('look')")
+    page.evaluate("adafv.page.notify('look')")
     page.wait_for_timeout(200)
     for (beyond, inside), (beyond_now, inside_now) in zip(
         before, (page.evaluate(BANDS, name) for name in PANELS), strict=True

@@ -130,7 +130,7 @@ def test_the_brush_is_laid_down_where_a_method_takes_no_marks(open_page: Callabl
     touch = "getComputedStyle(document.querySelector('.panels canvas')).touchAction"
     brush.click()
     assert page.evaluate(touch) == "none"
-    load = "(text) => { adafv.page.load(JSON.parse(text)); adafv.page.tell('scores'); }"
+    load = "(text) => { adafv.page.load(JSON.parse(text)); adafv.page.notify('scores'); }"
     page.evaluate(load, sent(scores, "saliency", {}))
     expect(brush).to_be_disabled()
     expect(brush).to_have_attribute("aria-pressed", "false")
@@ -294,7 +294,7 @@ def test_an_answer_without_text_says_so(open_page: Callable[..., Page]) -> None:
     show = """(state) => {
       const place = document.createElement("div"), one = { state: state, text: " ", error: "" };
       adafv.mount("answers", place, null, { value: JSON.stringify({ pruned: one, full: null }) }, () => {});
-      return Array.from(adafv.answersRoot.querySelectorAll(".answer-text"), (text) => text.textContent);
+      return Array.from(document.querySelectorAll(".answer-text"), (text) => text.textContent);
     }"""
     assert page.evaluate(show, "done") == ["(no text)", ""]
     assert page.evaluate(show, "running") == [" ", ""]

@@ -10,7 +10,7 @@ from helpers.shown import LLAVA_NEXT, pixels, still_page
 from playwright.sync_api import Page, expect
 
 TOO_MANY = "14 tokens are forced, the budget holds 10: keep more, or clear some marks."
-MARK = "(marks) => { adafv.page.forced = Int8Array.from(marks); adafv.page.choose(); adafv.page.tell('forced'); }"
+MARK = "(marks) => { adafv.page.forced = Int8Array.from(marks); adafv.page.choose(); adafv.page.notify('forced'); }"
 CLIPPED = """() => Array.from(document.querySelectorAll('.keep-head > *')).filter((part) => {
   const box = part.getBoundingClientRect(), head = part.parentElement.getBoundingClientRect();
   return part.scrollWidth > Math.ceil(box.width) || box.left < head.left - 1 || box.right > head.right + 1
@@ -64,10 +64,10 @@ def test_more_marks_than_the_budget_holds(open_page: Callable[..., Page], width:
     expect(page.locator(".panel-kept .panel-note")).to_have_text("nothing kept")
     assert pixels(page, "kept") != before
     page.evaluate("adafv.page.forced.fill(0)")
-    page.evaluate("adafv.page.tell('budget')")
+    page.evaluate("adafv.page.notify('budget')")
     bare = pixels(page, "kept")
     page.evaluate("document.querySelectorAll('*').forEach((one) => one.style.setProperty('--stage-line', 'red'))")
-    page.evaluate("adafv.page.tell('look')")
+    page.evaluate("adafv.page.notify('look')")
     assert pixels(page, "kept") == bare, "an outline of kept patches is still painted"
     page.get_by_role("button", name="Keep 10 percent").click()
     expect(page.locator(".panel-problem")).to_be_hidden()

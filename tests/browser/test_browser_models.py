@@ -72,7 +72,7 @@ def test_one_click_to_a_real_model_and_back(open_page: Callable[..., Page], offe
     page.locator("canvas[data-panel=kept]").click(position={"x": 12, "y": 12})
     page.get_by_role("button", name="Load LLaVA-1.5 7B").click()
 
-    told = page.locator(".offer-told")
+    told = page.locator(".offer-status")
     expect(told).to_contain_text(re.compile(rf"Downloading {MODEL_ID}: [1-4]\d\.\d of 5\d\.\d MB"), timeout=60_000)
     expect(told).to_contain_text("left", timeout=30_000)
     before = float(page.evaluate("document.querySelector('.offer-progress progress').value"))

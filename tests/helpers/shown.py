@@ -26,7 +26,7 @@ def still_page(open_page: Callable[..., Page], scores: TokenScores | None = None
     page.uncheck("#answer-while-sliding")
     if scores is not None:
         text = sent(scores, "adafv", {})
-        page.evaluate("(text) => { adafv.page.load(JSON.parse(text)); adafv.page.tell('scores'); }", text)
+        page.evaluate("(text) => { adafv.page.load(JSON.parse(text)); adafv.page.notify('scores'); }", text)
     return page
 
 

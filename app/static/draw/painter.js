@@ -1,49 +1,13 @@
-/* Draws the four linked overlays: one canvas each, one shared pointer. */
-(function () {
-  "use strict";
-  const HATCH_STEP = 7;
-  const TALLEST = { px: 420, share: 0.8 };  // of a canvas: so many pixels, or this share of the window where that is more
-  const LEAST_PX = 24;  // what a pointer can hit
+import { cellBox } from "./geometry.js";
+import { maskOf } from "./mask.js";
 
-  /* The part of the plane that is shown: the image and whatever the crops cover beyond it. */
-  function viewOf(scores, cropName) {
-    const shown = scores.crops.filter((crop) => cropName === "all" || crop.name === cropName);
-    let box = cropName === "all" ? [0, 0, scores.size[0], scores.size[1]] : shown[0].box.slice();
-    for (const crop of shown) {
-      box = [Math.min(box[0], crop.box[0]), Math.min(box[1], crop.box[1]),
-        Math.max(box[2], crop.box[2]), Math.max(box[3], crop.box[3])];
-    }
-    const finest = shown.reduce((a, b) => (a.rows * a.cols >= b.rows * b.cols ? a : b));
-    return { box: box, crops: shown, finest: finest, width: box[2] - box[0], height: box[3] - box[1] };
-  }
+/* Draws overlays of an image: one canvas, in layers that are prepared once and combined on every redraw. */
+const HATCH_STEP = 7;
+const TALLEST = { px: 420, share: 0.8 }; // of a canvas: so many pixels, or this share of the window where that is more
+const LEAST_PX = 24; // what a pointer can hit
 
-  function cellBox(crop, row, col) {
-    const w = (crop.box[2] - crop.box[0]) / crop.cols, h = (crop.box[3] - crop.box[1]) / crop.rows;
-    return [crop.box[0] + col * w, crop.box[1] + row * h, w, h];
-  }
-
-  function tokenAt(crop, x, y) {
-    const col = Math.floor(((x - crop.box[0]) / (crop.box[2] - crop.box[0])) * crop.cols);
-    const row = Math.floor(((y - crop.box[1]) / (crop.box[3] - crop.box[1])) * crop.rows);
-    if (col < 0 || row < 0 || col >= crop.cols || row >= crop.rows) return -1;
-    return crop.offset + row * crop.cols + col;
-  }
-
-  /* For each cell of the finest shown crop, the tokens that cover its middle: itself, then those of coarser crops. */
-  function layersOf(view) {
-    const crop = view.finest;
-    const layers = [new Int32Array(crop.rows * crop.cols).map((_, i) => crop.offset + i)];
-    for (const other of view.crops) {
-      if (other === crop) continue;
-      layers.push(new Int32Array(crop.rows * crop.cols).map(function (_, i) {
-        const cell = cellBox(crop, Math.floor(i / crop.cols), i % crop.cols);
-        return tokenAt(other, cell[0] + cell[2] / 2, cell[1] + cell[3] / 2);
-      }));
-    }
-    return layers;
-  }
-
-  function Painter(canvas) {
+export class Painter {
+  constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.cells = document.createElement("canvas");
@@ -51,16 +15,19 @@
     this.ground = document.createElement("canvas");
   }
 
-  Painter.prototype.resize = function (view) {
-    const tallest = Math.max(TALLEST.px, TALLEST.share * window.innerHeight), widest = (tallest * view.width) / view.height;
-    const width = Math.min(this.canvas.parentElement.clientWidth || 1, widest), height = (width * view.height) / view.width;
+  resize(view) {
+    const tallest = Math.max(TALLEST.px, TALLEST.share * window.innerHeight);
+    const widest = (tallest * view.width) / view.height;
+    const width = Math.min(this.canvas.parentElement.clientWidth || 1, widest);
+    const height = (width * view.height) / view.width;
     const density = Math.min(window.devicePixelRatio || 1, 2);
     const pixels = [width, height].map((side) => Math.max(1, Math.round(side * density)));
     if (this.canvas.width !== pixels[0] || this.canvas.height !== pixels[1]) {
       this.canvas.width = this.still.width = pixels[0];
       this.canvas.height = this.still.height = pixels[1];
     }
-    const style = this.canvas.style, pad = (side) => Math.max(0, (LEAST_PX - side) / 2) + "px";
+    const style = this.canvas.style;
+    const pad = (side) => Math.max(0, (LEAST_PX - side) / 2) + "px";
     style.aspectRatio = view.width + " / " + view.height;
     style.width = "min(100%, " + widest + "px)";
     style.padding = pad(height) + " " + pad(width);
@@ -69,41 +36,57 @@
     this.scale = pixels[0] / view.width;
     this.view = view;
     this.beneath = this.cropsBeneath();
-  };
+  }
 
   /* Coarser crops that reach beyond the finest, where un-padding cut its edge away: there only they saw the image. */
-  Painter.prototype.cropsBeneath = function () {
+  cropsBeneath() {
     const bounds = (crop) => {
       const at = this.corners(crop.box);
-      return [Math.max(0, at[0]), Math.max(0, at[1]), Math.min(this.still.width, at[2]), Math.min(this.still.height, at[3])];
+      return [
+        Math.max(0, at[0]),
+        Math.max(0, at[1]),
+        Math.min(this.still.width, at[2]),
+        Math.min(this.still.height, at[3]),
+      ];
     };
-    const inner = bounds(this.view.finest), area = (b) => (b[2] - b[0]) * (b[3] - b[1]);
+    const inner = bounds(this.view.finest);
+    const area = (b) => (b[2] - b[0]) * (b[3] - b[1]);
     const beyond = (b) => b[0] < inner[0] || b[1] < inner[1] || b[2] > inner[2] || b[3] > inner[3];
-    return this.view.crops.filter((crop) => crop !== this.view.finest && area(bounds(crop)) > 0 && beyond(bounds(crop)));
-  };
+    return this.view.crops.filter(
+      (crop) => crop !== this.view.finest && area(bounds(crop)) > 0 && beyond(bounds(crop)),
+    );
+  }
 
   /* Left, top, right and bottom on the canvas, in whole pixels, of such a box in pixels of the image. */
-  Painter.prototype.corners = function (box) {
+  corners(box) {
     const at = this.place([box[0], box[1], box[2] - box[0], box[3] - box[1]]);
     return [at[0], at[1], at[0] + at[2], at[1] + at[3]].map(Math.round);
-  };
+  }
 
   /* The point of the image under a pointer; beside the drawing, that nearest to it; null outside the canvas. */
-  Painter.prototype.pointAt = function (clientX, clientY) {
-    const rect = this.canvas.getBoundingClientRect(), box = this.view.box;
+  pointAt(clientX, clientY) {
+    const rect = this.canvas.getBoundingClientRect();
+    const box = this.view.box;
     if (clientX < rect.left || clientX >= rect.right || clientY < rect.top || clientY >= rect.bottom) return null;
     const share = (at, middle, size) => Math.min(Math.max((at - middle) / size + 0.5, 0), 1 - 1e-6);
-    return [box[0] + share(clientX, rect.left + rect.width / 2, this.shown[0]) * this.view.width,
-      box[1] + share(clientY, rect.top + rect.height / 2, this.shown[1]) * this.view.height];
-  };
+    return [
+      box[0] + share(clientX, rect.left + rect.width / 2, this.shown[0]) * this.view.width,
+      box[1] + share(clientY, rect.top + rect.height / 2, this.shown[1]) * this.view.height,
+    ];
+  }
 
-  Painter.prototype.place = function (box) {
+  place(box) {
     const origin = this.view.box;
-    return [(box[0] - origin[0]) * this.scale, (box[1] - origin[1]) * this.scale, box[2] * this.scale, box[3] * this.scale];
-  };
+    return [
+      (box[0] - origin[0]) * this.scale,
+      (box[1] - origin[1]) * this.scale,
+      box[2] * this.scale,
+      box[3] * this.scale,
+    ];
+  }
 
   /* The image at the canvas's size and the hatching, drawn once; every redraw lies between them. */
-  Painter.prototype.prepare = function (scene) {
+  prepare(scene) {
     this.ground.width = this.still.width;
     this.ground.height = this.still.height;
     const context = this.ground.getContext("2d");
@@ -115,18 +98,19 @@
     }
     this.hatching = this.hatch(scene);
     this.maskOf = null;
-  };
+  }
 
   /* Nothing but the image. */
-  Painter.prototype.blank = function () {
+  blank() {
     const context = this.still.getContext("2d");
     context.drawImage(this.ground, 0, 0);
     if (this.hatching) context.drawImage(this.hatching, 0, 0);
-  };
+  }
 
   /* heat: value in 0..1 by token. */
-  Painter.prototype.heat = function (scene, heat) {
-    const context = this.still.getContext("2d"), inner = this.corners(this.view.finest.box);
+  heat(scene, heat) {
+    const context = this.still.getContext("2d");
+    const inner = this.corners(this.view.finest.box);
     context.drawImage(this.ground, 0, 0);
     for (const crop of this.beneath) {
       context.save();
@@ -143,10 +127,10 @@
       return value;
     });
     if (this.hatching) context.drawImage(this.hatching, 0, 0);
-  };
+  }
 
   /* One crop's cells in their colors. valueOf: 0..1 by cell. */
-  Painter.prototype.color = function (context, scene, crop, valueOf) {
+  color(context, scene, crop, valueOf) {
     const table = scene.table;
     if (this.cells.width !== crop.cols || this.cells.height !== crop.rows) {
       this.cells.width = crop.cols;
@@ -166,33 +150,41 @@
     context.imageSmoothingEnabled = false;
     const at = this.corners(crop.box);
     context.drawImage(this.cells, at[0], at[1], at[2] - at[0], at[3] - at[1]);
-  };
+  }
 
-  Painter.prototype.mask = function (scene, result) {
+  mask(scene, result) {
     const context = this.still.getContext("2d");
-    if (!this.maskOf) this.maskOf = window.adafv.draw.maskOf(this, scene);
+    if (!this.maskOf) this.maskOf = maskOf(this, scene);
     context.putImageData(this.maskOf(result), 0, 0);
     if (this.hatching) context.drawImage(this.hatching, 0, 0);
-  };
+  }
 
-  Painter.prototype.snapped = function (cell) {
+  snapped(cell) {
     const at = this.place(cell);
-    const left = Math.round(at[0]), top = Math.round(at[1]);
+    const left = Math.round(at[0]);
+    const top = Math.round(at[1]);
     return [left, top, Math.round(at[0] + at[2]) - left, Math.round(at[1] + at[3]) - top];
-  };
+  }
 
   /* Whatever no crop covers, or what lies beyond the image, was never seen by the model (or was padding): hatched.
      Null where the model saw all that is shown. */
-  Painter.prototype.hatch = function (scene) {
+  hatch(scene) {
     const image = [0, 0, scene.scores.size[0], scene.scores.size[1]];
     const seen = this.view.crops.map((crop) => [
-      Math.max(crop.box[0], image[0]), Math.max(crop.box[1], image[1]),
-      Math.min(crop.box[2], image[2]), Math.min(crop.box[3], image[3])]);
+      Math.max(crop.box[0], image[0]),
+      Math.max(crop.box[1], image[1]),
+      Math.min(crop.box[2], image[2]),
+      Math.min(crop.box[3], image[3]),
+    ]);
     const box = this.view.box;
-    const covered = seen.some((s) => s[0] <= box[0] + 0.5 && s[1] <= box[1] + 0.5 && s[2] >= box[2] - 0.5 && s[3] >= box[3] - 0.5);
+    const covered = seen.some(
+      (s) => s[0] <= box[0] + 0.5 && s[1] <= box[1] + 0.5 && s[2] >= box[2] - 0.5 && s[3] >= box[3] - 0.5,
+    );
     if (covered) return null;
-    const hatching = document.createElement("canvas"), context = hatching.getContext("2d");
-    const width = (hatching.width = this.still.width), height = (hatching.height = this.still.height);
+    const hatching = document.createElement("canvas");
+    const context = hatching.getContext("2d");
+    const width = (hatching.width = this.still.width);
+    const height = (hatching.height = this.still.height);
     for (const s of seen) {
       context.beginPath();
       context.rect(0, 0, width, height);
@@ -210,10 +202,10 @@
     }
     context.stroke();
     return hatching;
-  };
+  }
 
   /* Puts the finished layer on screen, with the pointed patch and forced patches marked on top. */
-  Painter.prototype.show = function (scene, pointed) {
+  show(scene, pointed) {
     const context = this.context;
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.drawImage(this.still, 0, 0);
@@ -231,9 +223,9 @@
         context.strokeRect(...at);
       }
     }
-  };
+  }
 
-  Painter.prototype.marks = function (context, scene) {
+  marks(context, scene) {
     context.lineWidth = 2 * this.density;
     for (const crop of this.view.crops) {
       for (let i = 0; i < crop.rows * crop.cols; i++) {
@@ -245,12 +237,12 @@
         context.beginPath();
         context.moveTo(at[0] + pad, at[1] + pad);
         context.lineTo(at[0] + at[2] - pad, at[1] + at[3] - pad);
-        if (mark < 0) { context.moveTo(at[0] + at[2] - pad, at[1] + pad); context.lineTo(at[0] + pad, at[1] + at[3] - pad); }
+        if (mark < 0) {
+          context.moveTo(at[0] + at[2] - pad, at[1] + pad);
+          context.lineTo(at[0] + pad, at[1] + at[3] - pad);
+        }
         context.stroke();
       }
     }
-  };
-
-  window.adafv = window.adafv || {};
-  window.adafv.draw = { viewOf, layersOf, tokenAt, cellBox, Painter };
-})();
+  }
+}

@@ -1,27 +1,66 @@
-/* Saving a large picture takes seconds: its button says so until the file is there. */
-(function () {
-  "use strict";
-  const adafv = window.adafv;
-  const NAMES = { png: "Save PNG", json: "Save run" };
-  const button = (name) => Array.from(document.querySelectorAll(".save-tools button")).find((one) => (one.dataset.name || one.textContent) === NAMES[name]);
+/* Saving: the buttons below the maps, what they show while the server writes the file, and links to files. */
 
-  function busy(name, on) {
-    const shown = button(name);
-    if (!shown) return;
-    shown.dataset.name = NAMES[name];
-    shown.textContent = on ? "Saving…" : NAMES[name];
-    shown.disabled = on;
-    shown.setAttribute("aria-busy", String(on));
+import { node } from "./dom.js";
+import { page } from "./state.js";
+
+const BUTTONS = { png: "Save PNG", json: "Save run" };
+const buttons = {};
+
+/* The files come from the server; these buttons stand in for Gradio's own, which are out of sight. */
+export function saveTools() {
+  const standIn = (text, target) =>
+    node("button", {
+      type: "button",
+      text,
+      on: {
+        click: () => {
+          const hidden = document.querySelector(target);
+          if (hidden.type === "file") hidden.value = ""; // so that the same file may be opened again
+          hidden.click();
+        },
+      },
+    });
+  for (const [name, text] of Object.entries(BUTTONS)) buttons[name] = standIn(text, `#save-${name}`);
+  return node("div", { class: "save-tools", role: "group", "aria-label": "Save and open" }, [
+    buttons.png,
+    buttons.json,
+    standIn("Open run", "#save-row input[type=file]"),
+  ]);
+}
+
+/* Saving a large picture takes seconds: its button says so until the file has arrived. */
+function setBusy(name, busy) {
+  const button = buttons[name];
+  button.textContent = busy ? "Saving…" : BUTTONS[name];
+  button.disabled = busy;
+  button.setAttribute("aria-busy", String(busy));
+}
+
+/* Called by Gradio's event script once the server has answered: downloads the file, if there is one. */
+export function saved(name) {
+  setBusy(name, false);
+  const file = document.querySelector(`#${name}-file a, a#${name}-file`) || document.querySelector(`#${name}-file`);
+  if (file) file.click();
+}
+
+document.addEventListener("click", (event) => {
+  for (const name of Object.keys(BUTTONS)) {
+    if (!event.target.closest(`#save-${name}`)) continue;
+    setBusy(name, true);
+    page.notify("saving");
   }
-  document.addEventListener("click", function (event) {
-    for (const name of Object.keys(NAMES)) if (event.target.closest("#save-" + name)) {
-      busy(name, true);
-      adafv.page.tell("saving");
-    }
-  });
-  adafv.saved = function (name) {
-    busy(name, false);
-    const file = document.querySelector("#" + name + "-file a, a#" + name + "-file") || document.querySelector("#" + name + "-file");
-    if (file) file.click();
-  };
-})();
+});
+
+/* Gradio builds links to its files from the host that the server saw. Behind a proxy that does not pass Host on, only
+   the proxy can open that address; relative to where the page was opened, the file is always found. */
+const SERVED = "/gradio_api/file=";
+
+document.addEventListener(
+  "click",
+  (event) => {
+    const link = event.target.closest("a[href]");
+    const at = link ? link.href.indexOf(SERVED) : -1;
+    if (at >= 0) link.href = new URL(link.href.slice(at + 1), document.baseURI).href;
+  },
+  { capture: true },
+);
