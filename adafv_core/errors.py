@@ -10,7 +10,8 @@
     └── ModelError (also RuntimeError)     a model cannot be loaded or run
         ├── ModelNotFoundError             no such id, folder, file or revision, or no network to fetch it
         ├── UnsupportedModelError          it exists, but its class has no adapter here
-        └── OutOfMemoryError               the device ran out of memory; its tensors were freed
+        ├── OutOfMemoryError               the device ran out of memory; its tensors were freed
+        └── StoppedError                   the caller's stop signal came before the run began
 
 Each message says what was expected, what came, and what would work.
 """
@@ -58,3 +59,7 @@ class UnsupportedModelError(ModelError):
 
 class OutOfMemoryError(ModelError):
     """The device ran out of memory; what was allocated for the request has been freed."""
+
+
+class StoppedError(ModelError):
+    """The caller's stop signal was set before the run began, so there is no answer, not even a part of one."""

@@ -1,22 +1,18 @@
-"""Pictures a caller hands over, checked and named by content; and the cache of what was encoded."""
+"""Pictures from callers: checked, converted to RGB and hashed, once and in one way for the library and the page."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from adafv_core.errors import ImageError
-from adafv_core.limits import MAX_PIXELS
-from adafv_core.rgb import to_rgb
-from adafv_core.types import VisualTokens
+
+MAX_PIXELS = 100_000_000
+"""The largest number of pixels a picture may have."""
 
 _SMALLER = f"make it smaller, to {MAX_PIXELS:,} at most."
 _CHANNELS = {np.dtype(np.uint8): ((), (3,), (4,)), np.dtype(np.uint16): ((),)}
@@ -24,22 +20,26 @@ _CHANNELS = {np.dtype(np.uint8): ((), (3,), (4,)), np.dtype(np.uint16): ((),)}
 
 @dataclass(frozen=True)
 class Picture:
-    """An RGB picture and the hash of its size and pixels."""
+    """An RGB picture and the SHA-256 of its size and pixels, by which it is recognized everywhere."""
 
     image: Image.Image
     key: str
 
 
 def read_picture(image: object) -> Picture:
-    """Check one picture: a PIL image, the path of a file, or an array: uint8, (height, width, 3), with opacity
-    (height, width, 4) or gray (height, width); or gray of 16 bits, uint16.
+    """Check one picture, convert it to RGB and hash it.
 
-    However it comes, transparency is laid on white and 16 bits are scaled to 8, as `to_rgb` says. A file is read as
-    `PIL.Image.open` gives it: a turn that only its EXIF data speak of is not made, neither for a path nor for a PIL
-    image (`PIL.ImageOps.exif_transpose` makes it). Raises ImageError for anything else, a file that is missing or no
-    picture, several pictures, an empty one, one whose range of values nothing tells (mode F), or one above 100
-    million pixels (`limits.MAX_PIXELS`).
+    image: a PIL image, the path of a file, or an array: uint8 of shape (height, width, 3), (height, width, 4) with
+    opacity or (height, width) gray, or 16-bit gray as uint16. A Picture is returned as it is.
+
+    Transparency is laid on white and 16 bits are scaled to 8, as in `to_rgb`. Files are read as `PIL.Image.open`
+    presents them: an EXIF rotation is not applied, neither to a path nor to a PIL image (use
+    `PIL.ImageOps.exif_transpose` for that). Raises ImageError for anything else, a missing or unreadable file,
+    several pictures, an empty one, one of unknown value range (mode F), or one above 100 million pixels
+    (`MAX_PIXELS`).
     """
+    if isinstance(image, Picture):
+        return image
     if image is None:
         raise ImageError("No image was given; expected one PIL image, path, or (height, width, 3) uint8 array.")
     if isinstance(image, list | tuple):
@@ -47,14 +47,7 @@ def read_picture(image: object) -> Picture:
     if isinstance(image, str | Path):
         return _from_file(image)
     if isinstance(image, np.ndarray):
-        if image.ndim < 2 or image.shape[2:] not in _CHANNELS.get(image.dtype, ()):
-            raise ImageError(
-                "Expected a uint8 array of shape (height, width, 3), (height, width, 4) or gray (height, width), "
-                f"or a gray one of uint16; got {image.shape} {image.dtype}."
-            )
-        if 0 in image.shape:
-            raise ImageError(f"The image is empty: its shape is {image.shape}.")
-        image = Image.fromarray(image)
+        image = _from_array(image)
     if not isinstance(image, Image.Image):
         kind = type(image).__name__
         raise ImageError(f"Expected a PIL image, a path, a uint8 array, or VisualTokens from `encode`; got {kind}.")
@@ -73,6 +66,42 @@ def read_picture(image: object) -> Picture:
     return Picture(rgb, digest.hexdigest())
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture in mode RGB, 8 bits per channel: transparency laid on white, deep gray scaled down.
+
+    An opaque RGB picture is returned itself, decoded. Deep gray is mode I or I;16: if no value is above 255 they are
+    8-bit levels, which is how Pillow converts to these modes; otherwise all are 16-bit levels (65,535 is white), of
+    which the high byte is kept, as Pillow reads 16-bit color PNG files. Raises ImageError for values outside
+    0..65,535 and for mode F, whose value range is unknown, and whatever Pillow raises for a damaged file or a mode it
+    cannot convert (OSError, SyntaxError, ValueError).
+    """
+    if image.mode == "F":
+        raise ImageError(
+            "The picture holds floating point numbers (mode F), which do not say what white is; "
+            "scale them to 0..255 and pass them as uint8."
+        )
+    if image.mode.startswith("I"):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    if image.mode == "RGB":
+        image.load()
+        return image
+    return image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim < 2 or array.shape[2:] not in _CHANNELS.get(array.dtype, ()):
+        raise ImageError(
+            "Expected a uint8 array of shape (height, width, 3), (height, width, 4) or gray (height, width), "
+            f"or a gray one of uint16; got {array.shape} {array.dtype}."
+        )
+    if 0 in array.shape:
+        raise ImageError(f"The image is empty: its shape is {array.shape}.")
+    return Image.fromarray(array)
+
+
 def _from_file(path: str | Path) -> Picture:
     try:
         with Image.open(path) as opened:
@@ -87,54 +116,16 @@ def _from_file(path: str | Path) -> Picture:
         raise ImageError(f"{str(path)!r} cannot be read as a picture ({error}).") from error
 
 
-class VisualCache:
-    """Encoded images by content, the least recently used dropped once they hold more than `max_bytes`.
-
-    misses: how many images had to be encoded so far.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.bytes = 0
-        self.misses = 0
-        self._kept: OrderedDict[str, VisualTokens] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> VisualTokens | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, visual: VisualTokens) -> None:
-        with self._lock:
-            old = self._kept.pop(visual.image_key, None)
-            if old is not None:
-                self.bytes -= size_bytes(old)
-            self._kept[visual.image_key] = visual
-            self.bytes += size_bytes(visual)
-            self.misses += 1
-            while self.bytes > self.max_bytes and self._kept:
-                _, dropped = self._kept.popitem(last=False)
-                self.bytes -= size_bytes(dropped)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()
-            self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-
-def size_bytes(visual: VisualTokens) -> int:
-    """Bytes of device memory behind an encoded image, shared storage counted once."""
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(visual)}
-    return sum(storages.values())
-
-
-def _tensors(visual: VisualTokens) -> Iterator[Tensor]:
-    for field in fields(visual):
-        value = getattr(visual, field.name)
-        if isinstance(value, Tensor):
-            yield value
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Deep gray as mode L, the one transparent value of a PNG file (its tRNS chunk) made white."""
+    image.load()
+    values = np.asarray(image)
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest > 65_535:
+        raise ImageError(
+            f"The picture holds values from {lowest} to {highest}; expected 0..255 or 0..65535, scale them so."
+        )
+    levels = (values >> 8 if highest > 255 else values).astype(np.uint8)
+    if "transparency" in image.info:
+        levels[values == image.info["transparency"]] = 255
+    return Image.fromarray(levels)

@@ -1,4 +1,4 @@
-"""Out of memory, on any device: what is said, and what is given back."""
+"""Memory: bytes held by tensors, and what happens when a device runs out of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import gc
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from adafv_core.errors import OutOfMemoryError
 
@@ -17,12 +20,28 @@ _KEEP_FEWER = (
 )
 
 
+def tensor_bytes(*values: Any) -> int:
+    """Bytes of memory behind all tensors in these values, each storage counted once.
+
+    values: tensors, or dataclasses such as VisualTokens and TokenScores, searched through their fields.
+    """
+    storages: dict[int, int] = {}
+    left = list(values)
+    while left:
+        value = left.pop()
+        if isinstance(value, Tensor):
+            storage = value.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        elif is_dataclass(value):
+            left += [getattr(value, field.name) for field in fields(value)]
+    return sum(storages.values())
+
+
 @contextmanager
 def memory_guard(advice: str = _KEEP_FEWER) -> Iterator[None]:
-    """Turn an out-of-memory error of any device into OutOfMemoryError, once the failed run's tensors are
-    freed.
+    """Turn an out-of-memory error of any device into OutOfMemoryError, after freeing the failed run's tensors.
 
-    advice: the end of what is said: what was freed, and what would work.
+    advice: the end of the message: what was freed, and what would work.
     """
     message = None
     try:
@@ -39,7 +58,7 @@ def memory_guard(advice: str = _KEEP_FEWER) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of any device or the machine's own, ran out."""
+    """Whether an error means that memory ran out, on any device or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
@@ -47,7 +66,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give cached device memory back."""
+    """Return cached device memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

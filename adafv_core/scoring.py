@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from adafv_core.checks import check_temperature
 from adafv_core.errors import InputError, ScoreError, UnknownNameError
-from adafv_core.types import TokenScores
+from adafv_core.types import TokenScores, VisualTokens
 
 TEXT_TOKENS = ("question", "all")
 
@@ -58,6 +59,41 @@ def most_attended(word_t2i: Tensor, text_mask: Tensor | None = None) -> Tensor:
     if not bool(text_mask.any(dim=-1).all()):
         raise ScoreError("No text token counts: the mask needs at least one True for each prompt.")
     return word_t2i.masked_fill(~text_mask.to(word_t2i.device).unsqueeze(-1), 0.0).amax(dim=-2)
+
+
+def score_tokens(
+    visual: VisualTokens,
+    text_tokens: Tensor,
+    words: Sequence[str],
+    counted: Sequence[bool],
+    prompt: str,
+    temperature: float = 100.0,
+    history: Sequence[tuple[str, str]] = (),
+) -> TokenScores:
+    """T2I attention and saliency of one image for T text tokens (T, D), of which the counted ones make t2i."""
+    features = visual.required("features", "Scoring")
+    mask = torch.tensor(list(counted), dtype=torch.bool, device=features.device)
+    word_t2i = word_attention(text_tokens.to(features.device), features, temperature)
+    return TokenScores(
+        t2i=most_attended(word_t2i, mask),
+        saliency=visual.saliency,
+        words=tuple(words),
+        word_t2i=word_t2i,
+        counted=mask,
+        text_tokens=text_tokens,
+        visual=visual,
+        prompt=prompt,
+        temperature=temperature,
+        history=tuple(history),
+    )
+
+
+def unscored(visual: VisualTokens) -> TokenScores:
+    """Scores without any text, t2i all 0: for methods that do not read T2I attention (`Method.reads_t2i` false)."""
+    word_t2i = visual.saliency.new_zeros(0, visual.size)
+    counted = torch.zeros(0, dtype=torch.bool, device=word_t2i.device)
+    t2i = torch.zeros_like(visual.saliency)
+    return TokenScores(t2i, visual.saliency, (), word_t2i, counted, None, visual, "")
 
 
 def rescored_t2i(scores: TokenScores, temperature: float = 100.0, text_tokens: str = "question") -> Tensor:

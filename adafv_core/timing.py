@@ -1,9 +1,9 @@
-"""Time an engine: first token, time per token, peak memory; warm-up and synchronisation in one place.
+"""Time a model: first token, time per token, peak memory; warm-up and synchronization in one place.
 
-A request has two phases. The prefill runs the whole prompt, visual tokens included, through the LLM at
-once, and ends with the first new token; pruning shortens it. Decoding then runs one token at a time and
-reads the KV cache, which pruning made smaller. Both are measured apart, after warm-up runs, with the device
-synchronised before each reading.
+A request has two phases. The prefill runs the whole prompt, visual tokens included, through the LLM at once and ends
+with the first new token; pruning shortens it. Decoding then runs one token at a time and reads the KV cache, which
+pruning made smaller. They are measured separately, after warm-up runs, with the device synchronized before each
+reading.
 """
 
 from __future__ import annotations
@@ -12,34 +12,24 @@ import resource
 import statistics
 import sys
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from adafv_core.errors import InputError
-from adafv_core.images import VisualCache
 from adafv_core.types import Answer
 
-
-class Answering(Protocol):
-    """What is timed: an engine, or anything that answers like one."""
-
-    device: torch.device
-    cache: VisualCache
-
-    def answer(self, image: object, prompt: str, **options: Any) -> Answer:
-        """As `Engine.answer`."""
-        ...
+if TYPE_CHECKING:
+    from adafv_core.backends.base import Backend
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians over `repeats` runs of one request, in seconds; bytes at their peak.
+    """Medians over `repeats` runs of one request, in seconds, and peak memory in bytes.
 
-    encode_s: vision encoder and projector, when the image is new. select_s: scoring and choosing.
-    prefill_s: the LLM's prefill. ttft_s: from the call to the first new token, encoding included.
-    per_token_s: decoding, 0 where only one token came. peak_bytes: device memory at its peak (CUDA), or the
-    process's resident peak since it began (else).
+    encode_s: vision encoder and projector, for a new image. select_s: scoring and selecting. prefill_s: the LLM's
+    prefill. ttft_s: from the call to the first new token, encoding included. per_token_s: decoding, 0 if there was
+    only one token. peak_bytes: peak device memory on CUDA, otherwise the peak resident size of the process so far.
     """
 
     encode_s: float
@@ -55,7 +45,7 @@ class Timing:
 
 
 def measure(
-    engine: Answering,
+    engine: Backend,
     image: object,
     prompt: str,
     *,
@@ -64,11 +54,10 @@ def measure(
     max_new_tokens: int = 16,
     **options: Any,
 ) -> Timing:
-    """Ask the same question `warmup` + `repeats` times, encoding the image anew each time, and take
-    medians.
+    """Ask the same question `warmup` + `repeats` times, encoding the image anew each time, and take medians.
 
-    options: as in `Engine.answer` (keep_ratio, method, …). Raises InputError for repeats below 1 or a
-    negative warmup.
+    options: as in `Engine.answer` (keep_ratio, method, …). Raises InputError for repeats below 1 or a negative
+    warmup.
     """
     if repeats < 1 or warmup < 0:
         raise InputError(f"Expected repeats of at least 1 and warmup of at least 0; got {repeats} and {warmup}.")
@@ -91,8 +80,8 @@ def measure(
     )
 
 
-def _fresh(engine: Answering, image: object, prompt: str, max_new_tokens: int, options: dict[str, Any]) -> Answer:
-    engine.cache.clear()
+def _fresh(engine: Backend, image: object, prompt: str, max_new_tokens: int, options: dict[str, Any]) -> Answer:
+    engine.clear_cache()
     return engine.answer(image, prompt, max_new_tokens=max_new_tokens, **options)
 
 
@@ -102,7 +91,7 @@ def _reset_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Peak memory: of the device since the last reset (CUDA), of this process since it began (else)."""
+    """Peak memory in bytes: of a CUDA device since the last reset, otherwise of this process since it started."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from adafv_core.errors import InputError
+
+if TYPE_CHECKING:
+    from adafv_core.models.prompts import Prompt
 
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
 
@@ -88,7 +91,8 @@ class VisualTokens:
     embedding. Both None for models without newline tokens.
     stock_features: (M, D), M = N + R, exactly what stock transformers would put in place of the image tokens
     (newlines included); an unpruned run uses it.
-    image_key: content hash of the image, for caches.
+    image_key: content hash of the picture; model_key: key of the weights that encoded it (`weights_key`); both empty
+    where an engine did not encode the image.
     encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
     where every crop of the grid is one encoder crop.
     saliency_source: what `saliency` is, in words for a caption: "[CLS] attention", or "attention received" (mean over
@@ -110,6 +114,7 @@ class VisualTokens:
     image_key: str = ""
     encoder_crop: Tensor | None = None
     saliency_source: str = CLS_ATTENTION
+    model_key: str = ""
 
     @property
     def size(self) -> int:
@@ -144,6 +149,8 @@ class TokenScores:
     temperature: γ of the softmax behind t2i and word_t2i. history: earlier (question, answer) turns of the prompt.
     counting: "question" if `counted` marks the user's own words, "all" if the scores were made by counting every text
     token (`scoring.rescored`).
+    tokenized: the prompt's token ids, so that answering does not tokenize it again; None if it was not tokenized here.
+    encode_s, score_s: seconds that encoding (0 if the image was cached) and scoring took.
     """
 
     t2i: Tensor
@@ -157,6 +164,9 @@ class TokenScores:
     temperature: float = 100.0
     history: tuple[tuple[str, str], ...] = ()
     counting: str = "question"
+    tokenized: Prompt | None = None
+    encode_s: float = 0.0
+    score_s: float = 0.0
 
     @property
     def size(self) -> int:
@@ -181,7 +191,8 @@ class Selection:
     method has no such side). budget: the nominal K; `size` is the distinct count that is really kept.
     features: (K', D) replacements for the kept tokens where the method merges (VisionZip), else None.
     report: further counts the method states (adav_authors: `picked`, the length of its list with doubles).
-    image_key: `VisualTokens.image_key` of the image it was made for, "" if unknown.
+    image_key, model_key: the image and the model it was made on, as in VisualTokens; empty where they are not known.
+    positions: the position ids the engine gives the kept tokens, where the request named them.
     """
 
     indices: Tensor
@@ -196,6 +207,8 @@ class Selection:
     features: Tensor | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
     image_key: str = ""
+    model_key: str = ""
+    positions: str | None = None
 
     @property
     def size(self) -> int:

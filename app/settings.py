@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from adafv_core.limits import MAX_PIXELS
+from adafv_core.images import MAX_PIXELS
 
 GIGABYTE = 1024**3
 MEGABYTE = 1024**2

@@ -1,83 +1,89 @@
-"""From a run's tokens, times and counts to an `Answer`."""
+"""From the state of a run to an `Answer`: tokens, times, FLOPs and bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from adafv_core import cost
+from adafv_core.engine.plan import Plan
+from adafv_core.engine.streaming import FirstLogits
 from adafv_core.models.base import Adapter
-from adafv_core.types import Answer, Selection, VisualTokens
+from adafv_core.types import Answer, VisualTokens
 
 
 @dataclass
 class Times:
-    """Readings of one clock, and two durations, in seconds.
+    """Durations of a run's phases and readings of `now_s`, in seconds.
 
-    start_s, encoded_s, generate_s, first_s, last_s: when the call began, the image was encoded, `generate`
-    began, the first and the latest new token came. encode_s, select_s: durations.
+    encode_s, select_s: durations, including what scores given to the run took earlier. start_at_s, generate_at_s,
+    last_at_s: when the run began, when `generate` was called, and when the latest new token came. earlier_s: what was
+    spent before start_at_s, on scores given to the run.
     """
 
-    start_s: float
+    start_at_s: float
     encode_s: float = 0.0
-    encoded_s: float = 0.0
     select_s: float = 0.0
-    generate_s: float = 0.0
-    first_s: float = 0.0
-    last_s: float = 0.0
+    earlier_s: float = 0.0
+    generate_at_s: float = 0.0
+    last_at_s: float = 0.0
+
+    def add_earlier(self, encode_s: float, score_s: float) -> None:
+        """Count the work behind scores that were made before the run."""
+        self.encode_s += encode_s
+        self.select_s += score_s
+        self.earlier_s += encode_s + score_s
+
+
+class CostShapes:
+    """The sizes of one model that FLOPs and bytes follow from, read from its config once."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        vision = adapter.vision_config
+        self.llm = cost.LLMShape.from_config(adapter.text_config)
+        self.vision = cost.VisionShape.from_config(vision, vision.num_hidden_layers, adapter.has_cls)
+        self.bytes_per_value = adapter.model.dtype.itemsize
+
+    def image_flops(self, visual: VisualTokens) -> int:
+        """FLOPs of encoding and projecting all crops of one image."""
+        crops, patches = visual.required("cls_attention", "The cost of encoding").shape
+        projector = cost.projector_flops(crops * patches, self.vision.hidden, self.llm.hidden)
+        return cost.vision_flops(self.vision, crops) + projector
 
 
 def make_answer(
-    adapter: Adapter,
-    visual: VisualTokens,
-    selection: Selection,
+    shapes: CostShapes,
+    plan: Plan,
+    row: int,
     times: Times,
-    *,
-    text: str,
+    first: FirstLogits,
     token_ids: Sequence[int],
-    n_newline: int,
-    n_text: int,
+    text: str,
     finished: bool,
-    first_logprobs: Tensor | None,
-    layer_tokens: Sequence[int] | None = None,
 ) -> Answer:
-    """Put together what is known so far.
-
-    layer_tokens: sequence length in each LLM layer where they differ (pruning inside the LLM), else None.
-    """
-    llm = cost.LLMShape.from_config(adapter.text_config)
-    lengths = selection.size + n_newline + n_text if layer_tokens is None else list(layer_tokens)
-    decode_s = max(0.0, times.last_s - times.first_s)
+    """The answer of one row of a run, as far as it has come: its new token ids and their text."""
+    ids, image = plan.rows[row].ids, plan.rows[row].images[0]
+    selection, n_newline = plan.selections(row)[0], plan.n_newline(row)
+    n_text = ids.numel() - image.visual.stock_size
+    lengths = plan.layer_tokens(row) or selection.size + n_newline + n_text
+    decode_s = max(0.0, times.last_at_s - first.at_s)
     return Answer(
         text=text,
         token_ids=tuple(token_ids),
         selection=selection,
-        n_visual=visual.size,
+        n_visual=image.visual.size,
         n_kept=selection.size,
         n_newline=n_newline,
         n_text=n_text,
         encode_s=times.encode_s,
         select_s=times.select_s,
-        prefill_s=times.first_s - times.generate_s,
-        ttft_s=times.first_s - times.start_s,
+        prefill_s=first.at_s - times.generate_at_s,
+        ttft_s=first.at_s - times.start_at_s + times.earlier_s,
         decode_s=decode_s,
         tokens_per_s=(len(token_ids) - 1) / decode_s if decode_s > 0 else 0.0,
-        prefill_flops=cost.prefill_flops(llm, lengths),
-        vision_flops=image_flops(adapter, visual),
-        kv_cache_bytes=cost.kv_cache_bytes(llm, lengths, adapter.model.dtype.itemsize),
+        prefill_flops=cost.prefill_flops(shapes.llm, lengths),
+        vision_flops=shapes.image_flops(image.visual),
+        kv_cache_bytes=cost.kv_cache_bytes(shapes.llm, lengths, shapes.bytes_per_value),
         finished=finished,
-        first_logprobs=first_logprobs,
+        first_logprobs=first.logprobs[row] if first.logprobs is not None else None,
     )
-
-
-def image_flops(adapter: Adapter, visual: VisualTokens) -> int:
-    """FLOPs of encoding and projecting all crops of one image."""
-    crops, patches = visual.required("cls_attention", "The cost of encoding").shape
-    layers = adapter.vision_config.num_hidden_layers
-    shape = cost.VisionShape.from_config(adapter.vision_config, layers, adapter.has_cls)
-    projector = cost.projector_flops(
-        crops * patches, adapter.vision_config.hidden_size, adapter.text_config.hidden_size
-    )
-    return cost.vision_flops(shape, crops) + projector

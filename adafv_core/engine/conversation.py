@@ -1,43 +1,46 @@
-"""Several questions about one image, one after the other."""
+"""Several questions about one image, one after another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adafv_core.errors import ModelError
+from adafv_core.engine.request import Request
+from adafv_core.errors import StoppedError
 from adafv_core.models.prompts import Turn
 from adafv_core.types import Answer
 
+if TYPE_CHECKING:
+    from adafv_core.backends.base import Backend
+
 
 class Conversation:
-    """Questions about one image in turn. Tokens are selected anew for each question, from the full cached
-    set.
+    """Questions about one image in turn. Tokens are selected anew for each question, from the full cached set.
 
     turns: the (question, answer) pairs so far; a stopped answer counts as far as it came.
     """
 
-    def __init__(self, engine: Any, image: object) -> None:
+    def __init__(self, engine: Backend, image: object) -> None:
         self.engine = engine
         self.visual = engine.encode(image)
         self.turns: list[Turn] = []
 
-    def ask(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Answer:
-        """The answer to the next question. options: as in `Engine.stream`. Raises what `Engine.answer` raises."""
+    def ask(self, prompt: str, request: Request | float | None = None, **fields: Any) -> Answer:
+        """Answer the next question. request, fields: as in `Engine.answer`. Raises what that raises."""
         last: Answer | None = None
-        for snapshot in self.stream(prompt, keep_ratio, **options):
+        for snapshot in self.stream(prompt, request, **fields):
             last = snapshot
         if last is None:
-            raise ModelError("The run was stopped before it began; ask again.")
+            raise StoppedError("The run was stopped before it began; ask again.")
         return last
 
-    def stream(self, prompt: str, keep_ratio: float | None = None, **options: Any) -> Iterator[Answer]:
-        """Snapshots of the answer to the next question; the turn is recorded when the last one was taken.
+    def stream(self, prompt: str, request: Request | float | None = None, **fields: Any) -> Iterator[Answer]:
+        """Snapshots of the answer to the next question; the turn is recorded once the last one was taken.
 
-        options: as in `Engine.stream`. Raises what that raises.
+        request, fields: as in `Engine.stream`. Raises what that raises.
         """
         last: Answer | None = None
-        for snapshot in self.engine.stream(self.visual, prompt, keep_ratio, history=tuple(self.turns), **options):
+        for snapshot in self.engine.stream(self.visual, prompt, request, history=tuple(self.turns), **fields):
             last = snapshot
             yield snapshot
         if last is not None:

@@ -1,7 +1,7 @@
 """Encode once → score → select → generate: the one object that knows both methods and models.
 
     engine = load("pocket")
-    visual = engine.encode(image)                         # once an image, cached by content
+    visual = engine.encode(image)                         # once per image, cached by content
     scores = engine.score(visual, "What color is the ring?")
     selection = engine.select(scores, keep_ratio=0.1)
     answer = engine.answer(image, "What color is the ring?", keep_ratio=0.1)
@@ -11,39 +11,50 @@
     talk = engine.conversation(image)
     talk.ask("What is in the picture?"), talk.ask("And what color is it?")
 
-One engine runs one job at a time; a second caller waits. A running `stream` ends within a token of its
-`stop` signal or of closing the iterator.
+A model runs one call at a time; other callers wait, first come, first served. A running `stream` ends within a token
+of its `stop` signal or of closing the iterator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import StoppingCriteriaList
 
-from adafv_core.engine.answer import Times
-from adafv_core.engine.batch import Row
-from adafv_core.engine.clock import now_s
+from adafv_core.engine.answer import CostShapes, Times, make_answer
+from adafv_core.engine.batch import PlacedImage, Row
+from adafv_core.engine.cache import VisualCache
 from adafv_core.engine.conversation import Conversation
-from adafv_core.engine.host import CACHE_BYTES, ModelHost
+from adafv_core.engine.gate import Gate, Stop, StopSignal, gate_of, stop_signal
 from adafv_core.engine.plan import Plan, planned
-from adafv_core.engine.request import Wish, check_count, check_selections, wish_of
-from adafv_core.engine.streaming import Stop, StopWhen, TextBuilder, first_logits, generate_tokens, stop_signal
-from adafv_core.errors import InputError, ModelError
+from adafv_core.engine.request import (
+    Request,
+    acting_method,
+    check_count,
+    check_fits,
+    check_selections,
+    request_of,
+)
+from adafv_core.engine.streaming import StopWhen, TextStream, TokenStreamer, first_logits, from_worker, now_s
+from adafv_core.errors import InputError, StoppedError
+from adafv_core.images import read_picture
 from adafv_core.loading.download import Report
-from adafv_core.loading.load import load_model
+from adafv_core.loading.load import LoadedModel, load_model
 from adafv_core.memory import memory_guard
-from adafv_core.methods import get_method
-from adafv_core.methods.base import check_scored
-from adafv_core.models.checks import check_questions
-from adafv_core.models.prompts import Prompt, Turn
+from adafv_core.methods.base import Method, check_scored
+from adafv_core.models.checks import check_images, check_questions
+from adafv_core.models.prompts import Prompt, Prompter, Turn
+from adafv_core.scoring import score_tokens, unscored
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
-_Ask = tuple[VisualTokens, Prompt, str, Sequence[Turn], Selection | None]
+CACHE_BYTES = 1 << 30
+
+Emit = Callable[[Answer], None]
 
 
 def load(
@@ -54,243 +65,377 @@ def load(
     attn_implementation: str | None = None,
     cache_bytes: int = CACHE_BYTES,
     progress: Report | None = None,
+    gate: Gate | None = None,
 ) -> Engine:
     """Load a model and return an engine over it.
 
-    model: "pocket" (the bundled model), a hub id, or a folder with config.json, safetensors and processor
-    files. device: "auto" or None takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16",
-    "bfloat16". revision: a branch, tag or commit of a hub id; without it the pinned one of a known model, else
-    the newest. attn_implementation: as in transformers ("sdpa", "eager", "flash_attention_2", …), which chooses
-    where it is None. cache_bytes: how much device memory encoded images may hold on to. progress: where files
-    have to be downloaded, called with a DownloadProgress (done_bytes, total_bytes) as they come in, from another
-    thread. Raises ModelError of some kind (ModelNotFoundError, UnsupportedModelError, OutOfMemoryError) or
-    InputError, each saying what would work.
+    model: "pocket" (the bundled model), a hub id, or a folder with config.json, safetensors and processor files.
+    device: "auto" or None takes CUDA, else MPS, else the CPU. dtype: "auto", "float32", "float16", "bfloat16".
+    revision: a branch, tag or commit of a hub id; by default the pinned one of a known model, else the newest.
+    attn_implementation: as in transformers ("sdpa", "eager", "flash_attention_2", …), which chooses if it is None.
+    cache_bytes: how much device memory encoded images may occupy. progress: called with a DownloadProgress
+    (done_bytes, total_bytes) while files are downloaded, from another thread. gate: the gate of another engine, for
+    models that have to take turns on one device. Raises ModelError of some kind (ModelNotFoundError,
+    UnsupportedModelError, OutOfMemoryError) or InputError, each saying what would work.
     """
-    return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes)
+    return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes, gate)
 
 
-class Engine(ModelHost):
-    """A loaded model with everything needed to ask it about images: `encode` and `score`, and what follows.
+@dataclass(frozen=True)
+class _Question:
+    """One question of a run. image: a picture or VisualTokens; tokenized: `prompt` and `history` as token ids."""
 
-    name, revision, device, dtype: what was loaded and where it runs. model, processor, tokenizer: the stock
-    objects.
+    image: object
+    prompt: str
+    history: Sequence[Turn]
+    tokenized: Prompt
+    scores: TokenScores | None = None
+    selection: Selection | None = None
+
+
+class Engine:
+    """A loaded model with everything needed to ask it about images.
+
+    name, revision, device, dtype: what was loaded and where it runs. weights: a short key of the checkpoint's
+    weights. model, processor, tokenizer: the stock objects. cache: encoded images. prompter: builds prompts from
+    questions. gate: lets one call at a time onto the model; shared by all engines over the same model object.
     """
+
+    def __init__(self, loaded: LoadedModel, cache_bytes: int = CACHE_BYTES, gate: Gate | None = None) -> None:
+        self.adapter = loaded.adapter
+        self.model = loaded.adapter.model
+        self.processor = loaded.adapter.processor
+        self.tokenizer = self.processor.tokenizer
+        self.name = loaded.name
+        self.revision = loaded.revision
+        self.device = loaded.device
+        self.dtype = loaded.dtype
+        self.weights = loaded.weights
+        self.cache = VisualCache(cache_bytes)
+        self.prompter = Prompter(self.processor, self.adapter.image_token_id)
+        self.gate = gate_of(self.model, gate)
+        self._shapes = CostShapes(self.adapter)
+
+    @property
+    def model_class(self) -> str:
+        """Name of the model's transformers class."""
+        return type(self.model).__name__
+
+    def encode(self, image: object, *, stop: Stop = None) -> VisualTokens:
+        """Run the vision encoder and projector once on an image, or return the result of an earlier call.
+
+        image: a PIL image, the path of a picture file, a uint8 array of shape (height, width, 3), with opacity
+        (height, width, 4) or gray (height, width), 16-bit gray as uint16, a Picture from `images.read_picture`, or
+        VisualTokens, which are returned as they are. Transparency is laid on white. stop: gives up waiting for other
+        callers. Raises ImageError, InputError for VisualTokens of another model, StoppedError, or OutOfMemoryError.
+        """
+        return self.encode_many([image], stop=stop)[0]
+
+    def encode_many(self, images: Iterable[object], *, stop: Stop = None) -> list[VisualTokens]:
+        """`encode` for several images; those not in the cache go through the encoder together.
+
+        Raises what `encode` raises, and ImageError for a single image.
+        """
+        several = check_images(images)
+        with self._turn(stop):
+            return self._encode(several)[0]
+
+    def clear_cache(self) -> None:
+        """Forget all encoded images."""
+        self.cache.clear()
+
+    def score(
+        self,
+        visual_tokens: object,
+        prompt: str,
+        history: Sequence[Turn] = (),
+        temperature: float = 100.0,
+        *,
+        stop: Stop = None,
+    ) -> TokenScores:
+        """Score N visual tokens for a question, sections 1 and 2 of the method.
+
+        visual_tokens: from `encode`, or a picture, which is encoded first. prompt: the user's own words, without any
+        template. history: earlier (question, answer) turns about the same image; their words are in `words` but do
+        not count. temperature: γ. stop: gives up waiting for other callers. Raises PromptError for a prompt that is
+        empty or cannot be placed, ImageError for anything that is neither VisualTokens nor a picture, InputError for
+        another wrong argument, StoppedError, or OutOfMemoryError.
+        """
+        tokenized = self.prompter(prompt, history)
+        with self._turn(stop):
+            (visual,), encode_s = self._encode([visual_tokens])
+            question = _Question(visual, prompt, tuple(history), tokenized)
+            return replace(self._score(visual, question, temperature), encode_s=encode_s)
 
     def select(
         self,
         scores: TokenScores,
-        keep_ratio: float | None = None,
-        method: str = "adafv",
-        budget: int | None = None,
-        **options: Any,
+        request: Request | float | None = None,
+        method: str | None = None,
+        *,
+        stop: Stop = None,
+        **fields: Any,
     ) -> Selection:
         """Choose which visual tokens stay.
 
-        keep_ratio: fraction kept, above 0 and at most 1, or budget: their number, 1..N; not both, and 0.1
-        where neither is given. options: those of the method. A method inside the LLM runs one prefill to
-        decide. Raises BudgetError, UnknownNameError, ScoreError.
+        request: a Request, or a keep ratio. method, fields: those of a Request by keyword (keep_ratio, budget, …)
+        and the options of the method. A method inside the LLM runs one prefill to decide; stop: gives up waiting for
+        other callers before it. Raises BudgetError, UnknownNameError, ScoreError, or StoppedError.
         """
-        wish = Wish(get_method(method, **options), keep_ratio, budget, "drop", None)
+        asked = request_of(request, method, **fields)
         check_scored(scores)
-        if not wish.method.inside_llm:
-            return self._select(scores, wish)
-        prompt = self.prompter(scores.prompt, scores.history)
-        row = self._row(prompt, scores.visual, None)
-        with self._job(), memory_guard(), torch.inference_mode(), self._planned([row], wish) as plan:
+        if not asked.chooser.inside_llm:
+            return asked.select(scores)
+        self._check_own(scores.visual)
+        tokenized = scores.tokenized or self.prompter(scores.prompt, scores.history)
+        row = self._row(tokenized, scores.visual, None)
+        with self._turn(stop), self._plan([row], asked, asked.chooser, ()) as plan:
             self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=self._pad_id)
             return plan.selections(0)[0]
 
     def stream(
         self,
         image: object,
-        prompt: str,
-        keep_ratio: float | None = None,
-        method: str = "adafv",
-        max_new_tokens: int = 64,
-        budget: int | None = None,
+        prompt: str | None = None,
+        request: Request | float | None = None,
+        method: str | None = None,
+        max_new_tokens: int | None = None,
+        *,
         stop: Stop = None,
         history: Sequence[Turn] = (),
-        selection: Selection | None = None,
-        newline: str = "drop",
-        positions: str | None = None,
-        **options: Any,
+        **fields: Any,
     ) -> Iterator[Answer]:
-        """Answer a question about an image, yielding a snapshot after every new token and a last one at the
-        end.
+        """Answer a question about an image, yielding a snapshot after every new token and a last one at the end.
 
-        image: a picture as `encode` takes it, or its VisualTokens. keep_ratio, budget, method, options: as in
-        `select`; selection: one made before, used instead. stop: a callable or threading.Event looked at after each
-        token. history: earlier (question, answer) turns; tokens are selected anew from the full set for
-        this question. newline: "drop" or "rows", for any-resolution models. positions: "contiguous" or
-        "original" position ids (default: the method's). Only the last snapshot has `finished` true, and not
-        even that one where the run was stopped. Input is checked when the first snapshot is asked for.
-        Raises InputError of some kind, or OutOfMemoryError.
+        image: a picture as `encode` takes it, its VisualTokens, or TokenScores, which hold the prompt as well (it is
+        then left out) and whose times count as part of this run. request: a Request, or a keep ratio. method,
+        max_new_tokens, fields: those of a Request by keyword (keep_ratio, budget, selection, newline, positions) and
+        the options of the method. stop: a callable or threading.Event checked after each token. history: earlier
+        (question, answer) turns; tokens are selected anew from the full set for this question.
+
+        The model runs in a thread of its own, from the first `next` on, and is not held up by a slow caller. Only the
+        last snapshot has `finished` true, and not even that one if the run was stopped; a run stopped before it began
+        yields nothing. Input is checked when the first snapshot is requested. Raises InputError of some kind, or
+        OutOfMemoryError.
         """
-        asked = stop_signal(stop)
-        check_count("max_new_tokens", max_new_tokens)
-        wish = wish_of(selection, method, options, keep_ratio, budget, newline, positions)
-        tokenized = self.prompter(prompt, history)
-        with self._job(asked) as started, memory_guard():
-            if not started:
+        asked = request_of(request, method, max_new_tokens, **fields)
+        question = self._question(image, prompt, history, asked.selection)
+        stop_signal(stop)
+        closed = StopSignal()
+
+        def work(emit: Emit) -> None:
+            try:
+                emit(self._run([question], asked, closed, stop, emit=emit)[0])
+            except StoppedError:
                 return
-            times = Times(start_s=now_s(self.device))
-            visual = self._timed_encode([image], times)[0]
-            row = self._chosen_rows([(visual, tokenized, prompt, history, selection)], wish, times)[0]
-            with self._planned([row], wish, selection) as plan, first_logits(self.model) as first:
-                builder = TextBuilder(self.tokenizer)
-                tokens = generate_tokens(
-                    self.model,
-                    plan.arguments,
-                    max_new_tokens=max_new_tokens,
-                    asked=asked,
-                    pad_token_id=self._pad_id,
-                )
-                try:
-                    for token in tokens:
-                        times.last_s = now_s(self.device)
-                        text = builder.add(token)
-                        yield self._answer(plan, 0, times, first, builder.ids, text, finished=False)
-                finally:
-                    tokens.close()
-                finished = self._is_finished(builder.ids, max_new_tokens)
-                yield self._answer(plan, 0, times, first, builder.ids, builder.finish(), finished)
+
+        yield from from_worker(work, closed)
 
     def answer(
         self,
         image: object,
-        prompt: str,
-        keep_ratio: float | None = None,
-        method: str = "adafv",
-        max_new_tokens: int = 64,
-        budget: int | None = None,
-        **options: Any,
+        prompt: str | None = None,
+        request: Request | float | None = None,
+        method: str | None = None,
+        max_new_tokens: int | None = None,
+        *,
+        stop: Stop = None,
+        history: Sequence[Turn] = (),
+        **fields: Any,
     ) -> Answer:
-        """The last snapshot of `stream`: the greedy answer, what was kept, and what it cost.
+        """The greedy answer, what was kept, and what it cost: the last snapshot of `stream`, from the caller's thread.
 
-        Keeps a tenth by default. options: further arguments of `stream` and of the method. Raises what `stream`
-        raises, and ModelError where a stop came before the run began.
+        Keeps a tenth by default. All arguments are as in `stream`. Raises what `stream` raises, and StoppedError if
+        the run was stopped before it began.
         """
-        last: Answer | None = None
-        for snapshot in self.stream(image, prompt, keep_ratio, method, max_new_tokens, budget, **options):
-            last = snapshot
-        if last is None:
-            raise ModelError("The run was stopped before it began; ask again.")
-        return last
+        asked = request_of(request, method, max_new_tokens, **fields)
+        return self._run([self._question(image, prompt, history, asked.selection)], asked, stop)[0]
 
     def answer_batch(
         self,
         questions: Iterable[tuple[object, str]],
-        keep_ratio: float | None = None,
-        method: str = "adafv",
-        max_new_tokens: int = 64,
-        budget: int | None = None,
+        request: Request | float | None = None,
+        method: str | None = None,
+        max_new_tokens: int | None = None,
+        *,
         batch_size: int = 16,
-        stop: Stop = None,
         selections: Iterable[Selection | None] | None = None,
-        newline: str = "drop",
-        positions: str | None = None,
-        **options: Any,
+        stop: Stop = None,
+        **fields: Any,
     ) -> list[Answer]:
         """Answer many (image, prompt) questions, `batch_size` at a time, padded on the left.
 
-        Tokens kept and answers are those of `answer` for each question alone. Images may repeat (each is
-        encoded once while it stays in the cache). Times in the answers are those of the whole batch a
-        question was in. After `stop` the answers so far are returned, those of the running batch cut short.
-        selections: one a question, or None. Raises InputError of some kind, also where a question is no such pair,
-        or OutOfMemoryError.
+        Tokens kept and answers are those of `answer` for each question alone. Images may repeat (each is encoded once
+        while it stays in the cache). request, method, max_new_tokens, fields: as in `stream`. selections: one per
+        question, or None to select for that one anew. Times in the answers are those of the whole batch a question
+        was in. After `stop` the answers so far are returned, those of the running batch cut short. Raises InputError
+        of some kind, also if a question is not such a pair, or OutOfMemoryError.
         """
-        asked = stop_signal(stop)
-        check_count("max_new_tokens", max_new_tokens)
+        asked = request_of(request, method, max_new_tokens, **fields)
+        if asked.selection is not None:
+            raise InputError("answer_batch takes `selections`, one per question; got `selection`, a single one.")
         check_count("batch_size", batch_size)
         pairs = check_questions(questions)
         given = check_selections(selections, len(pairs))
-        wish = wish_of(
-            next((one for one in given if one is not None), None),
-            method,
-            options,
-            keep_ratio,
-            budget,
-            newline,
-            positions,
-        )
+        stopped = stop_signal(stop)
         answers: list[Answer] = []
         for start in range(0, len(pairs), batch_size):
-            if asked():
+            chunk = zip(pairs[start : start + batch_size], given[start : start + batch_size], strict=True)
+            batch = [self._question(image, prompt, (), one) for (image, prompt), one in chunk]
+            try:
+                answers += self._run(batch, asked, stop)
+            except StoppedError:
                 break
-            chunk = slice(start, start + batch_size)
-            answers += self._answer_chunk(pairs[chunk], given[chunk], wish, max_new_tokens, asked)
+            if stopped():
+                break
         return answers
 
     def conversation(self, image: object) -> Conversation:
         """A conversation about one image, which is encoded now. Raises ImageError, or OutOfMemoryError."""
         return Conversation(self, image)
 
-    def _answer_chunk(
-        self,
-        questions: Sequence[tuple[object, str]],
-        selections: Sequence[Selection | None],
-        wish: Wish,
-        max_new_tokens: int,
-        asked: Callable[[], bool],
+    @contextmanager
+    def _turn(self, *stops: Stop) -> Iterator[None]:
+        """Hold the model. Results are ordinary tensors without gradients, also under a caller's inference mode."""
+        with self.gate.turn(*stops), memory_guard(), torch.inference_mode(False), torch.no_grad():
+            yield
+
+    def _question(
+        self, image: object, prompt: str | None, history: Sequence[Turn], selection: Selection | None
+    ) -> _Question:
+        if not isinstance(image, TokenScores):
+            prompt = "" if prompt is None else prompt
+            return _Question(image, prompt, history, self.prompter(prompt, history), None, selection)
+        if prompt not in (None, image.prompt) or (history and tuple(history) != image.history):
+            raise InputError("These scores are of another question; leave prompt and history out, or score this one.")
+        tokenized = image.tokenized or self.prompter(image.prompt, image.history)
+        return _Question(image.visual, image.prompt, image.history, tokenized, image, selection)
+
+    def _run(
+        self, questions: Sequence[_Question], request: Request, *stops: Stop, emit: Emit | None = None
     ) -> list[Answer]:
-        prompts = [self.prompter(prompt) for _, prompt in questions]
-        with self._job(), memory_guard(), torch.inference_mode():
-            times = Times(start_s=now_s(self.device))
-            visuals = self._timed_encode([image for image, _ in questions], times)
-            asks: list[_Ask] = [
-                (visual, tokenized, prompt, (), selection)
-                for visual, tokenized, (_, prompt), selection in zip(
-                    visuals, prompts, questions, selections, strict=True
-                )
-            ]
-            rows = self._chosen_rows(asks, wish, times)
-            with self._planned(rows, wish, *selections) as plan, first_logits(self.model) as first:
+        """Encode, select and generate for one batch. emit: is given a snapshot per new token of a batch of one."""
+        given = [one.selection for one in questions]
+        method = acting_method(request, given)
+        with self._turn(*stops):
+            times = Times(start_at_s=now_s(self.device))
+            visuals, times.encode_s = self._encode([one.image for one in questions])
+            encoded_at_s = now_s(self.device)
+            rows = [self._selected_row(one, visual, request) for one, visual in zip(questions, visuals, strict=True)]
+            times.generate_at_s = now_s(self.device)
+            times.select_s = times.generate_at_s - encoded_at_s
+            for scores in (one.scores for one in questions if one.scores is not None):
+                times.add_earlier(scores.encode_s, scores.score_s if request.chooser.reads_t2i else 0.0)
+            with self._plan(rows, request, method, given) as plan, first_logits(self.model) as first:
+                text = TextStream(self.tokenizer)
+
+                def on_token(token_id: int) -> None:
+                    times.last_at_s = now_s(self.device)
+                    shown = text.add(token_id)
+                    if emit is not None:
+                        emit(make_answer(self._shapes, plan, 0, times, first, text.ids, shown, finished=False))
+
                 sequences = self.model.generate(
                     **plan.arguments,
                     do_sample=False,
                     num_beams=1,
-                    max_new_tokens=max_new_tokens,
+                    max_new_tokens=request.max_new_tokens,
                     pad_token_id=self._pad_id,
-                    stopping_criteria=StoppingCriteriaList([StopWhen(asked)]),
+                    stopping_criteria=StoppingCriteriaList([StopWhen(stop_signal(*stops))]),
+                    streamer=TokenStreamer(on_token) if emit is not None else None,
                 )
-                times.last_s = now_s(self.device)
-                answers = []
-                for number, ids in enumerate(sequences[:, plan.length :].tolist()):
-                    ids = self._until_end(ids)
-                    text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
-                    finished = self._is_finished(ids, max_new_tokens)
-                    answers.append(self._answer(plan, number, times, first, ids, text, finished))
-        return answers
+                times.last_at_s = times.last_at_s or now_s(self.device)
+                ends, answers = self._end_ids, []
+                for row, new in enumerate(sequences[:, plan.length :].tolist()):
+                    # An end token belongs to the answer; what follows it in a batch is padding.
+                    ids = new[: next((at for at, one in enumerate(new) if one in ends), len(new)) + 1]
+                    whole = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+                    finished = len(ids) >= request.max_new_tokens or (bool(ids) and ids[-1] in ends)
+                    answers.append(make_answer(self._shapes, plan, row, times, first, ids, whole, finished))
+                return answers
 
-    @torch.inference_mode()
-    def _select(self, scores: TokenScores, wish: Wish) -> Selection:
-        return wish.method.select(scores, wish.budget_of(scores.visual))
+    def _encode(self, images: Sequence[object]) -> tuple[list[VisualTokens], float]:
+        """The encoded images, and the seconds that took: 0 if all of them were encoded before."""
+        began_s = now_s(self.device)
+        found: dict[int, VisualTokens] = {}
+        missing: dict[str, tuple[Any, list[int]]] = {}
+        for place, image in enumerate(images):
+            if isinstance(image, VisualTokens):
+                self._check_own(image)
+                found[place] = image
+                continue
+            picture = read_picture(image)
+            cached = self.cache.get(picture.key)
+            if cached is not None:
+                found[place] = cached
+            else:
+                missing.setdefault(picture.key, (picture.image, []))[1].append(place)
+        if missing:
+            pictures = [picture for picture, _ in missing.values()]
+            pixels, sizes = self.adapter.pixels(pictures), [picture.size for picture in pictures]
+            encoded = self.adapter.encode(pixels, sizes, list(missing))
+            for unnamed, (_, places) in zip(encoded, missing.values(), strict=True):
+                visual = replace(unnamed, model_key=self.weights)
+                self.cache.put(visual)
+                found |= dict.fromkeys(places, visual)
+        encode_s = now_s(self.device) - began_s if missing else 0.0
+        return [found[place] for place in range(len(images))], encode_s
 
-    def _chosen_rows(self, asks: Sequence[_Ask], wish: Wish, times: Times) -> list[Row]:
-        rows = []
-        for visual, tokenized, prompt, history, selection in asks:
-            if selection is not None and selection.kept.shape[0] != visual.size:
-                raise InputError(
-                    f"The selection is over {selection.kept.shape[0]} tokens, the image has {visual.size}; "
-                    "select anew for this image."
-                )
-            if selection is None and wish.method.inside_llm:
-                wish.budget_of(visual)
-            elif selection is None:
-                selection = self._select(self._score(visual, tokenized, prompt, history, 100.0), wish)
-            rows.append(self._row(tokenized, visual, selection))
-        times.generate_s = now_s(self.device)
-        times.select_s = times.generate_s - times.encoded_s
-        return rows
+    def _score(self, visual: VisualTokens, question: _Question, temperature: float = 100.0) -> TokenScores:
+        began_s = now_s(self.device)
+        tokenized = question.tokenized
+        text_tokens = self.adapter.embed(torch.tensor(tokenized.text_ids))
+        words, counted = tokenized.words, tokenized.counted
+        scores = score_tokens(visual, text_tokens, words, counted, question.prompt, temperature, question.history)
+        return replace(scores, tokenized=tokenized, score_s=now_s(self.device) - began_s)
 
-    def _planned(self, rows: Sequence[Row], wish: Wish, *selections: Selection | None) -> AbstractContextManager[Plan]:
+    def _selected_row(self, question: _Question, visual: VisualTokens, request: Request) -> Row:
+        """The prompt with its image; with its selection too, unless that is made inside the LLM."""
+        selection = question.selection
+        if selection is not None:
+            check_fits(selection, visual)
+        elif request.chooser.inside_llm:
+            request.budget_of(visual.size)
+        else:
+            scores = question.scores
+            if scores is None:
+                scores = self._score(visual, question) if request.chooser.reads_t2i else unscored(visual)
+            selection = request.select(scores)
+        return self._row(question.tokenized, visual, selection)
+
+    def _row(self, tokenized: Prompt, visual: VisualTokens, selection: Selection | None) -> Row:
+        before, after = tokenized.ids[: tokenized.image_at], tokenized.text_ids
+        placeholders = [self.adapter.image_token_id] * visual.stock_size
+        ids = torch.tensor([*before, *placeholders, *after], device=self.adapter.device)
+        return Row(ids, (PlacedImage(tokenized.image_at, visual, selection),))
+
+    def _plan(
+        self, rows: Sequence[Row], request: Request, method: Method | None, given: Sequence[Selection | None]
+    ) -> AbstractContextManager[Plan]:
         return planned(
             self.adapter,
             rows,
-            wish.method,
-            wish.budget_of,
+            method,
+            lambda visual: request.budget_of(visual.size),
             pad_token_id=self._pad_id,
-            newline=wish.newline,
-            positions=wish.positions,
-            given=selections,
+            newline=request.newline,
+            positions=request.positions,
+            given=given,
         )
+
+    def _check_own(self, visual: VisualTokens) -> None:
+        """Raises InputError for visual tokens that another model encoded: this LLM cannot read them."""
+        if visual.model_key not in ("", self.weights):
+            raise InputError(
+                f"These visual tokens were encoded by another model than {self.name}; encode the image with this one."
+            )
+
+    @property
+    def _pad_id(self) -> int:
+        candidates = (self.tokenizer.pad_token_id, self.model.generation_config.pad_token_id, *self._end_ids)
+        return int(next((one for one in candidates if one is not None), 0))
+
+    @property
+    def _end_ids(self) -> tuple[int, ...]:
+        end = self.model.generation_config.eos_token_id
+        return tuple(end) if isinstance(end, list) else () if end is None else (end,)

@@ -1,30 +1,36 @@
-"""What a set of prompts needs to run through stock `generate`: shortened before the LLM, or hooks inside
-it.
-"""
+"""Prepares one stock `generate` call: prune the prompts beforehand, or install hooks that prune inside the LLM."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
 from adafv_core.cost import fastv_tokens
 from adafv_core.engine.batch import PlacedImage, Row, build_batch
 from adafv_core.engine.layer_pruning import ONE_PREFILL, LayerPruning, prune_inside
-from adafv_core.engine.score import wanted_positions
 from adafv_core.errors import InputError
+from adafv_core.methods import Method
 from adafv_core.models.base import Adapter
 from adafv_core.types import Selection, VisualTokens
 
 
+class _InsideMethod(Protocol):
+    """What a method with `inside_llm` has besides."""
+
+    layer: int
+
+    def select_from_attention(self, attention: Tensor, budget: int, layers: int) -> Selection: ...
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Arguments for `generate`, and afterwards what was kept.
+    """Arguments for `generate`, and what is kept of each row.
 
-    arguments: left-padded input_ids, attention_mask, encoder outputs. length: L', their padded length.
+    arguments: left-padded input_ids, attention_mask and encoder outputs. length: L', their padded length.
     """
 
     arguments: dict[str, Any]
@@ -35,7 +41,7 @@ class Plan:
     inside: LayerPruning | None = None
 
     def selections(self, row: int) -> tuple[Selection, ...]:
-        """What was kept of each image of a row; known after the prefill where it happens inside the LLM."""
+        """One Selection per image of a row; inside the LLM they are known once the prefill is done."""
         if self.inside is not None:
             if not self.inside.selections:
                 raise InputError(ONE_PREFILL)
@@ -43,7 +49,7 @@ class Plan:
         return tuple(image.selection for image in self.rows[row].images if image.selection is not None)
 
     def n_newline(self, row: int) -> int:
-        """Newline tokens kept in a row."""
+        """Number of newline tokens kept in a row."""
         return self.newlines[row] if self.inside is None else self.inside.n_newline[row]
 
     def layer_tokens(self, row: int) -> tuple[int, ...] | None:
@@ -58,7 +64,7 @@ class Plan:
 def planned(
     adapter: Adapter,
     rows: Sequence[Row],
-    method: Any,
+    method: Method | None,
     budget_of: Callable[[VisualTokens], int],
     *,
     pad_token_id: int,
@@ -66,34 +72,41 @@ def planned(
     positions: str | None,
     given: Sequence[Selection | None] = (),
 ) -> Iterator[Plan]:
-    """Make the rows ready to run.
+    """Prepare the rows for one `generate` call within the block.
 
-    For a method before the LLM every image must have its selection, and what is not kept never enters the
-    LLM. With `method.inside_llm` the rows go in whole and the method decides at its layer, by hooks that
-    are removed on the way out. given: selections made before, one a row, followed instead of deciding anew.
+    method: with `inside_llm`, the rows go in whole and the method selects at its layer, by hooks that are removed on
+    the way out. Any other, or None: every image in the rows has its selection already, and tokens that are not kept
+    never enter the LLM. positions: for all rows, or None for those each selection was made with. given: per row, a
+    selection made inside the LLM earlier, which is followed instead of selecting anew.
     """
-    if not method.inside_llm:
-        per_row = [
-            positions or next((wanted_positions(one.selection) for one in row.images if one.selection), "contiguous")
-            for row in rows
-        ]
+    if method is None or not method.inside_llm:
+        per_row = [positions or positions_of(row) for row in rows]
         batch = build_batch(rows, pad_token_id=pad_token_id, newline=newline, positions=per_row)
         length = batch.arguments["input_ids"].shape[1]
         yield Plan(batch.arguments, length, adapter, tuple(rows), batch.n_newline)
         return
+    inside = cast(_InsideMethod, method)
 
     def choose(attention: Tensor, visual: VisualTokens, row: int) -> Selection:
         before = given[row] if row < len(given) else None
         if before is not None:
             return before
         layers = len(adapter.language_model.layers)
-        selection: Selection = method.select_from_attention(attention, budget_of(visual), layers)
-        return selection
+        made = inside.select_from_attention(attention, budget_of(visual), layers)
+        return replace(made, image_key=visual.image_key, model_key=visual.model_key)
 
     whole = [replace(row, images=tuple(PlacedImage(one.start, one.visual) for one in row.images)) for row in rows]
     batch = build_batch(whole, pad_token_id=pad_token_id)
     length = batch.arguments["input_ids"].shape[1]
     encoded = batch.arguments.get("mm_encoder_outputs")
     features = encoded["image"].pooler_output if encoded else ()
-    with prune_inside(adapter, whole, choose, method.layer, newline, features) as inside:
-        yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, inside)
+    with prune_inside(adapter, whole, choose, inside.layer, newline, features) as pruning:
+        yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, pruning)
+
+
+def positions_of(row: Row) -> str:
+    """The kind of position ids that the selections in a row were made with."""
+    made = (one.selection for one in row.images if one.selection is not None)
+    # In 0.1, and so in its saved runs, positions were an option of the method.
+    wanted = (one.positions or one.options.get("positions") for one in made)
+    return str(next((one for one in wanted if one), "contiguous"))

@@ -1,72 +1,168 @@
-"""What a call wishes for, checked before a model runs: how tokens are chosen, and how many may be written."""
+"""What a caller asks of an engine: how tokens are selected and how many may be generated, as one checked value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral
 from typing import Any
 
+from adafv_core.checks import budget_from_keep_ratio, check_budget
 from adafv_core.engine.batch import NEWLINES, POSITIONS
-from adafv_core.engine.score import resolve_budget
-from adafv_core.errors import InputError, UnknownNameError
+from adafv_core.errors import BudgetError, InputError, UnknownNameError
 from adafv_core.methods import METHODS, Method, get_method
-from adafv_core.types import Selection, VisualTokens
+from adafv_core.types import Selection, TokenScores, VisualTokens
+
+DEFAULT_KEEP_RATIO = 0.1
 
 
-@dataclass(frozen=True)
-class Wish:
-    """How tokens are to be chosen, the same for every question of a call."""
+@dataclass(frozen=True, eq=False)
+class Request:
+    """How visual tokens are selected and how an answer is generated; plain values that can be pickled.
 
-    method: Method
-    keep_ratio: float | None
-    budget: int | None
-    newline: str
-    positions: str | None
+    method, options: a name from `METHODS` and the options of that method. keep_ratio: the fraction of visual tokens
+    kept, above 0 and at most 1; or budget: their number, 1..N; a tenth where neither is given. max_new_tokens: the
+    longest answer. selection: one made earlier, used instead of selecting anew. newline: "drop" or "rows", which
+    newline tokens of an any-resolution model stay. positions: "contiguous" or "original" position ids of kept tokens;
+    None for those the selection was made with, contiguous otherwise.
 
-    def budget_of(self, visual: VisualTokens) -> int:
-        """K for one image."""
-        return resolve_budget(visual.size, self.keep_ratio, self.budget)
-
-
-def wish_of(
-    selection: Selection | None,
-    method: str,
-    options: dict[str, Any],
-    keep_ratio: float | None,
-    budget: int | None,
-    newline: str,
-    positions: str | None,
-) -> Wish:
-    """With a selection made before, only where it acts still matters: before the LLM or inside it.
-
-    Raises InputError for a selection that is none, UnknownNameError for a name that does not exist.
+    Checked when it is made. Raises BudgetError for both or either of keep_ratio and budget out of range,
+    UnknownNameError for a method, option, newline or positions that does not exist, InputError for anything else.
     """
-    check_layout(newline, positions)
-    chooser = get_method(method, **options)
-    made = check_selection(selection)
-    if made is not None:
-        made_inside = made.method in METHODS and METHODS[made.method].inside_llm
-        chooser = get_method(made.method, **made.options) if made_inside else get_method("full")
-    return Wish(chooser, keep_ratio, budget, newline, positions)
+
+    method: str = "adafv"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_ratio: float | None = None
+    budget: int | None = None
+    max_new_tokens: int = 64
+    selection: Selection | None = None
+    newline: str = "drop"
+    positions: str | None = None
+
+    def __post_init__(self) -> None:
+        options = dict(self.options)
+        # An option of adafv in 0.1, also in its saved runs: it says how the engine places tokens, not which stay.
+        positions = options.pop("positions", None) if self.method == "adafv" else None
+        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "positions", self.positions or positions)
+        check_count("max_new_tokens", self.max_new_tokens)
+        check_layout(self.newline, self.positions)
+        check_selection(self.selection)
+        if self.budget is not None and self.keep_ratio is not None:
+            raise BudgetError(f"Give keep_ratio or budget, not both; got {self.keep_ratio!r} and {self.budget!r}.")
+        if self.budget is not None and (isinstance(self.budget, bool) or not isinstance(self.budget, Integral)):
+            raise BudgetError(f"The budget must be a whole number of at least 1; got {self.budget!r}.")
+        if self.budget is not None and self.budget < 1:
+            raise BudgetError(f"The budget must be at least 1; got {self.budget!r}.")
+        if self.keep_ratio is not None:
+            budget_from_keep_ratio(self.keep_ratio, 1)
+        object.__setattr__(self, "_chooser", get_method(self.method, **options))
+
+    @property
+    def chooser(self) -> Method:
+        """The method with its options."""
+        made: Method = self.__dict__["_chooser"]
+        return made
+
+    def budget_of(self, size: int) -> int:
+        """K for an image of N = `size` visual tokens. Raises BudgetError if the budget is above N."""
+        if self.budget is not None:
+            return check_budget(self.budget, size)
+        return budget_from_keep_ratio(DEFAULT_KEEP_RATIO if self.keep_ratio is None else self.keep_ratio, size)
+
+    def select(self, scores: TokenScores) -> Selection:
+        """Select before the LLM. Raises BudgetError or ScoreError, and InputError for a method inside the LLM."""
+        made = self.chooser.select(scores, self.budget_of(scores.size))
+        return made if self.positions is None else replace(made, positions=self.positions)
+
+
+_FIELDS = frozenset(one.name for one in fields(Request))
+
+
+def request_of(
+    request: Request | float | None = None,
+    method: str | None = None,
+    max_new_tokens: int | None = None,
+    /,
+    **given: Any,
+) -> Request:
+    """A Request from the arguments of a call: the Request itself, or a keep ratio and the fields by keyword.
+
+    given: fields of `Request`, and options of the method by their own names. Raises what `Request` raises, and
+    InputError for a Request together with further fields.
+    """
+    in_order = {"method": method, "max_new_tokens": max_new_tokens}
+    given |= {name: value for name, value in in_order.items() if value is not None}
+    if isinstance(request, Request):
+        if given:
+            raise InputError(f"Pass a Request or its fields by keyword, not both; got {', '.join(given)} beside it.")
+        return request
+    if request is not None:
+        given["keep_ratio"] = request
+    options = {name: value for name, value in given.items() if name not in _FIELDS}
+    named = {name: value for name, value in given.items() if name in _FIELDS}
+    return Request(**{**named, "options": {**named.get("options", {}), **options}})
+
+
+def acting_method(request: Request, selections: Sequence[Selection | None]) -> Method | None:
+    """The method that prunes a batch inside the LLM, or None if all of it is pruned before.
+
+    selections: per question, one made earlier or None to select by the request. Raises InputError for a mixture.
+    """
+    acting = [request.chooser if one is None else _method_inside(one) for one in selections]
+    inside = [one for one in acting if one is not None and one.inside_llm]
+    if not inside:
+        return None
+    if len(inside) < len(acting) or any(one.options() != inside[0].options() for one in inside):
+        raise InputError(
+            "All questions of a batch must be pruned in the same way; ask those with selections made inside the LLM "
+            "apart from the others."
+        )
+    return inside[0]
+
+
+def _method_inside(selection: Selection) -> Method | None:
+    """The method that made a selection between LLM layers, where it has to act again; else None."""
+    if selection.method not in METHODS or not METHODS[selection.method].inside_llm:
+        return None
+    return get_method(selection.method, **selection.options)
 
 
 def check_layout(newline: str, positions: str | None) -> None:
-    """Raises UnknownNameError for a way with newline tokens or position ids that does not exist."""
+    """Raises UnknownNameError unless both name a known treatment of newline tokens and of position ids."""
     for name, value, choices in (("newline", newline, NEWLINES), ("positions", positions or "contiguous", POSITIONS)):
         if value not in choices:
             raise UnknownNameError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
 
 
 def check_selection(selection: object) -> Selection | None:
-    """The selection itself. Raises InputError unless it is one, or None."""
+    """The selection itself. Raises InputError unless it is a Selection or None."""
     if selection is not None and not isinstance(selection, Selection):
         came = type(selection).__name__
         raise InputError(f"A selection must be what `select` returns, or None to select anew; got {came}.")
     return selection
 
 
+def check_fits(selection: Selection, visual: VisualTokens) -> None:
+    """Raises InputError unless a selection was made on these visual tokens.
+
+    Size, image and model are compared; a selection that does not carry image and model (from a saved run) by size.
+    """
+    size = selection.kept.shape[0]
+    if size != visual.size:
+        raise InputError(
+            f"The selection is over {size} tokens, the image has {visual.size}; select anew for this image."
+        )
+    for what, made_on, given in (
+        ("image", selection.image_key, visual.image_key),
+        ("model", selection.model_key, visual.model_key),
+    ):
+        if made_on and given and made_on != given:
+            raise InputError(f"The selection was made on another {what}; select anew for this one.")
+
+
 def check_selections(selections: Iterable[Selection | None] | None, count: int) -> Sequence[Selection | None]:
-    """One selection or None for each of `count` questions. Raises InputError for another number or kind."""
+    """One selection or None per question. Raises InputError for another number or kind."""
     if selections is None:
         return [None] * count
     if isinstance(selections, Selection | str) or not isinstance(selections, Iterable):

@@ -1,59 +1,59 @@
-"""Run stock `generate` token by token: in a worker thread, stoppable within a token, freeing what it held.
+"""Watch stock `generate` while it runs: new tokens as text, the first logits, a stop within a token, a worker thread.
 
-`generate` itself is untouched; a streamer hands tokens over and a stopping criterion looks at the stop
-signal.
+`generate` itself is untouched: a streamer receives its tokens and a stopping criterion checks the stop signal.
 """
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from tokenizers.decoders import DecodeStream
 from torch import Tensor, nn
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
-from adafv_core.engine.clock import now_s
-from adafv_core.errors import InputError
+from adafv_core.engine.gate import StopSignal
 
-Stop = Callable[[], bool] | threading.Event | None
+T = TypeVar("T")
 
 
-def stop_signal(stop: Stop) -> Callable[[], bool]:
-    """One callable for the ways to ask for a stop: a callable, a threading.Event, or None for never."""
-    if stop is None:
-        return lambda: False
-    if isinstance(stop, threading.Event):
-        return stop.is_set
-    if callable(stop):
-        return stop
-    raise InputError(f"stop must be a callable, a threading.Event or None; got {type(stop).__name__}.")
+def now_s(device: torch.device | str) -> float:
+    """Seconds on a monotonic clock, read after all work queued on `device` is done."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
 
 
 class StopWhen(StoppingCriteria):  # type: ignore[misc]
-    """Ends every sequence of a batch once asked to."""
+    """Ends every sequence of a batch once `stopped` returns true."""
 
-    def __init__(self, asked: Callable[[], bool]) -> None:
-        self.asked = asked
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self.stopped = stopped
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        return torch.full((input_ids.shape[0],), self.asked(), dtype=torch.bool, device=input_ids.device)
+        return torch.full((input_ids.shape[0],), self.stopped(), dtype=torch.bool, device=input_ids.device)
 
 
-class _TokenQueue(BaseStreamer):  # type: ignore[misc]
-    """Puts each new token id into a queue; the first thing `generate` streams is the prompt, left out."""
+class TokenStreamer(BaseStreamer):  # type: ignore[misc]
+    """Passes each new token id of a batch of one to `on_token`, and leaves out the prompt, which comes first."""
 
-    def __init__(self) -> None:
-        self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    def __init__(self, on_token: Callable[[int], None]) -> None:
+        self.on_token = on_token
         self.prompt_seen = False
 
     def put(self, value: Tensor) -> None:
         if self.prompt_seen:
-            self.events.put(("token", int(value.reshape(-1)[0])))
+            self.on_token(int(value.reshape(-1)[0]))
         self.prompt_seen = True
 
     def end(self) -> None:
@@ -61,9 +61,9 @@ class _TokenQueue(BaseStreamer):  # type: ignore[misc]
 
 
 class FirstLogits:
-    """A forward hook on the LM head that keeps what came out for the first new token.
+    """A forward hook on the LM head that keeps its output for the first new token.
 
-    logprobs: (B, V) float32 log-probabilities. at_s: when they came, by the clock of `models/clock.py`.
+    logprobs: (B, V) float32 log-probabilities on the CPU. at_s: when they were computed, by `now_s`.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class FirstLogits:
 
 @contextmanager
 def first_logits(model: Any) -> Iterator[FirstLogits]:
-    """Watch the LM head for the length of one `generate` call."""
+    """Watch the LM head during one `generate` call."""
     first = FirstLogits()
     handle = model.get_output_embeddings().register_forward_hook(first)
     try:
@@ -87,77 +87,53 @@ def first_logits(model: Any) -> Iterator[FirstLogits]:
         handle.remove()
 
 
-def generate_tokens(
-    model: Any, arguments: dict[str, Any], *, max_new_tokens: int, asked: Callable[[], bool], **options: Any
-) -> Generator[int, None, None]:
-    """Yield the new token ids of a batch of one as they come. Closing the iterator ends the run within a
-    token.
+class TextStream:
+    """Text of a growing list of token ids; a character appears once all of its tokens are there."""
 
-    arguments: of `model.generate`. options: further generation options; greedy unless they say otherwise.
-    The iterator owns the worker thread: it is joined before the iterator ends, however it ends. Raises
-    OutOfMemoryError after everything the run held was freed.
+    def __init__(self, tokenizer: Any) -> None:
+        self.ids: list[int] = []
+        self.text = ""
+        self._tokenizer = tokenizer
+        self._decoder = DecodeStream(skip_special_tokens=True)
+
+    def add(self, token_id: int) -> str:
+        """Append one token and return the text so far, without white space around it."""
+        self.ids.append(token_id)
+        if self._tokenizer.is_fast:
+            self.text += self._decoder.step(self._tokenizer.backend_tokenizer, token_id) or ""
+        else:
+            self.text = str(self._tokenizer.decode(self.ids, skip_special_tokens=True)).rstrip("\ufffd")
+        return self.text.strip()
+
+
+def from_worker(work: Callable[[Callable[[T], None]], None], closed: StopSignal) -> Iterator[T]:
+    """Run `work` in a thread of its own and yield what it emits; whoever iterates never holds up the work.
+
+    work: is given the function that emits a value, and must end soon after `closed` is set. The thread starts with
+    the first `next`; closing or dropping the iterator sets `closed` and joins the thread. Raises what the work raises.
     """
-    closed = threading.Event()
-    stream = _TokenQueue()
-    criteria = StoppingCriteriaList([StopWhen(lambda: closed.is_set() or asked())])
+    events: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
 
-    def work() -> None:
+    def run() -> None:
         try:
-            with torch.inference_mode():
-                model.generate(
-                    **arguments,
-                    **{"do_sample": False, "num_beams": 1, **options},
-                    max_new_tokens=max_new_tokens,
-                    streamer=stream,
-                    stopping_criteria=criteria,
-                )
-            stream.events.put(("end", None))
+            work(lambda value: events.put((False, value)))
+            events.put((True, None))
         except BaseException as error:
-            stream.events.put(("error", error))
+            events.put((True, error))
 
-    worker = threading.Thread(target=work, name="adafv-generate", daemon=True)
+    worker = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="adafv-generate", daemon=True)
     worker.start()
     try:
         while True:
-            kind, value = stream.events.get()
-            if kind == "token":
+            ended, value = events.get()
+            if not ended:
                 yield value
-            elif kind == "end":
-                return
-            else:
+            elif value is not None:
                 raise value
+            else:
+                return
     finally:
         closed.set()
-        worker.join()
-
-
-class TextBuilder:
-    """Decodes a growing list of token ids, only the new ones each time.
-
-    A piece is added once the tokenizer can tell its characters (not inside a multi-byte character).
-    `finish` decodes everything at once, exactly as the stock processor would.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.ids: list[int] = []
-        self.text = ""
-        self._from = 0
-        self._shown = 0
-
-    def add(self, token_id: int) -> str:
-        """Append one token and return the text so far."""
-        self.ids.append(token_id)
-        before = self._decode(self.ids[self._from : self._shown])
-        after = self._decode(self.ids[self._from :])
-        if len(after) > len(before) and not after.endswith("\ufffd"):
-            self.text += after[len(before) :]
-            self._from, self._shown = self._shown, len(self.ids)
-        return self.text.strip()
-
-    def finish(self) -> str:
-        """The whole text."""
-        return self._decode(self.ids).strip()
-
-    def _decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        # The garbage collector may close a dropped iterator from any thread, also from this worker.
+        if worker is not threading.current_thread():
+            worker.join()

@@ -40,12 +40,14 @@ class Method(ABC):
     """A pruning method. Options are dataclass fields with defaults; `choose` is all a new one overrides.
 
     name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact:
-    it keeps exactly K distinct tokens whatever K is.
+    it keeps exactly K distinct tokens whatever K is. reads_t2i: it reads the T2I attention; the engine does not score
+    for a method that does not.
     """
 
     name: ClassVar[str] = ""
     inside_llm: ClassVar[bool] = False
     exact: ClassVar[bool] = True
+    reads_t2i: ClassVar[bool] = True
 
     @abstractmethod
     def choose(self, scores: TokenScores, budget: int) -> Choice:
@@ -59,7 +61,8 @@ class Method(ABC):
         """
         check_scored(scores)
         budget = check_budget(budget, scores.size)
-        return replace(self.selection(self.choose(scores, budget), budget), image_key=scores.visual.image_key)
+        made = self.selection(self.choose(scores, budget), budget)
+        return replace(made, image_key=scores.visual.image_key, model_key=scores.visual.model_key)
 
     def options(self) -> dict[str, Any]:
         """The options this method runs with; masks that were not given are left out."""

@@ -23,6 +23,7 @@ class DivPrune(Method):
     """
 
     name: ClassVar[str] = "divprune"
+    reads_t2i: ClassVar[bool] = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         features = scores.visual.required("features", "divprune")

@@ -17,6 +17,7 @@ class Full(Method):
 
     name: ClassVar[str] = "full"
     exact: ClassVar[bool] = False
+    reads_t2i: ClassVar[bool] = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         return Choice(torch.ones_like(scores.t2i, dtype=torch.bool), budget=scores.size)

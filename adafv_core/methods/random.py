@@ -22,6 +22,7 @@ class Random(Method):
     """
 
     name: ClassVar[str] = "random"
+    reads_t2i: ClassVar[bool] = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ class Saliency(Method):
     """
 
     name: ClassVar[str] = "saliency"
+    reads_t2i: ClassVar[bool] = False
     per_crop: bool = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:

@@ -28,6 +28,7 @@ class VisionZip(Method):
     """
 
     name: ClassVar[str] = "visionzip"
+    reads_t2i: ClassVar[bool] = False
     dominant: int = 54
     contextual: int = 10
 

@@ -27,6 +27,7 @@ class VisPruner(Method):
     """
 
     name: ClassVar[str] = "vispruner"
+    reads_t2i: ClassVar[bool] = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         features = scores.visual.required("vision_features", "vispruner")

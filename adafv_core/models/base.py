@@ -111,7 +111,7 @@ class Adapter(ABC):
         names = ("pixel_values", "image_sizes", "batch_num_images")
         return {name: pixels[name] for name in names if pixels.get(name) is not None}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(
         self,
         pixels: PixelInputs,

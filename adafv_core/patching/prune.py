@@ -23,8 +23,7 @@ from torch import Tensor
 from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.engine.batch import PlacedImage, Row
 from adafv_core.engine.plan import planned
-from adafv_core.engine.request import check_layout
-from adafv_core.engine.score import resolve_budget, score_tokens
+from adafv_core.engine.request import Request, check_layout
 from adafv_core.errors import BudgetError, InputError, PromptError
 from adafv_core.loading.load import find_processor
 from adafv_core.memory import memory_guard
@@ -33,6 +32,7 @@ from adafv_core.models import Adapter, adapter_for
 from adafv_core.models.prompts import Prompter
 from adafv_core.patching.question_finder import QuestionFinder
 from adafv_core.patching.unpruned_view import WholePrompt
+from adafv_core.scoring import score_tokens
 from adafv_core.types import Selection, VisualTokens
 
 _PIXEL_NAMES = ("pixel_values", "image_sizes", "batch_num_images")
@@ -66,7 +66,7 @@ class Pruning:
 
     def budget_of(self, visual: VisualTokens) -> int:
         """K for one image."""
-        return resolve_budget(visual.size, self.keep_ratio, self.budget)
+        return Request(keep_ratio=self.keep_ratio, budget=self.budget).budget_of(visual.size)
 
 
 @contextmanager

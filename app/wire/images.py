@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from adafv_core.errors import ImageError
-from adafv_core.rgb import to_rgb
+from adafv_core.images import to_rgb
 from app.settings import Settings
 
 FORMATS = ("PNG", "JPEG", "WEBP")

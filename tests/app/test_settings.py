@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.running_app import free_port, running_app
 
-from adafv_core.limits import MAX_PIXELS
+from adafv_core.images import MAX_PIXELS
 from app.preflight import refuse_unusable_address, server_name, without_proxies
 from app.settings import Settings, make_parser, read_settings, settings_table
 

@@ -24,7 +24,7 @@ def test_the_tree_is_the_one_drawn_at_the_top_of_the_file() -> None:
         if kind not in (AdaFVError, InputError, ModelError):
             assert issubclass(kind, ValueError) != issubclass(kind, RuntimeError)
     assert issubclass(InputError, ValueError) and issubclass(ModelError, RuntimeError)
-    assert len(found) == 11
+    assert len(found) == 12
 
 
 @pytest.mark.parametrize("function", [mix, split_curve])

@@ -5,7 +5,7 @@ import torch
 from helpers.models_shared import QUESTIONS, engine_of
 from helpers.tiny_models import picture
 
-from adafv_core.engine.clock import now_s
+from adafv_core.engine.streaming import now_s
 from adafv_core.errors import InputError
 from adafv_core.timing import measure, peak_bytes
 

@@ -13,7 +13,7 @@ from helpers.models_shared import QUESTIONS, engine_of, folder_of
 from helpers.tiny_models import FAMILIES, picture
 
 from adafv_core.engine import Engine, load
-from adafv_core.engine.streaming import TextBuilder
+from adafv_core.engine.streaming import TextStream
 from adafv_core.errors import InputError, ModelError
 
 LONG = 60
@@ -39,15 +39,34 @@ def test_snapshots_grow_to_the_answer(family: str) -> None:
     assert all(one.first_logprobs is not None for one in seen)
 
 
-def test_text_grows_without_ever_showing_half_a_character() -> None:
-    tokenizer = engine_of("llava_onevision").tokenizer
-    text = "Ring — ring 🟢 größe\nnew line, 数字 7"
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    builder = TextBuilder(tokenizer)
-    shown = [builder.add(one) for one in ids]
+TEXTS = (
+    "Ring — ring 🟢 größe\nnew line, 数字 7",
+    "  two  spaces, a full stop . and it's",
+    "What color is the ring?",
+    "<image> and </s> and <|im_end|>",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_grows_without_ever_showing_half_a_character(family: str, text: str) -> None:
+    """Byte-level and sentencepiece-like tokenizers: pieces that add up to what stock decoding gives."""
+    tokenizer = engine_of(family).tokenizer
+    ids = tokenizer(text)["input_ids"]
+    stream = TextStream(tokenizer)
+    shown = [stream.add(one) for one in ids]
     assert all("\ufffd" not in one for one in shown)
     assert all(later.startswith(earlier) for earlier, later in pairwise(shown))
-    assert shown[-1] == builder.finish() == text
+    assert shown[-1] == tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("text", ["ring", "a red ring and a blue star", "2"])
+def test_text_grows_word_by_word(text: str) -> None:
+    """The pocket model's tokenizer has one token per word."""
+    tokenizer = load("pocket", device="cpu").tokenizer
+    stream = TextStream(tokenizer)
+    shown = [stream.add(one) for one in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    assert shown == [" ".join(text.split()[: count + 1]) for count in range(len(shown))]
 
 
 @pytest.mark.parametrize("kind", ["event", "callable"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from adafv_core.errors import ImageError, InputError
-from adafv_core.rgb import to_rgb
+from adafv_core.images import to_rgb
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 Opener = Callable[[Path], Image.Image]
