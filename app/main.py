@@ -31,7 +31,7 @@ from app.api import add_endpoints
 from app.context import AppContext
 from app.explore import tab as explore
 from app.gradio_ext.arguments import take_plainly
-from app.gradio_ext.components import part
+from app.gradio_ext.components import html_view
 from app.gradio_ext.queue import say_when_busy
 from app.gradio_ext.static_files import page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
@@ -83,7 +83,7 @@ def make_page(context: AppContext) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(max(1, kept_s // 4), kept_s)
     ) as page:
-        top = part("masthead", masthead(context.service.pool.engine(context.settings.model), context.fallback))
+        top = html_view("masthead", masthead(context.service.pool.engine(context.settings.model), context.fallback))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
                 explore_tab = explore.build(context)

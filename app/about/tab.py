@@ -11,7 +11,7 @@ import gradio as gr
 from adafv_core.study.report.published import BENCHMARKS, LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.report.tables import row_at
 from app.context import AppContext
-from app.gradio_ext.components import part
+from app.gradio_ext.components import html_view
 from app.study.run import stored_results
 
 _PAGE = Path(__file__).parent / "about.html"
@@ -20,7 +20,7 @@ _PAGE = Path(__file__).parent / "about.html"
 def build(context: AppContext) -> gr.HTML:
     """Lay the tab out; nothing in it needs wiring."""
     value = {"steps": steps(context), "published": published(stored_results().get("pocket"))}
-    return part("about", json.dumps(value), template=_PAGE.read_text(encoding="utf-8"))
+    return html_view("about", json.dumps(value), template=_PAGE.read_text(encoding="utf-8"))
 
 
 def published(summary: dict[str, Any] | None) -> dict[str, Any]:

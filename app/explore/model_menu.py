@@ -12,7 +12,7 @@ import gradio as gr
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import KnownModel, find_known
 from app.context import AppContext
-from app.gradio_ext.components import part
+from app.gradio_ext.components import html_view
 from app.serving.models import ON_A_GPU, on_disk, others, switch_model
 from app.wire.views import masthead, notice
 
@@ -33,7 +33,7 @@ def build_offer(context: AppContext) -> gr.HTML | None:
     """Where a GPU is found and the pocket model answers: one click to a real model."""
     if not (context.gpu and context.settings.model_menu and context.service.pool.first == "pocket"):
         return None
-    return part("offer", offer_view(context), events=("take",))
+    return html_view("offer", offer_view(context), events=("take",))
 
 
 def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
@@ -48,7 +48,7 @@ def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
         visible=allowed,
     )
     load = gr.Button("Load model", elem_id="load-model", size="md", visible=allowed)
-    return ModelMenu(model, load, part("progress", place="model-progress"), offer)
+    return ModelMenu(model, load, html_view("progress", elem_id="model-progress"), offer)
 
 
 def choices(first: str) -> list[tuple[str, str]]:

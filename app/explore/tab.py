@@ -12,7 +12,7 @@ from adafv_core.methods import METHODS
 from app.context import AppContext
 from app.events import ASKED, ASKED_AGAIN, ASKED_AGAIN_AND_SENT, ASKED_AND_SENT, HALTED, SENT, asking
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
-from app.gradio_ext.components import any_number, checked_image, part
+from app.gradio_ext.components import any_number, checked_image, html_view
 from app.saved_runs.buttons import SavingRow, bind_row, build_row
 from app.serving.ask import AskRequest
 from app.wire.errors import sentence
@@ -77,7 +77,7 @@ def read_question(context: AppContext, keep: Any, image: Any, prompt: Any, metho
 def build(context: AppContext) -> Explore:
     """Lay the tab out."""
     first = context.first
-    line = part("notice", first.notice)
+    line = html_view("notice", first.notice)
     offer = build_offer(context)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):
@@ -89,7 +89,7 @@ def build(context: AppContext) -> Explore:
                 buttons=[],
                 height=206,
             )
-            examples = part("examples", first.examples, events=("choose",))
+            examples = html_view("examples", first.examples, events=("choose",))
             prompt = gr.Textbox(
                 first.prompt,
                 label="Question",
@@ -102,7 +102,7 @@ def build(context: AppContext) -> Explore:
                 ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
                 stop = gr.Button("Stop", elem_id="stop-button", size="md")
                 new_scene = gr.Button("New scene", elem_id="new-scene", size="md")
-            keep = part("keep", events=("settle",))
+            keep = html_view("keep", events=("settle",))
             method = gr.Dropdown(list(METHODS), value="adafv", label="Method", elem_id="method")
             questions = gr.Radio(
                 list(first.questions),
@@ -128,8 +128,8 @@ def build(context: AppContext) -> Explore:
                 compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
                 menu = build_menu(context, offer)
         with gr.Column(elem_id="explore-stage"):
-            stage = part("stage", first.payload)
-            answers = part("answers", first.answers)
+            stage = html_view("stage", first.payload)
+            answers = html_view("answers", first.answers)
             save = build_row()
     return Explore(
         line,

@@ -1,4 +1,4 @@
-"""Components of the page's own: HTML parts whose text arrives as data, and an image that is checked first."""
+"""The page's own components: HTML whose text arrives as data, and inputs that are checked before they are decoded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _MOUNT = (
 )
 
 
-def part(
+def html_view(
     name: str,
     value: str = "",
     events: tuple[str, ...] = (),
     template: str = "<div></div>",
-    place: str = "",
+    elem_id: str = "",
     **options: Any,
 ) -> gr.HTML:
-    """A component drawn by the page's script. Its template is a constant; `value` is JSON text, read as data.
+    """A component that app/static/ui draws. Its template is a constant; `value` is JSON text, read as data.
 
-    events: names of custom events the script triggers. template: constant markup, never made from data. place: its id,
-    where a part is used more than once.
+    name: which component of ui/main.js draws it. events: names of the custom events that it triggers.
+    template: constant markup, never made from data. elem_id: its id on the page, `view-NAME` by default.
     """
     comment = f"/* events: {', '.join(repr(event) for event in events)} */"
     return gr.HTML(
@@ -40,7 +40,7 @@ def part(
         html_template=template,
         js_on_load=_MOUNT.format(script=base_url() + ENTRY, name=name, events=comment),
         apply_default_css=False,
-        elem_id=place or f"part-{name}",
+        elem_id=elem_id or f"view-{name}",
         **options,
     )
 

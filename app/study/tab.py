@@ -18,7 +18,7 @@ from adafv_core.study.run.results_file import pack
 from app.context import AppContext
 from app.events import COUNTED_AND_SENT, SENT, asking
 from app.gradio_ext.arguments import plainly
-from app.gradio_ext.components import any_number, json_list, part
+from app.gradio_ext.components import any_number, html_view, json_list
 from app.study.figures import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study.run import RESULTS, progress_text, read_wish, run_study, stored_results, summary_of
 from app.study.text import beside_published, command, details, figures_line, headline, overview
@@ -105,7 +105,7 @@ def build(context: AppContext) -> StudyTab:
             with gr.Row(elem_id="study-buttons"):
                 run = gr.Button("Run study", variant="primary", elem_id="study-run", size="md")
                 stop = gr.Button("Stop", elem_id="study-stop", size="md")
-            progress = part("progress", place="study-progress")
+            progress = html_view("progress", elem_id="study-progress")
     shown = [table, accuracy, auc, spread, similarity, hit, words, more, published, data, numbers, again]
     return StudyTab(stored, shown, methods, ratios, scenes, files, run, stop, progress, gr.State({}))
 

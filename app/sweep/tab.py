@@ -13,7 +13,7 @@ from adafv_core.methods import METHODS
 from app.context import AppContext
 from app.events import COUNTED_AND_SENT, SENT, asking
 from app.explore.tab import Explore, read_question
-from app.gradio_ext.components import part
+from app.gradio_ext.components import html_view
 from app.sweep.charts import agreement_figure, kl_figure
 from app.sweep.run import progress_text, read_sweep, run_sweep, sweep_csv, sweep_json, sweep_view
 from app.wire.errors import sentence
@@ -65,8 +65,8 @@ def build(context: AppContext) -> SweepTab:
         stop = gr.Button("Stop", elem_id="sweep-stop", size="md")
         csv = gr.DownloadButton("CSV", interactive=False, elem_id="sweep-csv", size="md")
         json_button = gr.DownloadButton("JSON", interactive=False, elem_id="sweep-json", size="md")
-    progress = part("progress")
-    table = part("sweeptable")
+    progress = html_view("progress")
+    table = html_view("sweeptable")
     with gr.Row(elem_id="sweep-figures"):
         with gr.Column(min_width=320):
             kl = gr.Plot(show_label=False, elem_id="sweep-kl", visible=False)

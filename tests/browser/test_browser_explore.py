@@ -233,7 +233,7 @@ def test_a_run_the_server_has_forgotten_is_not_saved_as_another(open_page: Calla
     settled(page)
     shared_context().service.sessions.forget()
     page.get_by_role("button", name="Save run").click()
-    expect(page.locator("#part-notice .notice")).to_contain_text("no longer held by the server", timeout=10_000)
+    expect(page.locator("#view-notice .notice")).to_contain_text("no longer held by the server", timeout=10_000)
     page.get_by_role("button", name="Ask", exact=True).click()
     settled(page)
     with page.expect_download() as saved:
@@ -252,9 +252,9 @@ def test_a_new_picture_and_a_typed_question_say_what_is_to_be_done(
     page.locator("#prompt textarea").press_sequentially("x")
     expect(chosen).to_have_count(0)
     page.set_input_files("#question-image input[type=file]", scene_path(11))
-    expect(page.locator("#part-notice .notice")).to_contain_text("A new picture: ask", timeout=10_000)
+    expect(page.locator("#view-notice .notice")).to_contain_text("A new picture: ask", timeout=10_000)
     page.get_by_role("button", name="Ask", exact=True).click()
-    expect(page.locator("#part-notice .notice")).to_be_hidden(timeout=30_000)
+    expect(page.locator("#view-notice .notice")).to_be_hidden(timeout=30_000)
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one(open_page: Callable[..., Page]) -> None:
@@ -274,7 +274,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(open_page: Callable[..
 
 def test_a_fallback_is_told_until_another_model_answers(open_page: Callable[..., Page]) -> None:
     page = open_page(at=fallback_address())
-    told = page.locator("#part-masthead .notice")
+    told = page.locator("#view-masthead .notice")
     expect(told).to_contain_text(f"{MISSING} could not be loaded, so the bundled pocket model answers")
     page.get_by_role("button", name="Ask", exact=True).click()
     page.wait_for_timeout(300)
@@ -284,7 +284,7 @@ def test_a_fallback_is_told_until_another_model_answers(open_page: Callable[...,
     page.get_by_role("tab", name="Explore").click()
     page.locator("#more .label-wrap").click()
     page.get_by_role("button", name="Load model").click()
-    expect(page.locator("#part-notice .notice")).to_contain_text("answers from now on", timeout=60_000)
+    expect(page.locator("#view-notice .notice")).to_contain_text("answers from now on", timeout=60_000)
     expect(told).to_have_count(0)
 
 

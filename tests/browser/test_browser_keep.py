@@ -79,7 +79,7 @@ def test_the_sentence_of_a_refused_picture_goes_once_one_is_saved(open_page: Cal
     page.evaluate(MARK, [1] * 14 + [0] * 182)
     page.get_by_role("button", name="Keep 5 percent").click()
     page.get_by_role("button", name="Save PNG").click()
-    told = page.locator("#part-notice .notice")
+    told = page.locator("#view-notice .notice")
     expect(told).to_contain_text("14 visual tokens are forced to stay", timeout=30_000)
     page.get_by_role("button", name="Clear marks").click()
     with page.expect_download():

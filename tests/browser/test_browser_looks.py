@@ -68,7 +68,7 @@ def test_the_other_tabs_read_too(
     page.get_by_label("adafv", exact=True).check()
     page.get_by_label("random", exact=True).check()
     page.get_by_role("button", name="Run sweep").click()
-    expect(page.locator("#part-progress")).to_contain_text("All 7 answers are in", timeout=90_000)
+    expect(page.locator("#view-progress")).to_contain_text("All 7 answers are in", timeout=90_000)
     expect(page.locator(".sweep-table tbody tr")).to_have_count(2)
     expect(page.locator("#sweep-figures .js-plotly-plot")).to_have_count(2, timeout=30_000)
     expect(page.locator("#sweep-csv")).to_be_enabled()
@@ -90,7 +90,7 @@ def test_the_sweep_s_table_reads_on_a_phone(
     page.get_by_role("tab", name="Sweep").click()
     shape = page.evaluate(
         """(rows) => {
-          const place = document.querySelector("#part-sweeptable"), value = JSON.stringify({ prompt: "?", rows: rows });
+          const place = document.querySelector("#view-sweeptable"), value = JSON.stringify({ prompt: "?", rows: rows });
           adafv.mount("sweeptable", place, null, { value: value }, () => {});
           const cells = Array.from(place.querySelectorAll("tbody td"), (cell) => cell.clientWidth);
           const scroll = place.querySelector(".sweep-scroll");

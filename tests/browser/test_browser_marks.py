@@ -45,7 +45,7 @@ def test_marks_outlive_a_model_loaded_again_and_a_server_that_forgot(open_page: 
     assert len(forced_in_the_answer(page)) == 2
     page.locator("#more .label-wrap").click()
     page.get_by_role("button", name="Load model").click()
-    expect(page.locator("#part-notice .notice")).to_contain_text("answers from now on", timeout=30_000)
+    expect(page.locator("#view-notice .notice")).to_contain_text("answers from now on", timeout=30_000)
     settled(page, 10_000)
     ask(page)
     assert page.evaluate(MARKED) == 2 and len(forced_in_the_answer(page)) == 2

@@ -79,7 +79,7 @@ def test_one_click_to_a_real_model_and_back(open_page: Callable[..., Page], offe
     page.wait_for_function(
         f"(document.querySelector('.offer-progress progress').value || 0) > {before}", timeout=30_000
     )
-    expect(page.locator("#part-notice .notice")).to_have_text(
+    expect(page.locator("#view-notice .notice")).to_have_text(
         f"{MODEL_ID} is loaded and answers from now on.", timeout=60_000
     )
     expect(page.locator(".model-chip")).to_contain_text(f"{MODEL_ID} @ {COMMIT[:7]}")
@@ -90,7 +90,7 @@ def test_one_click_to_a_real_model_and_back(open_page: Callable[..., Page], offe
     settled(page)
     assert page.locator(".answer").first.get_attribute("data-state") == "done"
     assert page.evaluate("adafv.page.forced") is None
-    expect(page.locator("#part-notice .notice")).to_contain_text("is loaded")
+    expect(page.locator("#view-notice .notice")).to_contain_text("is loaded")
     ask(page)
     assert tokens(page) == 16 and page.locator(".answer").first.get_attribute("data-state") == "done"
     page.locator("#more .label-wrap").click()
@@ -112,10 +112,10 @@ def test_a_download_that_breaks_off_changes_nothing(
     hub.break_after = 30_000_000
     page = open_page(at=offered)
     settled(page)
-    fallback = page.locator("#part-masthead .notice")
+    fallback = page.locator("#view-masthead .notice")
     expect(fallback).to_contain_text("nobody/no-such-model could not be loaded")
     page.get_by_role("button", name="Load LLaVA-1.5 7B").click()
-    notice = page.locator("#part-notice .notice")
+    notice = page.locator("#view-notice .notice")
     expect(notice).to_contain_text(f"The download of {MODEL_ID} broke off (at ", timeout=90_000)
     expect(notice).to_contain_text("The page stays on pocket.")
     assert len((notice.text_content() or "").splitlines()) == 1

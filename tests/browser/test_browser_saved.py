@@ -80,7 +80,7 @@ def test_a_run_that_cannot_choose_again_says_so(open_page: Callable[..., Page], 
     expect(page.locator(".panel-problem")).to_have_text(OWN_RATIO_ONLY)
     assert page.evaluate(KEPT) == []
     page.get_by_role("button", name="Save run").click()
-    expect(page.locator("#part-notice .notice")).to_contain_text(OWN_RATIO_ONLY, timeout=30_000)
+    expect(page.locator("#view-notice .notice")).to_contain_text(OWN_RATIO_ONLY, timeout=30_000)
     page.get_by_role("button", name="Keep 25 percent").click()
     assert page.evaluate(KEPT) == kept
     with page.expect_download() as again:
@@ -92,7 +92,7 @@ def test_saving_says_so_and_leaves_the_notice_alone(open_page: Callable[..., Pag
     file, _ = saved_run(tmp_path)
     page = open_page()
     opened(page, file)
-    said = page.inner_text("#part-notice .notice")
+    said = page.inner_text("#view-notice .notice")
     page.evaluate(
         "window.seen = ''; const tools = document.querySelector('.save-tools');"
         "new MutationObserver(() => { window.seen += tools.innerText })"
@@ -103,4 +103,4 @@ def test_saving_says_so_and_leaves_the_notice_alone(open_page: Callable[..., Pag
             page.get_by_role("button", name=name).click()
         expect(page.locator(".save-tools button", has_text=name)).to_be_enabled()
     assert "Saving…" in page.evaluate("window.seen")
-    assert page.inner_text("#part-notice .notice") == said
+    assert page.inner_text("#view-notice .notice") == said

@@ -34,4 +34,4 @@ def saved_run(
 
 def opened(page: Page, file: Path) -> None:
     page.set_input_files("#save-row input[type=file]", file)
-    expect(page.locator("#part-notice .notice")).to_contain_text("Opened a saved run", timeout=30_000)
+    expect(page.locator("#view-notice .notice")).to_contain_text("Opened a saved run", timeout=30_000)
