@@ -1,34 +1,36 @@
-"""Saves the run a visitor looks at, as a picture or as JSON, and opens a saved one."""
+"""Saves the run that a page shows, as a picture or as JSON, and opens a saved one."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from adafv_core import __version__
 from adafv_core.errors import InputError
-from adafv_core.methods import METHODS
-from adafv_core.saved_run import SavedRun, read_run
-from adafv_core.types import Selection
+from adafv_core.methods import METHODS, get_method
+from adafv_core.saved_run import SavedRun, read_run, write_run
+from adafv_core.types import Answer, Selection
 from app.context import AppContext
 from app.saved_runs.overlay import Maps, overlay_sheet
-from app.saved_runs.write import run_record
 from app.serving.ask import subject_of
-from app.serving.opened import more_of
 from app.serving.sessions import FromFile, Run, Session
 from app.settings import Settings
+from app.wire.images import picture_file
 from app.wire.look import read_look
 from app.wire.parse import AskSettings, TokenChoice, read_choice, read_shown
-from app.wire.views import CONVENTION, ranked
+from app.wire.views import CONVENTION, answer_view, compare, ranked
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A saved run as the page takes it: payload and answers are JSON texts, more the folded settings."""
+    """What the page needs to show a saved run. payload, answers: JSON texts. more: the settings under More."""
 
     payload: str
     answers: str
@@ -40,9 +42,9 @@ class Opened:
 
 
 def looked_at(context: AppContext, session: Session, keep: Any) -> tuple[Run, TokenChoice, Selection]:
-    """The run on the visitor's page, at the slider's place. Raises InputError where the server does not hold it.
+    """The run on the session's page, with the choice and selection at the slider. Raises InputError if it is gone.
 
-    keep: names the run that is shown; where it names none, the visitor's last one is taken.
+    keep: the slider's JSON text, which names the run that is shown; the session's last one if it names none.
     """
     shown = read_shown(keep).key
     held = [run for run in (session.run, context.first.run) if run is not None and shown in ("", run.key)]
@@ -54,7 +56,7 @@ def looked_at(context: AppContext, session: Session, keep: Any) -> tuple[Run, To
 
 
 def save_png(context: AppContext, session: Session, keep: Any) -> str:
-    """Write the four overlays at the image's own size, in the page's look; returns the path."""
+    """Write the four overlays at the image's own size, drawn as on the page; returns the path."""
     look = read_look(keep)
     run, _, selection = looked_at(context, session, keep)
     scores = ranked(run.scores, run.options)
@@ -65,9 +67,10 @@ def save_png(context: AppContext, session: Session, keep: Any) -> str:
 
 
 def save_json(context: AppContext, session: Session, keep: Any) -> str:
-    """Write the whole run as JSON; returns the path. Raises InputError where the file could not be opened again."""
-    record = run_record(*looked_at(context, session, keep), most_picture_bytes=context.settings.max_image_bytes)
-    text, most = json.dumps(record, allow_nan=False), most_run_bytes(context.settings)
+    """Write the whole run as JSON; returns the path. Raises InputError if the file would be too large to open."""
+    run, choice, selection = looked_at(context, session, keep)
+    text = write_run(saved_run(run, choice, selection, context.settings.max_image_bytes))
+    most = most_run_bytes(context.settings)
     if len(text) > most:
         raise InputError(
             f"This run would be a file of {len(text) / 1e6:.1f} MB; at most {most / 1e6:.1f} MB can be opened again. "
@@ -77,15 +80,62 @@ def save_json(context: AppContext, session: Session, keep: Any) -> str:
 
 
 def most_run_bytes(settings: Settings) -> int:
-    """The largest run file: a picture file of the largest size taken, in base64, and twice its room for the scores."""
-    return 4 * settings.max_image_bytes
+    """The largest run file: the largest image file in base64, and 24 MB of scores (690 words × 2,880 tokens)."""
+    return settings.max_image_bytes * 4 // 3 + 24_000_000
+
+
+def saved_run(run: Run, choice: TokenChoice, selection: Selection, most_picture_bytes: int) -> SavedRun:
+    """A run with the selection at `choice`, as it is saved.
+
+    Its scores are those the method ranked by. The pruned answer is kept only if it was made with this selection.
+    most_picture_bytes: the largest image file that can be opened.
+    """
+    own = run.selection is not None and _same_tokens(run.selection, selection)
+    return SavedRun(
+        model=run.model,
+        revision=run.revision,
+        versions=run.from_file.versions if run.from_file else installed_versions(),
+        prompt=run.prompt,
+        method=run.method,
+        options=run.options,
+        keep_ratio=choice.keep_ratio,
+        force_keep=choice.force_keep,
+        force_drop=choice.force_drop,
+        scores=ranked(run.scores, run.options),
+        selection=selection,
+        answers=_saved_answers(run.from_file.answers, own) if run.from_file else _answers(run, own),
+        picture=picture_file(run.picture, most_picture_bytes)[1],
+        max_new_tokens=run.max_new_tokens,
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that compute a run."""
+    return {"adafv": __version__, **{name: version(name) for name in ("torch", "transformers", "gradio")}}
+
+
+def _answers(run: Run, own: bool) -> dict[str, Any]:
+    """own: whether the pruned answer belongs to the saved selection."""
+    pruned = run.pruned if own else None
+    return {"pruned": _answer(pruned), "full": _answer(run.full), **compare(pruned, run.full)}
+
+
+def _saved_answers(answers: Mapping[str, Any], own: bool) -> dict[str, Any]:
+    return dict(answers) if own else {**answers, "pruned": None, **compare(None, None)}
+
+
+def _answer(answer: Answer | None) -> dict[str, Any] | None:
+    return answer_view(answer, "done" if answer.finished else "stopped") if answer else None
+
+
+def _same_tokens(one: Selection, other: Selection) -> bool:
+    return one.budget == other.budget and torch.equal(one.indices.cpu(), other.indices.cpu())
 
 
 def open_run(context: AppContext, session: Session, path: str | Path, number: int = 0) -> Opened:
-    """Read a saved run and make it the visitor's own. Raises InputError that says what is wrong with the file.
+    """Read a saved run and show it in the session. Raises InputError that says what is wrong with the file.
 
-    A question that is being answered ends as soon as the file proves good. number: of this, as the page counts what
-    it asks.
+    An answer in progress ends once the file has proved good. number: the page's count of requests, for this one.
     """
     saved, picture_path = read_saved(context, path)
     picture, key = context.service.picture(picture_path)
@@ -100,42 +150,54 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
         saved.model,
         saved.revision,
         saved.selection,
-        from_file=FromFile(saved.versions, saved.answers),
+        from_file=FromFile(saved.versions, saved.answers, None if _selects_again(saved) else saved.selection),
         max_new_tokens=saved.max_new_tokens,
         subject=subject_of(f"{saved.model}/{key}", saved.scores.size),
     )
     choice = TokenChoice(saved.keep_ratio, saved.force_keep, saved.force_drop)
     if not torch.equal(context.service.select(run, choice).indices, saved.selection.indices):
-        raise InputError("This saved run is damaged: its kept tokens are not those that its scores give.")
+        raise InputError("This saved run is damaged: selection.kept: these are not the tokens that its scores give.")
     run.key = f"file/{key}/{uuid.uuid4().hex}"
     body = context.service.payload(run, choice, run.key)
     session.order(number)
     session.run, session.shown_key = run, ""
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
-    more = more_of(saved, context.settings)
+    more = settings_of(saved, context.settings)
     return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, more)
 
 
-def _kind(picture: bytes) -> str:
-    return "jpg" if picture[:2] == b"\xff\xd8" else "webp" if picture[:4] == b"RIFF" else "png"
+def _selects_again(saved: SavedRun) -> bool:
+    """Whether the method can select from the saved scores alone, so that the slider moves as for a new question."""
+    known = METHODS[saved.method].__dataclass_fields__
+    try:
+        method = get_method(saved.method, **{name: value for name, value in saved.options.items() if name in known})
+        method.select(saved.scores, saved.selection.budget)
+    except InputError:
+        return False
+    return True
+
+
+def settings_of(saved: SavedRun, settings: Settings) -> AskSettings:
+    """The settings under More with which a saved run was asked; defaults for what its file does not give."""
+    asked = {**AskSettings().options_for(saved.method), **saved.options}
+    known = {name: asked[name] for name in AskSettings().options_for(saved.method)}
+    most = min(saved.max_new_tokens or AskSettings.max_new_tokens, settings.max_new_tokens)
+    return AskSettings(**known, max_new_tokens=most, compare=saved.answers["full"] is not None)
 
 
 def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:
-    """The saved run in a file that was sent, and its picture as a file. Raises InputError that says what is wrong."""
-    saved = read_run(_text(Path(path), most_run_bytes(context.settings)))
-    picture_path = context.exports.place(f"picture.{_kind(saved.picture)}")
+    """The saved run in an uploaded file, and its picture as a file. Raises InputError that says what is wrong."""
+    file = Path(path)
+    if file.stat().st_size > most_run_bytes(context.settings):
+        raise InputError("This file is too large to be a saved run.")
+    saved = read_run(file.read_bytes())
+    picture_path = context.exports.place(f"picture.{saved.picture_type}")
     picture_path.write_bytes(saved.picture)
     picture, _ = context.service.picture(picture_path)
     if picture.size != saved.scores.visual.grid.image_size:
-        raise InputError("This saved run is damaged: its picture has not the size that its scores are of.")
+        raise InputError(
+            f"This saved run is damaged: grid.image_size: expected the picture's {picture.width} × {picture.height} "
+            f"pixels, got {' × '.join(map(str, saved.scores.visual.grid.image_size))}."
+        )
     return saved, picture_path
-
-
-def _text(file: Path, most_bytes: int) -> str:
-    if file.stat().st_size > most_bytes:
-        raise InputError("This file is too large to be a saved run.")
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError("This file is not text: choose a JSON file that was saved here.") from None

@@ -20,7 +20,6 @@ from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
 from app.serving.jobs import Bench, Engine, Stopped
 from app.serving.models import ModelPool
-from app.serving.opened import own_selection
 from app.serving.scenes import picture_key
 from app.serving.sessions import Run, Session, Sessions
 from app.settings import Settings
@@ -109,7 +108,7 @@ class Service:
                 key,
                 run.subject,
                 forced,
-                own_selection(run),
+                run.only_selection,
             )
 
     @contextmanager
@@ -118,7 +117,7 @@ class Service:
 
         An opened run that cannot choose again has its own selection, and raises BudgetError for every other budget.
         """
-        own = own_selection(run)
+        own = run.only_selection
         if own is not None:
             yield partial(_of_budget, own)
         elif METHODS[run.method].inside_llm:

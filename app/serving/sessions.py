@@ -50,10 +50,14 @@ class JobControl:
 
 @dataclass(frozen=True)
 class FromFile:
-    """What a saved run's file says of its making: package versions, and the answers as plain values."""
+    """What only a saved run's file knows: package versions, and the answers as plain values.
+
+    only_selection: its selection, if the method cannot select again from scores alone.
+    """
 
     versions: Mapping[str, str]
     answers: Mapping[str, Any]
+    only_selection: Selection | None = None
 
 
 @dataclass
@@ -79,6 +83,11 @@ class Run:
     key: str = ""
     max_new_tokens: int | None = None
     subject: str = ""
+
+    @property
+    def only_selection(self) -> Selection | None:
+        """The one selection an opened run can show, if its method cannot select again from scores alone."""
+        return self.from_file.only_selection if self.from_file else None
 
 
 @dataclass

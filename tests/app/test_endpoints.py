@@ -96,14 +96,16 @@ def test_overlays_are_the_picture_that_the_page_saves() -> None:
     assert ImageChops.difference(drawn, plain).getbbox() is not None
 
 
-def test_a_run_is_read_by_the_library_and_by_the_endpoint() -> None:
+def test_a_run_is_read_by_the_library_and_by_the_endpoint(tmp_path: Path) -> None:
     path = asked("/run", max_new_tokens=8)
     told, chosen = asked("/ask", max_new_tokens=8), from_the_library()[1]
     run = adafv_core.read_run(Path(path).read_text(encoding="utf-8"))
     assert torch.equal(run.selection.indices, chosen.indices) and dict(run.options) == OPTIONS
     assert (run.force_keep, run.force_drop, run.keep_ratio) == (tuple(KEEP), tuple(DROP), 0.1)
     assert (run.answers["pruned"]["text"], run.answers["full"]["text"]) == (told["answer"], told["full_answer"])
-    picture, values = client().predict(handle_file(path), api_name="/read_run")
+    with_mark = tmp_path / "with-mark.json"
+    with_mark.write_bytes(b"\xef\xbb\xbf" + Path(path).read_bytes())
+    picture, values = client().predict(handle_file(with_mark), api_name="/read_run")
     assert values["kept"] == chosen.kept.tolist() and values["t2i"] == run.scores.t2i.tolist()
     assert values["answers"] == run.answers and (values["prompt"], values["max_new_tokens"]) == (QUESTION, 8)
     assert (values["force_keep"], values["force_drop"], values["options"]) == (KEEP, DROP, OPTIONS)

@@ -1,0 +1,15 @@
+"""Saved runs: one question about one image as a JSON file, with its scores, selection, settings, answers and picture.
+
+    run = adafv_core.read_run(Path("adafv-run.json").read_bytes())
+    run.scores.t2i, run.selection.indices, run.answers["pruned"]["text"]
+    adafv_core.get_method("adafv").select(run.scores, budget=10)    # another keep ratio, no model needed
+
+`write_run` is the way back. The format stands in `format.py`.
+"""
+
+from adafv_core.saved_run.format import MOST_BYTES, VERSION
+from adafv_core.saved_run.read import read_run
+from adafv_core.saved_run.run import SavedRun
+from adafv_core.saved_run.write import write_run
+
+__all__ = ["MOST_BYTES", "VERSION", "SavedRun", "read_run", "write_run"]

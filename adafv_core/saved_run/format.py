@@ -1,0 +1,145 @@
+"""The file format of saved runs, declared once: msgspec reads and writes JSON by these classes.
+
+msgspec, because the library itself stays light: 0.2 MB without dependencies, against 2.5 MB and four packages of
+pydantic. It also decodes straight into these classes and stops at the first wrong value, which matters for files from
+strangers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import torch
+from msgspec import Meta, Raw, Struct
+
+from adafv_core.types import Why
+
+VERSION: Final = 2
+"""What is written. Version 1, of AdaFV 0.1, lacks the fields that have defaults here, and is still read."""
+MOST_BYTES = 64_000_000
+"""The largest file: a picture of 30 MB in base64, and MOST_VALUES scores of 12 characters."""
+MOST_VALUES = 2_000_000
+"""The most JSON values in a file, nearly all of them scores: 690 words × 2,880 tokens. A typical run has 10,000."""
+MOST_TOKENS = 50_000
+MOST_WORDS = 4_000
+MOST_CHARACTERS = 100_000
+
+Score = Annotated[float, Meta(ge=0, le=torch.finfo(torch.float32).max)]
+Amount = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=100_000)]
+Token = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+Text = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
+
+
+class Head(Struct):
+    """What kind of file it is: read first, without building anything else."""
+
+    format: Raw = Raw(b"null")
+    version: Raw = Raw(b"null")
+
+
+class CropRecord(Struct):
+    """`types.Crop`; box in pixels of the original image."""
+
+    name: Text
+    rows: Positive
+    cols: Positive
+    box: tuple[float, float, float, float]
+    offset: Token
+
+
+class GridRecord(Struct):
+    """`types.TokenGrid`, and `VisualTokens.encoder_crop` of its N tokens (null if unknown)."""
+
+    image_size: tuple[Positive, Positive]
+    crops: list[CropRecord]
+    encoder_crop: list[Token] | None = None
+
+
+class WordRecord(Struct):
+    """One text token: whether it enters t2i, and its own attention to each of the N visual tokens."""
+
+    text: Text
+    counted: bool
+    t2i: list[Score]
+
+
+class ScoresRecord(Struct):
+    """`types.TokenScores` as the method ranks by them, float32 in as few digits as read back equal.
+
+    temperature, counting: null in version 1, where the options of the method say them.
+    """
+
+    n_visual: Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
+    t2i: list[Score]
+    saliency: list[Score]
+    words: Annotated[list[WordRecord], Meta(min_length=1, max_length=MOST_WORDS)]
+    temperature: float | None = None
+    counting: Literal["question", "all"] | None = None
+    saliency_source: Text | None = None
+    image_key: Text = ""
+
+
+class SelectionRecord(Struct):
+    """`types.Selection`. kept: the indices, ascending. why: one of `types.Why` for each of the N tokens."""
+
+    budget: Token
+    k_text: Token
+    k_visual: Token
+    kept: Annotated[list[Token], Meta(min_length=1)]
+    why: list[Annotated[int, Meta(ge=int(min(Why)), le=int(max(Why)))]]
+    mixed: list[Score]
+
+
+class AnswerRecord(Struct):
+    """`types.Answer` without tensors. state: "stopped" if the user ended it early."""
+
+    state: Literal["done", "stopped"]
+    text: Text
+    error: Text
+    n_visual: Count
+    n_kept: Count
+    n_newline: Count
+    n_text: Count
+    encode_s: Amount
+    select_s: Amount
+    prefill_s: Amount
+    ttft_s: Amount
+    decode_s: Amount
+    tokens_per_s: Amount
+    prefill_flops: Count
+    vision_flops: Count
+    kv_cache_bytes: Count
+    finished: bool
+
+
+class AnswersRecord(Struct):
+    """The answers on the kept and on all tokens. same, kl_nats: how they compare, null unless both are complete."""
+
+    pruned: AnswerRecord | None
+    full: AnswerRecord | None
+    same: bool | None
+    kl_nats: float | None
+
+
+class RunRecord(Struct):
+    """The whole file. picture: a data URL of a PNG, JPEG or WebP file."""
+
+    format: Literal["adafv-run"]
+    version: Literal[1, 2]
+    model: Text
+    revision: Text | None
+    versions: dict[Text, Text]
+    prompt: Text
+    method: Text
+    options: dict[Text, Text | int | float | bool]
+    keep_ratio: float
+    force_keep: list[Token]
+    force_drop: list[Token]
+    grid: GridRecord
+    scores: ScoresRecord
+    selection: SelectionRecord
+    answers: AnswersRecord
+    picture: str
+    max_new_tokens: Positive | None = None

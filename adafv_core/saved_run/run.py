@@ -1,0 +1,50 @@
+"""The value that a saved run is read into and written from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adafv_core.errors import ImageError
+from adafv_core.types import Selection, TokenScores
+
+_FIRST_BYTES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """One question about one image, as it was saved.
+
+    model, revision, versions: what answered it. scores: `t2i` is what the method ranked, with the temperature and
+    text tokens of its options; the visual tokens have saliency and grid, but no features. selection: at keep_ratio,
+    with force_keep and force_drop (token indices). options: of the method. answers: "pruned" and "full", each a
+    mapping with its text, its state ("done", or "stopped" if it was ended early) and what it cost, or None; "same"
+    and "kl_nats" compare them if both are complete. "pruned" was made with exactly `selection`: it is None if the
+    slider had moved on since the answer. picture: the bytes of a PNG file or, if that would be too large for the
+    page, of the JPEG, PNG or WebP file that was asked about. max_new_tokens: the answer's length limit, None if the
+    file does not give it.
+    """
+
+    model: str
+    revision: str | None
+    versions: Mapping[str, str]
+    prompt: str
+    method: str
+    options: Mapping[str, Any]
+    keep_ratio: float
+    force_keep: tuple[int, ...]
+    force_drop: tuple[int, ...]
+    scores: TokenScores
+    selection: Selection
+    answers: Mapping[str, Any]
+    picture: bytes
+    max_new_tokens: int | None = None
+
+    @property
+    def picture_type(self) -> str:
+        """png, jpeg or webp, by the first bytes of the picture. Raises ImageError for anything else."""
+        for start, kind in _FIRST_BYTES.items():
+            if self.picture.startswith(start):
+                return kind
+        raise ImageError("The picture of a run must be a PNG, JPEG or WebP file.")
