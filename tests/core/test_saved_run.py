@@ -180,7 +180,7 @@ def test_every_field_of_version_1_is_needed_but_the_length_limit() -> None:
         if name == "max_new_tokens":
             assert read_run(json.dumps(less)).max_new_tokens is None
             continue
-        with pytest.raises(InputError, match=r"is missing|not a saved run|version null"):
+        with pytest.raises(InputError, match=r"is missing|not a saved run|version None"):
             read_run(json.dumps(less))
 
 
