@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from adafv_core.errors import ImageError
+
+# NumPy is imported where it is used: command lines read MAX_PIXELS for their help text and have to answer at once.
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_PIXELS = 100_000_000
 """The largest number of pixels a picture may have."""
 
 _SMALLER = f"make it smaller, to {MAX_PIXELS:,} at most."
-_CHANNELS = {np.dtype(np.uint8): ((), (3,), (4,)), np.dtype(np.uint16): ((),)}
+_CHANNELS = {"uint8": ((), (3,), (4,)), "uint16": ((),)}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ def read_picture(image: object) -> Picture:
     several pictures, an empty one, one of unknown value range (mode F), or one above 100 million pixels
     (`MAX_PIXELS`).
     """
+    import numpy as np
+
     if isinstance(image, Picture):
         return image
     if image is None:
@@ -92,7 +98,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
-    if array.ndim < 2 or array.shape[2:] not in _CHANNELS.get(array.dtype, ()):
+    if array.ndim < 2 or array.shape[2:] not in _CHANNELS.get(array.dtype.name, ()):
         raise ImageError(
             "Expected a uint8 array of shape (height, width, 3), (height, width, 4) or gray (height, width), "
             f"or a gray one of uint16; got {array.shape} {array.dtype}."
@@ -118,6 +124,8 @@ def _from_file(path: str | Path) -> Picture:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Deep gray as mode L, the one transparent value of a PNG file (its tRNS chunk) made white."""
+    import numpy as np
+
     image.load()
     values = np.asarray(image)
     lowest, highest = int(values.min()), int(values.max())
