@@ -53,7 +53,7 @@ def beside_published(summary: dict[str, Any]) -> str:
 
 def figures_line(summary: dict[str, Any]) -> str:
     """Figures 2 to 4 in words, for those who cannot see them."""
-    return parts.figures_said(summary)
+    return parts.figures_in_words(summary)
 
 
 def command(summary: dict[str, Any]) -> str:

@@ -1,29 +1,25 @@
-"""The README: every path, example and table in it is run or resolved."""
+"""README.md and docs/: every path, example and table is run or resolved."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+import pytest
+from helpers.documents import COMMANDS, DOCUMENTS, EVERYTHING, README, ROOT, example, section
 from helpers.library_copy import add_method, copy_library, run_shared_tests
 from helpers.made_scores import SHIPPED
-from helpers.readme import BLOCKS, COMMANDS, README, ROOT
 from helpers.running_app import running_app
 
+from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.methods import METHODS
 from app.settings import settings_table
-
-MADE_BY_A_COMMAND = {".venv", ".venv/bin/python"}
-
-
-def example(mark: str) -> str:
-    """The one Python block that has this in it."""
-    (found,) = [text for kind, text in BLOCKS if kind == "python" and mark in text]
-    return found
 
 
 def run_python(code: str, cwd: Path = ROOT) -> str:
@@ -76,37 +72,67 @@ def test_the_requirements_are_exact() -> None:
     assert "torch==2.13.0" in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 
-def test_paths() -> None:
-    """What stands in backticks or links and looks like a path of this repository is there."""
-    text = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
-    names = re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:md|txt|py|toml))`", text) + re.findall(r"\]\(([^)#:]+)\)", text)
-    assert len(names) > 8
-    to_be_written = ("adafv_core/methods/first.py", "adafv_core/models/toy.py")
-    missing = [name for name in names if not (ROOT / name).exists() and name not in to_be_written]
-    missing = [name for name in missing if name not in MADE_BY_A_COMMAND]
-    assert not missing
+@pytest.mark.parametrize("name", [*DOCUMENTS, "CONTRIBUTING.md", "SECURITY.md"])
+def test_paths(name: str) -> None:
+    """What looks like a path of this repository, in backticks or in a link, exists; so does a link's heading."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / name).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    names = [ROOT / one for one in re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:md|txt|py|toml))`", text)]
+    for link, heading in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", text):
+        target = (ROOT / name).parent / link
+        names.append(target)
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            assert heading in [title.lower().replace(" ", "-") for title in titles]
+    hub_ids = {known.model_id for known in KNOWN_MODELS}
+    made_or_to_be_written = {".venv", "adafv_core/methods/first.py", "adafv_core/models/toy.py"}
+    missing = {os.path.relpath(one, ROOT) for one in names if not one.exists()}
+    assert not missing - made_or_to_be_written - hub_ids
 
 
-def test_the_methods_table() -> None:
-    """A row for every method that comes with the library; one of somebody's own may have one, after them."""
-    section = README.split("\n## Methods\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?)\|$", section, re.MULTILINE)
-    assert [name for name, _, _ in rows] == list(METHODS)[: max(len(rows), len(SHIPPED))]
-    for name, _, source in rows:
+def test_the_readme_is_short() -> None:
+    assert len(README.encode()) <= 11 * 1024
+
+
+def test_the_readme_links_every_document() -> None:
+    assert not [name for name in DOCUMENTS if name != "README.md" and f"]({name}" not in README]
+
+
+def test_the_methods() -> None:
+    """A row for each method that comes with the library, with its options and its paper; the README names them all."""
+    lines = re.findall(r"^\| `\w+` \|.*\|$", DOCUMENTS["docs/methods.md"], re.MULTILINE)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [name.strip("`") for name, *_ in rows] == list(METHODS)[: max(len(rows), len(SHIPPED))]
+    for name, _, options, source in ((row[0].strip("`"), *row[1:]) for row in rows):
+        assert re.findall(r"`(\w+)`", options) == [field.name for field in fields(METHODS[name])], name
         file = (ROOT / "adafv_core" / "methods" / f"{name}.py").read_text(encoding="utf-8")
         for paper in re.findall(r"\d{4}\.\d{5}", source):
             assert paper in file, f"methods/{name}.py does not name arXiv {paper}"
+    assert re.findall(r"`(\w+)`(?:,| and|\.\n)", section("README.md", "Methods"))[: len(SHIPPED)] == list(SHIPPED)
 
 
-def test_the_settings_table() -> None:
-    between = README.split("<!-- settings:begin -->\n")[1].split("\n<!-- settings:end -->")[0]
-    assert between == settings_table()
+def test_the_tables_of_settings_and_models() -> None:
+    """If this fails: python docs/generate.py"""
+    command = [sys.executable, "docs/generate.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert settings_table() in DOCUMENTS["docs/settings.md"]
+    for name in ("README.md", "docs/models.md"):
+        assert all(f"`{known.model_id}`" in DOCUMENTS[name] for known in KNOWN_MODELS), name
+
+
+def test_public_names_are_explained() -> None:
+    import adafv_core
+
+    table = DOCUMENTS["docs/api.md"].split("\n## HTTP")[0]
+    assert set(adafv_core.__all__) <= set(re.findall(r"`(\w+)`", table))
 
 
 def test_it_says_what_the_pocket_model_is_not() -> None:
-    assert "trained with the true masks" in README.replace("\n", " ")
-    assert "do not show LLaVA's accuracy" in README.replace("\n", " ")
-    assert README.count("<!-- results:begin -->") == README.count("<!-- results:end -->") == 1
+    for name in ("README.md", "docs/models.md", "docs/results.md"):
+        text = DOCUMENTS[name].replace("\n", " ")
+        assert "trained with the true masks" in text and "do not show LLaVA's accuracy" in text
+    for name in ("README.md", "docs/results.md"):
+        assert DOCUMENTS[name].count("<!-- results:begin -->") == DOCUMENTS[name].count("<!-- results:end -->") == 1
 
 
 def test_the_library_example() -> None:
@@ -151,7 +177,7 @@ def test_the_api_example(tmp_path: Path) -> None:
 
 def test_the_method_example(tmp_path: Path) -> None:
     """The new file and the one line, in a copy of the library: it works, and passes what every method has to."""
-    assert 'The line: `"first",` at the end of `_FILES` in `adafv_core/methods/__init__.py`.' in README
+    assert 'The line: `"first",` at the end of `_FILES` in `adafv_core/methods/__init__.py`.' in EVERYTHING
     copy_library(tmp_path)
     add_method(tmp_path, "first", example("class First"))
     code = (
@@ -169,5 +195,5 @@ def test_the_model_family_example() -> None:
     exec(compile(example("class ToyAdapter"), "toy.py", "exec"), names)
     toy = names["ToyAdapter"]
     assert issubclass(toy, names["LlavaAdapter"]) and vars(toy)["model_type"] == "toy"
-    assert '`"toy",` in `_FILES` of `adafv_core/models/__init__.py`' in README
+    assert '`"toy",` in `_FILES` of `adafv_core/models/__init__.py`' in EVERYTHING
     assert "\n_FILES = (" in (ROOT / "adafv_core" / "models" / "__init__.py").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The README's command lines: each is read by the program's own parser, each container is the one that was built."""
+"""Command lines in README.md and docs/: each is parsed by its program, each container is the one that was built."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 from helpers.dockerfile import read_dockerfile
-from helpers.readme import INLINE, ROOT, SHELL
+from helpers.documents import INLINE, ROOT, SHELL
 
+from adafv_core import cli
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import find_known
+from adafv_core.methods import METHODS
 from adafv_core.pocket.training import evaluate, train
 from adafv_core.study import cli as command
+from adafv_core.study.report import documents as report
 from adafv_core.study.report import draw
-from adafv_core.study.report import readme as report
 from adafv_core.study.run.configs import check_keep_ratios, parse_rows
 from app.deploy import __main__ as deploy
 from app.deploy.space import CPU_INDEX, STOCK_INDEX, SpaceError, make_space
@@ -27,10 +29,11 @@ from app.settings import make_parser, read_settings
 
 INSTRUCTIONS = read_dockerfile(ROOT / "Dockerfile")
 PYTHONS = ("python3.11", ".venv/bin/python", "python")
+ADAFV = (".venv/bin/adafv", "adafv")
 
 
 class Wrong(Exception):
-    """A command line that does not do what the README says."""
+    """A command line that does not do what the document says."""
 
 
 def page(words: list[str]) -> argparse.Namespace:
@@ -62,14 +65,24 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
 }
 
 
+FORWARDED = {"page": page, "study": study, "deploy": space}
+
+
 def check_block(text: str) -> None:
     """Every command of a code block. Raises Wrong, SystemExit (from a parser), or an error of the project's."""
     built: dict[str, str] = {}
+    cloned = ""
     for line in text.splitlines():
         for part in line.split(" && "):
             words = shlex.split(part)
             if words[0] in PYTHONS:
                 check_python(words[1:])
+            elif words[0] in ADAFV:
+                check_adafv(words[1:])
+            elif words[:2] == ["git", "clone"]:
+                cloned = words[3]
+            elif words[0] == "cd":
+                expect(words[1:] == [cloned], f"cd {words[1]} after a clone into {cloned}")
             elif words[:2] == ["docker", "build"]:
                 check_build(words[2:], built)
             elif words[:2] == ["docker", "run"]:
@@ -84,15 +97,27 @@ def check_python(words: list[str]) -> None:
         expect((ROOT / words[0]).is_file(), f"{words[0]} is not there")
     elif words[1] == "venv":
         expect(words[2:] == [".venv"], "the commands use .venv")
-    elif words[1:] == ["pip", "install", "-e", "."]:
+    elif words[1:3] == ["pip", "install"] and words[-1].startswith("."):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-        expect(project["build-system"]["build-backend"] == "hatchling.build", "nothing says how to install it")
+        extras = [f".[{name}]" for name in project["project"]["optional-dependencies"]]
+        expect(words[3:] in [["."], *([one] for one in extras)], f"{words[-1]} is none of {extras}")
     elif words[1] == "pip":
         expect(words[2:-1] == ["install", "-q", "-r"] and (ROOT / words[-1]).is_file(), f"pip and {words[2:]}")
     else:
         expect(words[1] in PARSERS, f"no test knows python -m {words[1]}")
         model = getattr(PARSERS[words[1]](words[2:]), "model", None)
         expect(model in (None, AUTO, POCKET) or find_known(str(model)), f"{model} is not in the registry")
+
+
+def check_adafv(words: list[str]) -> None:
+    """A subcommand whose parser takes the arguments, and for `ask` an image and a method that are there."""
+    if words[0] in FORWARDED:
+        if words[1:] != ["--help"]:
+            FORWARDED[words[0]](words[1:])
+        return
+    options = cli.make_parser().parse_args(words)
+    expect(options.image == "IMAGE" or (ROOT / options.image).is_file(), f"{options.image} is not there")
+    expect(options.method in METHODS, f"there is no method {options.method}")
 
 
 def check_build(words: list[str], built: dict[str, str]) -> None:
@@ -160,11 +185,17 @@ def test_commands(text: str) -> None:
         (":/home/user/.cache/huggingface", ":/models"),
         ("tests/run.py", "tests/runs.py"),
         ("-r requirements.txt", "-r requirement.txt"),
+        ("cd adafv", "cd adafw"),
+        ('".[app]"', '".[web]"'),
+        ("--keep 0.1", "--keep a"),
+        ("ask assets/example.png", "ask assets/none.png"),
+        ("adafv page", "adafv pages"),
+        ("adafv page --port 7861", "adafv page --ports 7861"),
     ],
 )
 def test_a_wrong_command_is_noticed(right: str, wrong: str) -> None:
     changed = [text.replace(right, wrong) for text in SHELL if right in text]
-    assert changed, f"the README has no {right}"
+    assert changed, f"no document has {right}"
     for text in changed:
         with pytest.raises((Wrong, SystemExit, AdaFVError, SpaceError)):
             check_block(text)

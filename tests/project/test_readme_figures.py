@@ -1,11 +1,11 @@
-"""The README's figures: each number in its prose is computed here, or stands in a table of published ones."""
+"""Figures in README.md and docs/: each number in the prose is computed here, or in a table of published ones."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from helpers.readme import README
+from helpers.documents import DOCUMENTS, EVERYTHING
 
 from adafv_core.cost import LLMShape, kv_cache_bytes, prefill_flops
 from adafv_core.loading.known_models import find_known
@@ -22,6 +22,7 @@ PUBLISHED_TIMES = """
 | LLaVA-NeXT-7B, 90 % | 3.8 samples/s | 6.7 samples/s (FasterVLM) | GlobalCom², table 4 |
 """
 """As printed by the sources that the last column names: the prefill times on POPE for SinkPruner's table."""
+OF_EQUATIONS = ("docs/methods.md",)
 NAMES = (
     r"LLaVA-1\.5(-7B)?",
     r"LLaVA-NeXT-7B",
@@ -35,10 +36,11 @@ NAMES = (
 
 
 def prose() -> str:
-    """The README without front matter, code, links, and the sections that a program writes."""
-    text = re.sub(r"<!-- (results|settings):begin -->.*?<!-- \1:end -->", "", README, flags=re.DOTALL)
+    """All documents without code, links, and the parts that a program writes."""
+    text = "\n".join(text for name, text in DOCUMENTS.items() if name not in OF_EQUATIONS)
+    text = re.sub(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", "", text, flags=re.DOTALL)
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"`[^`\n]*`|!?\[[^]]*\]\([^)]*\)", "", text)
+    text = re.sub(r"`[^`\n]*`|\[!\[[^]]*\]\([^)]*\)\]\([^)]*\)|!?\[[^]]*\]\([^)]*\)", "", text)
     return re.sub(r"(?<=[^|\n])\n(?=[^\n|#-])", " ", text)
 
 
@@ -64,7 +66,7 @@ def test_computed_figures(subject: str) -> None:
 
 @pytest.mark.parametrize("row", PUBLISHED_TIMES.strip().splitlines())
 def test_published_times(row: str) -> None:
-    assert f"\n{row}\n" in README
+    assert f"\n{row}\n" in EVERYTHING
 
 
 def test_no_other_figure_is_in_the_prose() -> None:

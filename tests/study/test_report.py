@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,20 @@ from adafv_core.errors import InputError
 from adafv_core.loading.fingerprint import weights_key
 from adafv_core.study.data.base import images_of
 from adafv_core.study.data.pocket import PocketSet
+from adafv_core.study.report.documents import BEGIN, END, stored, with_section
+from adafv_core.study.report.documents import main as report_main
 from adafv_core.study.report.draw import FIGURES, draw
 from adafv_core.study.report.draw import main as draw_main
-from adafv_core.study.report.markdown import expectation, family_table, main_table, not_won
+from adafv_core.study.report.markdown import (
+    against_the_paper,
+    behind,
+    expectation,
+    family_table,
+    main_table,
+    not_won,
+    small_table,
+)
 from adafv_core.study.report.published import BENCHMARKS, LLAVA_NEXT_7B
-from adafv_core.study.report.readme import BEGIN, END, stored, with_section
-from adafv_core.study.report.readme import main as report_main
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import read_summary, write_summary
 from adafv_core.study.report.tables import text_table, with_interval
@@ -121,21 +129,39 @@ def test_only_what_is_between_the_markers_changes() -> None:
         with_section("# Top\n", "new")
 
 
-def test_the_readme_says_what_the_stored_results_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", ["README.md", "docs/results.md"])
+def test_the_documents_say_what_the_stored_results_say(changed: str, tmp_path: Path) -> None:
     """If this fails: python -m adafv_core.study.report"""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    assert text == with_section(text, stored(RESULTS))
-    copied = tmp_path / "README.md"
-    shutil.copy(readme, copied)
-    arguments = ["--results", str(RESULTS), "--readme", str(copied), "--check"]
-    assert report_main(arguments) == 0
-    copied.write_text(text.replace(BEGIN, f"{BEGIN}\n99.9"), encoding="utf-8")
-    assert report_main(arguments) == 1
+    (tmp_path / "docs").mkdir()
+    texts = {}
+    for name, block in zip(("README.md", "docs/results.md"), stored(RESULTS), strict=True):
+        texts[name] = (ROOT / name).read_text(encoding="utf-8")
+        assert texts[name] == with_section(texts[name], block)
+        (tmp_path / name).write_text(texts[name], encoding="utf-8")
+    files = ["--readme", str(tmp_path / "README.md"), "--page", str(tmp_path / "docs" / "results.md")]
+    arguments = ["--results", str(RESULTS), *files]
+    assert report_main([*arguments, "--check"]) == 0
+    (tmp_path / changed).write_text(texts[changed].replace(BEGIN, f"{BEGIN}\n99.9"), encoding="utf-8")
+    assert report_main([*arguments, "--check"]) == 1
+    assert report_main(arguments) == 0 and (tmp_path / changed).read_text(encoding="utf-8") == texts[changed]
+
+
+def test_the_readme_s_sentences_are_made_from_the_summary(summary: dict[str, Any]) -> None:
+    assert small_table(summary, ("adafv", "none")) == (
+        "| % of full accuracy (83.3 %) kept at | −90 % |\n| --- | --- |\n| **`adafv`** | 80.0 |\n| `none` | – |"
+    )
+    text = against_the_paper(summary)
+    assert text.startswith("AdaFV keeps 80.0 % of full accuracy;") and "96.0 %, which is not reached here." in text
+    better = deepcopy(summary)
+    found(better, "adafv")["percent_of_full"]["value"] = 96.0
+    assert "96.0 %, which is reached here." in against_the_paper(better)
+    assert behind(summary) == "More accurate than AdaFV on the same questions, at 95 % confidence: no method at −90 %."
+    next(test for test in better["paired"] if test["other"] == "t2i")["difference"]["high"] = -0.1
+    assert behind(better) == "More accurate than AdaFV on the same questions, at 95 % confidence: `t2i` at −90 %."
 
 
 def test_the_stored_results_are_of_the_bundled_model_and_the_whole_study() -> None:
-    """If this fails the model or the questions have changed: measure again (the command is in the README)."""
+    """If this fails the model or the questions have changed: measure again (the command is in docs/results.md)."""
     summary = read_summary(RESULTS / "pocket.json")
     data = PocketSet()
     assert summary["model"]["weights"] == weights_key(load("pocket", device="cpu").model)

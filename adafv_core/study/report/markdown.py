@@ -1,4 +1,4 @@
-"""The parts of the README's results section, each made from summaries alone."""
+"""Sections of the results documents and of the Study tab, each made from a summary alone."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from adafv_core.study.run.configs import BOUNDS
 from adafv_core.study.run.progress import duration
 
 EXPECTED = {0.25: 98.5, 0.1: 96.0, 0.05: 94.4}
-"""Percent of full accuracy that AdaFV is expected to keep: the paper's averages on LLaVA-NeXT-7B."""
+"""Percent of full accuracy that AdaFV keeps on LLaVA-NeXT-7B: the paper's averages, by keep ratio."""
 
 
 def what(summary: Summary) -> str:
-    """Which model, which data, which machine, how fast."""
+    """The model, the data set, the machine and the speed."""
     machine = summary["machines"][-1]
     speed = ""
     if summary["answers_per_s"]:
         speed = (
             f" The {summary['answers']:,} answers took {duration(summary['seconds'])} "
-            f"({summary['answers_per_s']:g} a second)"
+            f"({summary['answers_per_s']:g} per second)"
         )
     place = f" on {machine['device']}" if machine["device"] != "cpu" else ""
     threads = f", {machine['threads']} thread{'s' * (machine['threads'] != 1)} on {machine['cores']} cores"
-    unseen = " that neither training nor any choice used" if summary["data"]["name"] == "pocket study" else ""
+    unseen = " used neither in training nor for any design choice" if summary["data"]["name"] == "pocket study" else ""
     return (
         f"Model `{summary['model']['name']}` (weights {summary['model']['weights']}, {summary['model']['dtype']}), "
-        f"data set “{summary['data']['name']}”: {summary['questions']:,} questions on {summary['pictures']:,} pictures"
-        f"{unseen}.{speed}{place} ({machine['processor']}{threads}). In brackets: 95 % intervals from a bootstrap over "
-        "pictures."
+        f"data set “{summary['data']['name']}”: {summary['questions']:,} questions on {summary['pictures']:,} images"
+        f"{unseen}.{speed}{place} ({machine['processor']}{threads}). In parentheses: 95 % intervals from a bootstrap "
+        "over images."
     )
 
 
 def main_table(summary: Summary) -> str:
-    """Accuracy of all questions together, and percent of full, a row a method."""
+    """Accuracy over all questions, and percent of full accuracy, one row per method."""
     ratios = ratios_of(summary)
     header = ["method", *(f"{reduction(ratio)}: accuracy, %" for ratio in ratios)]
     header += [f"{reduction(ratio)}: % of full" for ratio in ratios]
@@ -56,6 +56,50 @@ def main_table(summary: Summary) -> str:
         name = f"**`{label}`**" if label == "adafv" else f"`{label}`"
         lines.append([name, *shown])
     return markdown(header, lines)
+
+
+def small_table(summary: Summary, labels: tuple[str, ...]) -> str:
+    """Percent of full accuracy, one row per method; the accuracy of `full` stands in the header."""
+    ratios = ratios_of(summary)
+    full = row_at(summary, "full", 1.0)
+    of_what = f" ({full['accuracy']['value']:.1f} %)" if full else ""
+    lines = []
+    for label in labels:
+        found = [row_at(summary, label, ratio) for ratio in ratios]
+        name = f"**`{label}`**" if label == "adafv" else f"`{label}`"
+        lines.append([name, *(value_text(row["percent_of_full"]["value"]) if row else "–" for row in found)])
+    return markdown([f"% of full accuracy{of_what} kept at", *map(reduction, ratios)], lines)
+
+
+def against_the_paper(summary: Summary) -> str:
+    """One sentence: what AdaFV keeps, and whether that is as much as on average in the paper."""
+    found = {ratio: row for ratio in EXPECTED if (row := row_at(summary, "adafv", ratio))}
+    values = {ratio: row["percent_of_full"]["value"] or 0 for ratio, row in found.items()}
+    reached = [ratio for ratio, value in values.items() if value >= EXPECTED[ratio]]
+    if not reached:
+        verdict = "which is not reached"
+    elif len(reached) == len(values):
+        verdict = "which is reached"
+    else:
+        verdict = "reached at " + _list([reduction(ratio) for ratio in reached])
+    return (
+        f"AdaFV keeps {_list([f'{value:.1f}' for value in values.values()])} % of full accuracy; the paper's averages "
+        f"on LLaVA-NeXT-7B are {_list([f'{EXPECTED[ratio]:.1f}' for ratio in values])} %, {verdict} here."
+    )
+
+
+def behind(summary: Summary) -> str:
+    """One sentence: which methods are ahead of AdaFV on the same questions, by reduction."""
+    texts = []
+    for ratio in ratios_of(summary):
+        names = [f"`{test['other']}`" for test in _ahead(summary, ratio)]
+        texts.append(f"{_list(names) if names else 'no method'} at {reduction(ratio)}")
+    return f"More accurate than AdaFV on the same questions, at 95 % confidence: {', '.join(texts)}."
+
+
+def _ahead(summary: Summary, ratio: float) -> list[dict[str, Any]]:
+    """Paired tests whose whole 95 % interval favors the other method."""
+    return [test for test in summary["paired"] if test["keep"] == ratio and test["difference"]["high"] < 0]
 
 
 def family_table(summary: Summary, ratio: float, labels: tuple[str, ...]) -> str:
@@ -76,7 +120,7 @@ def family_table(summary: Summary, ratio: float, labels: tuple[str, ...]) -> str
 
 
 def expectation(summary: Summary) -> str:
-    """Whether AdaFV keeps what the paper's averages lead one to expect, and is clear of the plain baselines."""
+    """Whether AdaFV keeps as much accuracy as the paper's averages, and is clear of the plain baselines."""
     lines = []
     for ratio, wanted in EXPECTED.items():
         row = row_at(summary, "adafv", ratio)
@@ -86,24 +130,24 @@ def expectation(summary: Summary) -> str:
         verdict = "reached" if (found["value"] or 0) >= wanted else "**not reached**"
         mean = row["mean_percent_of_full"]["value"]
         lines.append(
-            f"- {reduction(ratio)}: AdaFV keeps {with_interval(found)} % of full accuracy (mean of the families: "
+            f"- {reduction(ratio)}: AdaFV keeps {with_interval(found)} % of full accuracy (mean over the families: "
             f"{mean or 0:.1f} %); the paper's average is {wanted} %: {verdict}.{_clear_of(summary, ratio)}"
         )
     return "\n".join(lines)
 
 
 def _clear_of(summary: Summary, ratio: float) -> str:
-    """Where AdaFV's text side is, and whether its interval overlaps that of saliency or of random."""
+    """How the budget is split, and whether AdaFV's interval overlaps that of saliency or of random."""
     own = row_at(summary, "adafv", ratio) or {}
-    said = (
+    text = (
         f" On average k_text is {100 * own['text_share']:.0f} % and k_visual {100 * own['visual_share']:.0f} % of its "
     )
-    said += f"{own['kept']:g} tokens (one that is in both heads is paid for once)."
+    text += f"{own['kept']:g} tokens (a token in both top-k sets counts once)."
     for label in ("saliency", "random"):
         row = row_at(summary, label, ratio)
         if row is not None and (own["accuracy"]["low"] or 0) <= (row["accuracy"]["high"] or 0):
-            said += f" Its interval overlaps that of `{label}`."
-    return said
+            text += f" Its interval overlaps that of `{label}`."
+    return text
 
 
 def paired_table(summary: Summary) -> str:
@@ -123,25 +167,25 @@ def paired_table(summary: Summary) -> str:
                 p_text(test["p_mcnemar"]),
             ]
         )
-    header = ["AdaFV against", "reduction", "difference, points", "p (bootstrap over pictures)"]
+    header = ["AdaFV against", "reduction", "difference, points", "p (bootstrap over images)"]
     return markdown([*header, "only AdaFV right / only the other", "p (McNemar)"], lines)
 
 
 def not_won(summary: Summary) -> str:
-    """Every place where AdaFV is not the best: behind or level with a method, and families where another leads."""
+    """Everywhere AdaFV is not the best: methods ahead of it or level with it, and families where another leads."""
     lines = []
     for ratio in ratios_of(summary):
         tests = [test for test in summary["paired"] if test["keep"] == ratio]
-        behind = [test for test in tests if test["difference"]["high"] < 0]
+        ahead = _ahead(summary, ratio)
         level = [test for test in tests if test["difference"]["low"] <= 0 <= test["difference"]["high"]]
-        said = []
-        if behind:
-            said.append("it is behind " + _list([_points(test) for test in behind]))
+        texts = []
+        if ahead:
+            texts.append("it is behind " + _list([_points(test) for test in ahead]))
         if level:
-            said.append("it cannot be told from " + _list([_points(test) for test in level]))
+            texts.append("it is statistically level with " + _list([_points(test) for test in level]))
         if leads := _leaders(summary, ratio):
-            said.append("other methods lead on " + _list(leads))
-        lines.append(f"- {reduction(ratio)}: " + ("; ".join(said) if said else "it leads everywhere") + ".")
+            texts.append("other methods lead on " + _list(leads))
+        lines.append(f"- {reduction(ratio)}: " + ("; ".join(texts) if texts else "it leads everywhere") + ".")
     return "\n".join(lines)
 
 
@@ -162,18 +206,18 @@ def published_table(summary: Summary) -> str:
             ]
         )
     header = ["reduction", "method", "GQA", "SQA-IMG", "TextVQA", "POPE", "MME", "MMB", "MM-Vet"]
-    return markdown([*header, "average, % of full", "ours, mean of families, % of full"], lines)
+    return markdown([*header, "average, % of full", "ours, mean over families, % of full"], lines)
 
 
-def figures_said(summary: Summary) -> str:
+def figures_in_words(summary: Summary) -> str:
     """Figures 2 to 4 in two sentences."""
     if not summary["figures"]:
-        return "The data name no objects, so there are no figures 2 to 4."
+        return "The data set names no objects, so there are no figures 2 to 4."
     auc, hit = summary["figures"]["auc"], summary["figures"]["hit"]
     return (
         f"AUC for “is this token on the object that the question names”: {auc['t2i']['mean']:.3f} for T2I attention, "
-        f"{auc['saliency']['mean']:.3f} for saliency (mean of {auc['t2i']['n']:,} questions that name one). Tokens to "
-        f"keep, of {hit['visual_tokens']:g}, so that one is on it, mean (95th percentile): T2I {_needed(hit['t2i'])}, "
+        f"{auc['saliency']['mean']:.3f} for saliency (mean over {auc['t2i']['n']:,} questions that name one). Tokens "
+        f"to keep, of {hit['visual_tokens']:g}, until one is on it, mean (95th percentile): T2I {_needed(hit['t2i'])}, "
         f"saliency {_needed(hit['saliency'])}, AdaFV {_needed(hit['adafv'])}; by chance {hit['random']['mean']:.1f}."
     )
 
