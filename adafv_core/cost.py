@@ -31,13 +31,17 @@ class LLMShape:
 
     @classmethod
     def from_config(cls, config: Any) -> LLMShape:
-        """From a Llama-like transformers config, or one that carries it as `text_config`."""
+        """From a Llama-like transformers config, or one that carries it as `text_config`.
+
+        Of a mixture of experts, the experts that one token runs through count.
+        """
         config = getattr(config, "text_config", config)
         heads = config.num_attention_heads
+        experts = getattr(config, "num_experts_per_tok", None)
         return cls(
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
-            intermediate=config.intermediate_size,
+            intermediate=experts * config.moe_intermediate_size if experts else config.intermediate_size,
             heads=heads,
             kv_heads=getattr(config, "num_key_value_heads", None) or heads,
             head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
@@ -47,7 +51,11 @@ class LLMShape:
 
 @dataclass(frozen=True)
 class VisionShape:
-    """The integers of a vision transformer. layers: those that run. tokens: patches, and [CLS] if any."""
+    """The integers of a vision transformer.
+
+    layers: those that run. tokens: patches, and [CLS] if any. channels: of a patch, times its frames. mlp_matrices: 3
+    for a gated MLP. windowed_layers: those that attend within windows only; window_pairs: Σ (patches in a window)².
+    """
 
     layers: int
     hidden: int
@@ -56,21 +64,30 @@ class VisionShape:
     tokens: int
     patch_size: int
     channels: int = 3
+    mlp_matrices: int = 2
+    windowed_layers: int = 0
+    window_pairs: int = 0
 
     @classmethod
     def from_config(cls, config: Any, layers: int, has_cls: bool) -> VisionShape:
         """From a CLIP-like or SigLIP-like transformers config, or one that carries it as `vision_config`."""
         config = getattr(config, "vision_config", config)
-        patches = (config.image_size // config.patch_size) ** 2
+        (height, width), (down, across) = map(pair, (config.image_size, config.patch_size))
+        patches = (height // down) * (width // across)
         return cls(
             layers=layers,
             hidden=config.hidden_size,
             intermediate=config.intermediate_size,
             patches=patches,
             tokens=patches + int(has_cls),
-            patch_size=config.patch_size,
+            patch_size=down,
             channels=config.num_channels,
         )
+
+
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of what a config gives as one number or as two."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def prefill_flops(llm: LLMShape, tokens: int | Sequence[int]) -> int:
@@ -89,13 +106,15 @@ def prefill_flops(llm: LLMShape, tokens: int | Sequence[int]) -> int:
 def vision_flops(vision: VisionShape, crops: int = 1) -> int:
     """FLOPs of the vision encoder for all crops, without the projector.
 
-    A layer costs 2n·(4·hidden² + 2·hidden·intermediate) + 4n²·hidden for n = vision.tokens; the patch
-    embedding 2 · patches · channels · patch_size² · hidden.
+    A layer costs 2n·(4·hidden² + mlp_matrices·hidden·intermediate) + 4n²·hidden for n = vision.tokens, with
+    window_pairs in place of n² where it attends within windows; the patch embedding costs
+    2 · patches · channels · patch_size² · hidden.
     """
     n, hidden = vision.tokens, vision.hidden
-    layer = 2 * n * (4 * hidden * hidden + 2 * hidden * vision.intermediate) + 4 * n * n * hidden
+    weights = 2 * n * (4 * hidden * hidden + vision.mlp_matrices * hidden * vision.intermediate)
+    pairs = (vision.layers - vision.windowed_layers) * n * n + vision.windowed_layers * vision.window_pairs
     embedding = 2 * vision.patches * vision.channels * vision.patch_size**2 * hidden
-    return crops * (vision.layers * layer + embedding)
+    return crops * (vision.layers * weights + 4 * pairs * hidden + embedding)
 
 
 def projector_flops(tokens: int, vision_hidden: int, llm_hidden: int) -> int:

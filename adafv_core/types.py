@@ -83,10 +83,11 @@ class VisualTokens:
     """One image, encoded once: the projector's output for the LLM, with saliency and positions.
 
     features: (N, D) projected visual tokens in LLM order, without newline tokens.
-    saliency: (N,) float32, c_i of the paper, section 2. cls_attention: (crops, patches) float32, the same
-    quantity before un-padding and stitching, in the encoder's crop order (base first).
-    vision_features: (N, Dv) output of the feature layer, before the projector. vision_keys: (N, Dk) head-averaged
-    keys of the layer that produces it (VisionZip).
+    saliency: (N,) float32, c_i of the paper, section 2, averaged over the patches that one token stands for.
+    cls_attention: (crops, P) float32, the same quantity before un-padding and stitching, in the encoder's crop order.
+    vision_features: (N, Dv) what enters the projector: feature-layer output, the patches of one token side by side.
+    vision_keys: (N, Dk) keys of the layer that saliency is read from, averaged over heads and over the patches of one
+    token (VisionZip).
     newline_after: (R,) int64, ascending: a newline token follows this visual token; newline: (D,) its
     embedding. Both None for models without newline tokens.
     stock_features: (M, D), M = N + R, exactly what stock transformers would put in place of the image tokens
@@ -95,6 +96,7 @@ class VisualTokens:
     where an engine did not encode the image.
     encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
     where every crop of the grid is one encoder crop.
+    layer_features: (S, M, D) what LLM layers 0 … S−1 add at the image tokens (DeepStack); None for most families.
     saliency_source: what `saliency` is, in words for a caption: "[CLS] attention", or "attention received" (mean over
     all queries) where the encoder has no [CLS] token.
 
@@ -115,6 +117,7 @@ class VisualTokens:
     encoder_crop: Tensor | None = None
     saliency_source: str = CLS_ATTENTION
     model_key: str = ""
+    layer_features: Tensor | None = None
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from adafv_core import cost
 from adafv_core.engine.plan import Plan
 from adafv_core.engine.streaming import FirstLogits
 from adafv_core.models.base import Adapter
-from adafv_core.types import Answer, VisualTokens
+from adafv_core.types import Answer
 
 
 @dataclass
@@ -39,16 +39,9 @@ class CostShapes:
     """The sizes of one model that FLOPs and bytes follow from, read from its config once."""
 
     def __init__(self, adapter: Adapter) -> None:
-        vision = adapter.vision_config
+        self.adapter = adapter
         self.llm = cost.LLMShape.from_config(adapter.text_config)
-        self.vision = cost.VisionShape.from_config(vision, vision.num_hidden_layers, adapter.has_cls)
         self.bytes_per_value = adapter.model.dtype.itemsize
-
-    def image_flops(self, visual: VisualTokens) -> int:
-        """FLOPs of encoding and projecting all crops of one image."""
-        crops, patches = visual.required("cls_attention", "The cost of encoding").shape
-        projector = cost.projector_flops(crops * patches, self.vision.hidden, self.llm.hidden)
-        return cost.vision_flops(self.vision, crops) + projector
 
 
 def make_answer(
@@ -62,9 +55,9 @@ def make_answer(
     finished: bool,
 ) -> Answer:
     """The answer of one row of a run, as far as it has come: its new token ids and their text."""
-    ids, image = plan.rows[row].ids, plan.rows[row].images[0]
+    image = plan.rows[row].images[0]
     selection, n_newline = plan.selections(row)[0], plan.n_newline(row)
-    n_text = ids.numel() - image.visual.stock_size
+    n_text = plan.rows[row].n_text
     lengths = plan.layer_tokens(row) or selection.size + n_newline + n_text
     decode_s = max(0.0, times.last_at_s - first.at_s)
     return Answer(
@@ -82,7 +75,7 @@ def make_answer(
         decode_s=decode_s,
         tokens_per_s=(len(token_ids) - 1) / decode_s if decode_s > 0 else 0.0,
         prefill_flops=cost.prefill_flops(shapes.llm, lengths),
-        vision_flops=shapes.image_flops(image.visual),
+        vision_flops=shapes.adapter.vision_flops(image.visual),
         kv_cache_bytes=cost.kv_cache_bytes(shapes.llm, lengths, shapes.bytes_per_value),
         finished=finished,
         first_logprobs=first.logprobs[row] if first.logprobs is not None else None,

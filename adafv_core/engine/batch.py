@@ -1,23 +1,23 @@
 """From kept tokens to the arguments of stock `generate`.
 
 The prompt keeps its placeholder ids, only fewer of them, and the features go in as ready encoder outputs
-(`mm_encoder_outputs`), so everything after that is stock transformers: caches, beams, sampling, streamers.
-The engine and the drop-in context manager both build their inputs here.
+(`mm_encoder_outputs`), so everything after that is stock transformers: caches, beams, sampling, streamers. Engine and
+`prune` both build their inputs here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from adafv_core.errors import InputError, UnknownNameError
+from adafv_core.errors import InputError, PromptError, UnknownNameError
 from adafv_core.grid import newlines_to_keep, stock_positions
+from adafv_core.models.base import Adapter
 from adafv_core.types import Selection, VisualTokens
 
 NEWLINES = ("drop", "rows")
@@ -26,39 +26,85 @@ POSITIONS = ("contiguous", "original")
 
 @dataclass(frozen=True)
 class PlacedImage:
-    """An image in a prompt: its first placeholder stands at `start`; selection None keeps everything."""
+    """An image in a prompt.
 
-    start: int
+    places: (M,) int64 ascending, where its image tokens stand in the prompt, newline tokens included; text of the
+    template may stand between them. selection: None keeps everything.
+    """
+
+    places: Tensor
     visual: VisualTokens
     selection: Selection | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt of a batch, without padding. ids: (L,) int64, every image with all its M placeholders."""
+    """One prompt of a batch, without padding. ids: (L,) int64, every image with all its M image tokens."""
 
     ids: Tensor
     images: tuple[PlacedImage, ...]
+
+    def whole(self) -> Row:
+        """The same prompt with nothing selected."""
+        return replace(self, images=tuple(replace(image, selection=None) for image in self.images))
+
+    @property
+    def n_text(self) -> int:
+        """How many of its tokens are no image tokens."""
+        return self.ids.numel() - sum(image.places.numel() for image in self.images)
 
 
 @dataclass(frozen=True)
 class Batch:
     """Left-padded arguments for `generate`.
 
-    arguments: input_ids and attention_mask (B, L'), mm_encoder_outputs, and position_ids where positions
-    are the original ones. n_newline: newline tokens kept, one count a row.
+    arguments: input_ids and attention_mask (B, L'), mm_encoder_outputs, and position_ids, (B, L') or (4, B, L'), where
+    they are not the default ones. n_newline: newline tokens kept, one count per row.
     """
 
     arguments: dict[str, Any]
     n_newline: tuple[int, ...]
 
 
-def kept_places(visual: VisualTokens, selection: Selection | None, newline: str) -> tuple[Tensor, int]:
-    """Which of the image's M stock positions stay, ascending int64 on the CPU, and how many are newline
-    tokens.
+def row_from_template(
+    adapter: Adapter, ids: Sequence[int], images: Sequence[tuple[VisualTokens, Selection | None]]
+) -> Row:
+    """A prompt in which each image is still one placeholder, with the placeholders written out.
 
-    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is
-    dropped. Raises UnknownNameError for another choice.
+    ids: token ids of the template and the user's words. images: one per placeholder, in order. Raises PromptError
+    where their numbers differ.
+    """
+    count = list(ids).count(adapter.image_token_id)
+    if count != len(images):
+        raise PromptError(f"The prompt has {count} image placeholders for {len(images)} images.")
+    left = iter(images)
+    written: list[int] = []
+    for one in ids:
+        written += adapter.image_ids(next(left)[0]) if one == adapter.image_token_id else [one]
+    return row_from_ids(adapter, torch.tensor(written, device=adapter.device), images)
+
+
+def row_from_ids(adapter: Adapter, ids: Tensor, images: Sequence[tuple[VisualTokens, Selection | None]]) -> Row:
+    """A prompt as the processor writes it, its image tokens dealt out to its images in order.
+
+    ids: (L,) int64, without padding. Raises PromptError where the numbers of tokens differ.
+    """
+    places = (ids == adapter.image_token_id).nonzero()[:, 0].cpu()
+    needed = [visual.stock_size for visual, _ in images]
+    if sum(needed) != places.numel():
+        raise PromptError(
+            f"A prompt has {places.numel()} image tokens; its {len(needed)} images need {sum(needed)}. Pass input_ids "
+            "and pixel_values of one processor call."
+        )
+    dealt = torch.split(places, needed)
+    return Row(ids, tuple(PlacedImage(at, *image) for at, image in zip(dealt, images, strict=True)))
+
+
+def kept_places(visual: VisualTokens, selection: Selection | None, newline: str) -> tuple[Tensor, int]:
+    """Which of the image's M stock tokens stay, ascending int64 on the CPU, and how many of them are newline tokens.
+
+    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is dropped.
+    Raises UnknownNameError for another choice.
     """
     if newline not in NEWLINES:
         raise UnknownNameError(f"newline must be one of {', '.join(NEWLINES)}; got {newline!r}.")
@@ -74,7 +120,7 @@ def kept_places(visual: VisualTokens, selection: Selection | None, newline: str)
 
 
 def kept_features(visual: VisualTokens, selection: Selection | None, places: Tensor) -> Tensor:
-    """(K', D) features at the kept stock positions, with the method's replacements where it merges."""
+    """(K', D) features of the kept stock tokens, with the method's replacements where it merges tokens."""
     stock = visual.required("stock_features", "The model")
     features = stock[places.to(stock.device)]
     if selection is None or selection.features is None:
@@ -86,58 +132,105 @@ def kept_features(visual: VisualTokens, selection: Selection | None, places: Ten
     return features
 
 
+def check_positions(adapter: Adapter, positions: str | None) -> None:
+    """Raise UnknownNameError for a name that does not exist, InputError for position ids this family cannot have."""
+    if positions is None or positions in adapter.POSITIONS:
+        return
+    if positions not in POSITIONS:
+        raise UnknownNameError(f"positions must be one of {', '.join(POSITIONS)}; got {positions!r}.")
+    raise InputError(
+        f"Image tokens of {adapter.model_class} have positions in time, height and width, which kept tokens keep; "
+        f"positions={positions!r} is not defined for it: leave positions out, or pass {adapter.POSITIONS[0]!r}."
+    )
+
+
 def build_batch(
+    adapter: Adapter,
     rows: Sequence[Row],
     *,
     pad_token_id: int,
     newline: str = "drop",
-    positions: str | Sequence[str] = "contiguous",
+    positions: Sequence[str | None] | None = None,
 ) -> Batch:
     """Drop what is not kept from every row, pad on the left, and hand the features over.
 
-    positions: "contiguous" (position ids without gaps) or "original" (kept tokens keep the position ids
-    they had), one for all rows or one a row.
+    positions: per row "contiguous" (position ids without gaps), "original" (kept tokens keep the position ids they
+    had), or None, the family's own. Raises InputError for position ids that the family cannot have.
     """
-    wanted = [positions] * len(rows) if isinstance(positions, str) else list(positions)
+    wanted = [None] * len(rows) if positions is None else list(positions)
     for choice in wanted:
-        if choice not in POSITIONS:
-            raise UnknownNameError(f"positions must be one of {', '.join(POSITIONS)}; got {choice!r}.")
-    ids, places, features, n_newline = [], [], [], []
-    for row, choice in zip(rows, wanted, strict=True):
-        stays, found, newlines = _kept_of_row(row, newline)
-        ids.append(row.ids[stays.to(row.ids.device)])
-        places.append(stays if choice == "original" else torch.arange(stays.numel()))
-        features += found
-        n_newline.append(newlines)
+        check_positions(adapter, choice)
+    kept = [_kept_of_row(row, newline) for row in rows]
+    ids = [row.ids[one.stays.to(row.ids.device)] for row, one in zip(rows, kept, strict=True)]
+    arguments = _padded(adapter, rows, ids, [one.stays for one in kept], wanted, pad_token_id)
+    if any(one.features for one in kept):
+        arguments["mm_encoder_outputs"] = {
+            "image": adapter.encoder_output(
+                [features for one in kept for features in one.features],
+                [features for one in kept for features in one.layer_features],
+            )
+        }
+    return Batch(arguments, tuple(one.n_newline for one in kept))
+
+
+@dataclass(frozen=True)
+class _KeptOfRow:
+    """stays: (L',) int64 kept positions of the prompt. features, layer_features: per image, as kept."""
+
+    stays: Tensor
+    features: list[Tensor]
+    layer_features: list[Tensor]
+    n_newline: int
+
+
+def _kept_of_row(row: Row, newline: str) -> _KeptOfRow:
+    stays = torch.ones(row.ids.numel(), dtype=torch.bool)
+    features, layer_features, newlines = [], [], 0
+    for image in row.images:
+        places, count = kept_places(image.visual, image.selection, newline)
+        stays[image.places] = False
+        stays[image.places[places]] = True
+        features.append(kept_features(image.visual, image.selection, places))
+        if image.visual.layer_features is not None:
+            # A token that a method merged from several keeps the DeepStack features of the token in whose place it is.
+            layer_features.append(image.visual.layer_features[:, places.to(image.visual.layer_features.device)])
+        newlines += count
+    return _KeptOfRow(stays.nonzero()[:, 0], features, layer_features, newlines)
+
+
+def _padded(
+    adapter: Adapter,
+    rows: Sequence[Row],
+    ids: Sequence[Tensor],
+    stays: Sequence[Tensor],
+    positions: Sequence[str | None],
+    pad_token_id: int,
+) -> dict[str, Any]:
     device = rows[0].ids.device
+    several = [adapter.position_ids(row.ids, [image.visual for image in row.images]) for row in rows]
+    has_gaps = several[0] is None and "original" in positions
     # With gaps in the position ids and no mask, a run without cache would be taken for packed sequences.
-    extra = 1 if "original" in wanted else 0
-    length = max(one.numel() for one in ids) + extra
+    length = max(one.numel() for one in ids) + (1 if has_gaps else 0)
     arguments: dict[str, Any] = {
         "input_ids": torch.stack([_pad(one, length, pad_token_id) for one in ids]),
         "attention_mask": torch.stack([_pad(torch.ones_like(one), length, 0) for one in ids]),
     }
-    if "original" in wanted:
-        arguments["position_ids"] = torch.stack([_pad(one, length, 0) for one in places]).to(device)
-    if features:
-        arguments["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=features)}
-    return Batch(arguments, tuple(n_newline))
-
-
-def _kept_of_row(row: Row, newline: str) -> tuple[Tensor, list[Tensor], int]:
-    stays = torch.ones(row.ids.numel(), dtype=torch.bool)
-    features, newlines = [], 0
-    for image in row.images:
-        places, count = kept_places(image.visual, image.selection, newline)
-        end = image.start + image.visual.stock_size
-        if end > row.ids.numel():
-            raise InputError(f"The prompt ends at token {row.ids.numel()}, inside an image that ends at {end}.")
-        stays[image.start : end] = False
-        stays[image.start + places] = True
-        features.append(kept_features(image.visual, image.selection, places))
-        newlines += count
-    return stays.nonzero()[:, 0], features, newlines
+    if has_gaps:
+        numbers = [
+            one if choice == "original" else torch.arange(one.numel())
+            for one, choice in zip(stays, positions, strict=True)
+        ]
+        arguments["position_ids"] = torch.stack([_pad(one, length, 0) for one in numbers]).to(device)
+    axes = [
+        _pad(torch.cat((torch.arange(one.numel(), device=device)[None], at[:, one.to(device)].to(device))), length, 0)
+        for one, at in zip(stays, several, strict=True)
+        if at is not None
+    ]
+    if axes:
+        # As stock prepares them: a running count for the mask, then time, height and width.
+        arguments["position_ids"] = torch.stack(axes, dim=1)
+    return arguments
 
 
 def _pad(values: Tensor, length: int, value: int) -> Tensor:
-    return functional.pad(values, (length - values.numel(), 0), value=value)
+    return functional.pad(values, (length - values.shape[-1], 0), value=value)

@@ -27,7 +27,7 @@ import torch
 from transformers import StoppingCriteriaList
 
 from adafv_core.engine.answer import CostShapes, Times, make_answer
-from adafv_core.engine.batch import PlacedImage, Row
+from adafv_core.engine.batch import Row, row_from_template
 from adafv_core.engine.cache import VisualCache
 from adafv_core.engine.conversation import Conversation
 from adafv_core.engine.gate import Gate, Stop, StopSignal, gate_of, stop_signal
@@ -404,10 +404,7 @@ class Engine:
         return self._row(question.tokenized, visual, selection)
 
     def _row(self, tokenized: Prompt, visual: VisualTokens, selection: Selection | None) -> Row:
-        before, after = tokenized.ids[: tokenized.image_at], tokenized.text_ids
-        placeholders = [self.adapter.image_token_id] * visual.stock_size
-        ids = torch.tensor([*before, *placeholders, *after], device=self.adapter.device)
-        return Row(ids, (PlacedImage(tokenized.image_at, visual, selection),))
+        return row_from_template(self.adapter, tokenized.ids, [(visual, selection)])
 
     def _plan(
         self, rows: Sequence[Row], request: Request, method: Method | None, given: Sequence[Selection | None]

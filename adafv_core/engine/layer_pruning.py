@@ -45,7 +45,7 @@ class LayerPruning:
         choose: Choose,
         layer: int,
         newline: str,
-        features: Sequence[Tensor],
+        encoded: Any,
     ) -> None:
         self.adapter, self.rows, self.choose, self.layer, self.newline = adapter, rows, choose, layer, newline
         self.selections: list[tuple[Selection, ...]] = []
@@ -57,7 +57,8 @@ class LayerPruning:
         self.stays: Tensor | None = None
         self.valid: Tensor | None = None
         self.mask: Any = None
-        self._storages = {one.untyped_storage().data_ptr() for one in features}
+        self._encoded = encoded
+        self._storages = {one.untyped_storage().data_ptr() for one in encoded.pooler_output} if encoded else set()
         self._cache: Any = None
         self._forward = threading.local()
 
@@ -72,7 +73,10 @@ class LayerPruning:
         """
         image = (kwargs.get("mm_encoder_outputs") or {}).get("image")
         cache = kwargs.get("past_key_values")
-        ours = image is not None and image.pooler_output[0].untyped_storage().data_ptr() in self._storages
+        # Beam search may copy the tensors inside, accelerate's hooks may copy the object around them.
+        ours = image is not None and (
+            image is self._encoded or image.pooler_output[0].untyped_storage().data_ptr() in self._storages
+        )
         if ours:
             self._cache = cache
         self._forward.ours = ours or (cache is not None and cache is self._cache)
@@ -112,11 +116,11 @@ class LayerPruning:
             chosen, newlines = [], 0
             for image in row.images:
                 tokens, _ = stock_positions(image.visual.size, image.visual.newline_after)
-                at = (shift + image.start + tokens).to(probabilities.device)
+                at = (shift + image.places[tokens]).to(probabilities.device)
                 selection = self.choose(probabilities[number * beams, :, at], image.visual, number)
                 places, count = kept_places(image.visual, selection, self.newline)
-                stays[image.start : image.start + image.visual.stock_size] = False
-                stays[image.start + places] = True
+                stays[image.places] = False
+                stays[image.places[places]] = True
                 chosen.append(selection)
                 newlines += count
             kept.append(shift + stays.nonzero()[:, 0])
@@ -180,11 +184,11 @@ def prune_inside(
     choose: Choose,
     layer: int,
     newline: str = "drop",
-    features: Sequence[Tensor] = (),
+    encoded: Any = None,
 ) -> Iterator[LayerPruning]:
     """Hooks for one `generate` call over these rows, given whole (nothing dropped before the LLM).
 
-    features: the encoder outputs (M, D) that the call is given, by which its forward calls are recognized.
+    encoded: the encoder output that the call is given, by which its forward calls are recognized.
     layer: the first layer (from 0) that sees only what `choose` keeps. All hooks are removed on the way out.
     Raises InputError where the LLM has no such layer, UnsupportedModelError for sliding-window attention.
     """
@@ -196,7 +200,13 @@ def prune_inside(
             "Pruning inside the LLM needs full attention in every layer; this LLM has a sliding window of "
             f"{adapter.text_config.sliding_window}."
         )
-    state = LayerPruning(adapter, rows, choose, layer, newline, features)
+    deepstack = max((_n_layer_features(row) for row in rows), default=0)
+    if layer < deepstack:
+        raise InputError(
+            f"layer must be at least {deepstack} for this model: its LLM layers 0 to {deepstack - 1} add features at "
+            f"every image token (DeepStack); got {layer}."
+        )
+    state = LayerPruning(adapter, rows, choose, layer, newline, encoded)
     attention = layers[layer - 1].self_attn
 
     # Another thread may run through these modules while the hooks are taken away again; torch then calls a hook without
@@ -243,12 +253,21 @@ def prune_inside(
             handle.remove()
 
 
+def _n_layer_features(row: Row) -> int:
+    """How many LLM layers add features at the image tokens of a row."""
+    return max(
+        (len(image.visual.layer_features) for image in row.images if image.visual.layer_features is not None), default=0
+    )
+
+
 def _last_row(attention: Any, queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor], real: Tensor) -> Tensor:
     """(B, H, L) float32: attention probabilities of the last position, as the layer itself computes them.
 
     queries: (B, 1, H·d) and keys: (B, L, G·d), as projected. real: (B, L) bool, False on padding.
     """
     query, key = (states.reshape(*states.shape[:2], -1, attention.head_dim) for states in (queries, keys))
+    if hasattr(attention, "q_norm"):  # Qwen3 normalizes each head before it rotates it.
+        query, key = attention.q_norm(query), attention.k_norm(key)
     query, key = query.transpose(1, 2), key.transpose(1, 2)
     cos, sin = (part[:, None].to(key.device) for part in rotary)
     query = _rotated(query, cos[:, :, -1:], sin[:, :, -1:])

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from torch import Tensor
 
 from adafv_core.cost import fastv_tokens
-from adafv_core.engine.batch import PlacedImage, Row, build_batch
+from adafv_core.engine.batch import Row, build_batch, check_positions
 from adafv_core.engine.layer_pruning import ONE_PREFILL, LayerPruning, prune_inside
 from adafv_core.errors import InputError
 from adafv_core.methods import Method
@@ -79,9 +79,10 @@ def planned(
     never enter the LLM. positions: for all rows, or None for those each selection was made with. given: per row, a
     selection made inside the LLM earlier, which is followed instead of selecting anew.
     """
+    check_positions(adapter, positions)
     if method is None or not method.inside_llm:
-        per_row = [positions or positions_of(row) for row in rows]
-        batch = build_batch(rows, pad_token_id=pad_token_id, newline=newline, positions=per_row)
+        per_row = [positions or positions_of(adapter, row) for row in rows]
+        batch = build_batch(adapter, rows, pad_token_id=pad_token_id, newline=newline, positions=per_row)
         length = batch.arguments["input_ids"].shape[1]
         yield Plan(batch.arguments, length, adapter, tuple(rows), batch.n_newline)
         return
@@ -95,18 +96,17 @@ def planned(
         made = inside.select_from_attention(attention, budget_of(visual), layers)
         return replace(made, image_key=visual.image_key, model_key=visual.model_key)
 
-    whole = [replace(row, images=tuple(PlacedImage(one.start, one.visual) for one in row.images)) for row in rows]
-    batch = build_batch(whole, pad_token_id=pad_token_id)
+    whole = [row.whole() for row in rows]
+    batch = build_batch(adapter, whole, pad_token_id=pad_token_id)
     length = batch.arguments["input_ids"].shape[1]
-    encoded = batch.arguments.get("mm_encoder_outputs")
-    features = encoded["image"].pooler_output if encoded else ()
-    with prune_inside(adapter, whole, choose, inside.layer, newline, features) as pruning:
+    encoded = batch.arguments.get("mm_encoder_outputs", {}).get("image")
+    with prune_inside(adapter, whole, choose, inside.layer, newline, encoded) as pruning:
         yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, pruning)
 
 
-def positions_of(row: Row) -> str:
-    """The kind of position ids that the selections in a row were made with."""
+def positions_of(adapter: Adapter, row: Row) -> str | None:
+    """The kind of position ids that the selections in a row were made with, or None where the family has its own."""
     made = (one.selection for one in row.images if one.selection is not None)
     # In 0.1, and so in its saved runs, positions were an option of the method.
-    wanted = (one.positions or one.options.get("positions") for one in made)
-    return str(next((one for one in wanted if one), "contiguous"))
+    wanted = next((asked for one in made if (asked := one.positions or one.options.get("positions"))), None)
+    return str(wanted) if wanted in adapter.POSITIONS else None

@@ -1,4 +1,4 @@
-"""Adapters for the model families. A new family is one new file here and its name in `_FILES`."""
+"""Adapters for model families. Adding a family means one new file here and its name in `_FILES`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ _FILES = (
     "llava",
     "llava_next",
     "llava_onevision",
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    "internvl",
+    "idefics3",
+    "smolvlm",
 )
 
 

@@ -1,11 +1,18 @@
-"""The adapter protocol: what one family of LLaVA-style models must say about itself.
+"""The adapter protocol: what one family of vision-language models must say about itself.
 
-An adapter knows how its family lays out crops, tiles and newline tokens. It runs the stock
-`get_image_features` of transformers once, watches it, and sends scores through the same stock packing as
-the features, so that the two never lose step. It never changes the model.
+An adapter knows how its family turns encoder positions into LLM tokens (crops, tiles, merge units, newline tokens). It
+runs the stock `get_image_features` of transformers once, observes it, and sends scores through the same packing as the
+features, so that the two never get out of step. It never changes the model.
 
-A new family is one file: subclass `Adapter`, override `crop_counts`, `pack` and `grid`, and add the file's
-name to `_FILES` in `models/__init__.py`.
+A new family is one file: subclass `Adapter` (or the family it resembles), override what differs, and add the file's
+name to `_FILES` in `models/__init__.py`. A family answers five questions:
+
+1. Which modules: `tower`, `projector`, `language_model`, `attention`.
+2. How encoder positions become LLM tokens: `crop_counts`, `merge`, `pack`, `grid`, and `image_ids` where text stands
+   between the image tokens of one picture.
+3. Where saliency comes from: `modules` (what to observe) and `planes` (what was observed, one value per LLM token).
+4. How position ids are made: `POSITIONS` and `position_ids`.
+5. What else is indexed like the features: `layer_features` and `encoder_output`.
 """
 
 from __future__ import annotations
@@ -17,9 +24,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from transformers import AutoProcessor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from adafv_core.errors import UnsupportedModelError
-from adafv_core.models.vision_hooks import feature_layer, watch_vision
+from adafv_core import cost
+from adafv_core.errors import ImageError, InputError, UnsupportedModelError
+from adafv_core.models.vision_hooks import Call, execution_device, layer_number, observe, saliency_of, split_heads
 from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, TokenGrid, VisualTokens
 
 PixelInputs = Mapping[str, Any]
@@ -28,9 +37,9 @@ PixelInputs = Mapping[str, Any]
 class Adapter(ABC):
     """One loaded stock model of a known family.
 
-    model: a `…ForConditionalGeneration` of transformers. processor: its processor, or None where only
-    `encode` of ready pixel values is needed (boxes then are in pixels of the processed picture where the
-    family does not pass the original size on).
+    model: a `…ForConditionalGeneration` of transformers. processor: its processor, or None where only `encode` of ready
+    pixel values is needed (boxes then are in pixels of the processed picture where the family does not pass the
+    original size on). Raises UnsupportedModelError for a vision tower that it cannot score.
     """
 
     model_class: ClassVar[str]
@@ -42,6 +51,15 @@ class Adapter(ABC):
     processor_class: ClassVar[Any] = AutoProcessor
     """What loads this family's processor."""
 
+    PIXEL_NAMES: ClassVar[tuple[str, ...]] = ("pixel_values", "image_sizes", "batch_num_images")
+    """Arguments of the stock `get_image_features`, by the names that `generate` takes them under."""
+
+    PROMPT_NAMES: ClassVar[tuple[str, ...]] = ()
+    """Further arguments of `generate` that describe the whole prompt and no longer fit a shortened one."""
+
+    POSITIONS: ClassVar[tuple[str, ...]] = ("contiguous", "original")
+    """Position ids that kept tokens may have; the first is used where neither the caller nor the method chooses."""
+
     def __init__(self, model: Any, processor: Any = None) -> None:
         self.model = model
         self.processor = processor
@@ -50,14 +68,21 @@ class Adapter(ABC):
         self.text_config = model.config.text_config
         self.vision_config = model.config.vision_config
         self.image_token_id = int(model.config.image_token_id)
-        self.has_cls = _has_cls(self.base.vision_tower)
-        self.layer = feature_layer(self.base.vision_tower, model.config.vision_feature_layer)
-        if self.has_cls and model.config.vision_feature_select_strategy != "default":
-            raise UnsupportedModelError(
-                "This vision tower has a [CLS] token that vision_feature_select_strategy="
-                f"{model.config.vision_feature_select_strategy!r} passes on as if it were a patch; "
-                "expected 'default'."
-            )
+        self.has_cls = _has_cls(self.tower)
+        self.layer = self.feature_layer()
+        self._check_strategy()
+
+    # 1. Which modules
+
+    @property
+    def tower(self) -> Any:
+        """The vision encoder."""
+        return self.base.vision_tower
+
+    @property
+    def projector(self) -> Any:
+        """The module between vision encoder and LLM; its input is `VisualTokens.vision_features`."""
+        return self.base.multi_modal_projector
 
     @property
     def language_model(self) -> Any:
@@ -65,17 +90,27 @@ class Adapter(ABC):
         return self.base.language_model
 
     @property
-    def device(self) -> torch.device:
-        """Where the LLM's input embeddings live."""
-        weight: Tensor = self.model.get_input_embeddings().weight
-        return weight.device
+    def attention(self) -> Any:
+        """The attention module of the encoder layer that saliency is read from."""
+        return self.layer.self_attn
+
+    def feature_layer(self) -> Any:
+        """The encoder layer whose attention is read: the one whose output is the feature layer."""
+        tower = getattr(self.tower, "vision_model", self.tower)
+        layers = getattr(getattr(tower, "encoder", None), "layers", None)
+        layer: Any = layers
+        layer = layer[layer_number(layers, self.config.vision_feature_layer, type(tower).__name__)]
+        attention = getattr(layer, "self_attn", None)
+        if not all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q_proj", "k_proj")):
+            raise UnsupportedModelError(
+                f"Expected q_proj and k_proj in the attention of {type(layer).__name__}, found neither."
+            )
+        return layer
 
     @property
-    def grid_side(self) -> tuple[int, int]:
-        """Rows and columns of patches in one crop."""
-        size, patch = self.vision_config.image_size, self.vision_config.patch_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return height // patch, width // patch
+    def device(self) -> torch.device:
+        """Where the LLM's input embeddings are computed."""
+        return execution_device(self.model.get_input_embeddings())
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Input embeddings of token ids: (T,) int64 -> (T, D)."""
@@ -83,33 +118,142 @@ class Adapter(ABC):
         embedded: Tensor = embedding(token_ids.to(self.device))
         return embedded
 
+    # 2. How encoder positions become LLM tokens
+
+    @property
+    def merge_side(self) -> int:
+        """Patches down and across that one LLM token stands for."""
+        return 1
+
+    @property
+    def grid_side(self) -> tuple[int, int]:
+        """Rows and columns of LLM tokens in one crop."""
+        (height, width), (down, across) = map(cost.pair, (self.vision_config.image_size, self.vision_config.patch_size))
+        return height // down // self.merge_side, width // across // self.merge_side
+
     @abstractmethod
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         """How many crops the encoder sees of each image of the call."""
 
-    @abstractmethod
+    def merge(self, plane: Tensor) -> Tensor:
+        """Values per encoder position -> per LLM token, the mean of each merge unit: (crops, patches, ch) -> (crops, P,
+        ch). P = patches where the family does not merge; here units are square blocks of a square, row-major crop.
+        """
+        if self.merge_side == 1:
+            return plane
+        side = self.merge_side
+        rows, cols = self.grid_side
+        blocks = plane.reshape(plane.shape[0], rows, side, cols, side, -1)
+        return blocks.mean(dim=(2, 4)).flatten(1, 2)
+
     def pack(self, crops: Tensor, pixels: PixelInputs, image: int, newline: Tensor | None) -> Tensor:
         """Per-crop values of one image in LLM order, by the stock packing of the family.
 
-        crops: (crops, P, ch). newline: (ch,) to be put where newline tokens stand, or None to leave them
-        out. Returns (M, ch), or (N, ch) without newlines.
+        crops: (crops, P, ch). newline: (ch,) to be put where newline tokens stand, or None to leave them out. Returns
+        (M, ch), or (N, ch) without newlines. The default lays one crop after the other.
         """
+        return crops.flatten(0, 1)
 
     @abstractmethod
     def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
-        """Where the N = `size` tokens of one image lie. image_size: (width, height) where the caller knows
-        it.
+        """Where the N = `size` tokens of one image lie. image_size: (width, height) where the caller knows it."""
+
+    def image_ids(self, visual: VisualTokens) -> list[int]:
+        """The token ids that stand for one image in a prompt, in place of the template's single placeholder: M image
+        tokens, and whatever text the family's processor puts around and between them.
         """
+        return [self.image_token_id] * visual.stock_size
 
     def pixels(self, pictures: Sequence[Any]) -> PixelInputs:
-        """What the stock image processor makes of RGB pictures, one image a prompt."""
-        found: PixelInputs = self.processor.image_processor(images=list(pictures), return_tensors="pt")
+        """Run the stock image processor on RGB pictures, one image per prompt. Raises ImageError where it refuses."""
+        try:
+            return self.process(pictures)
+        except ValueError as error:
+            raise ImageError(f"The model's image processor refuses this image: {error}.") from error
+
+    def process(self, pictures: Sequence[Any]) -> PixelInputs:
+        """The stock image processor, called as the processor calls it."""
+        options = getattr(self.processor, "images_kwargs", {})
+        found: PixelInputs = self.processor.image_processor(images=list(pictures), return_tensors="pt", **options)
         return found
 
-    def pixel_arguments(self, pixels: PixelInputs) -> dict[str, Any]:
-        """The arguments of the stock `get_image_features` call."""
-        names = ("pixel_values", "image_sizes", "batch_num_images")
-        return {name: pixels[name] for name in names if pixels.get(name) is not None}
+    def from_prompts(self, pixels: PixelInputs, prompts: Sequence[Tensor]) -> PixelInputs:
+        """Add to pixel inputs what only the processed prompts tell, such as the tiles of each image.
+
+        prompts: (L,) int64 token ids of each prompt, without padding. Here nothing is missing.
+        """
+        return pixels
+
+    # 3. Where saliency comes from
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules to observe during one `get_image_features` call, by name."""
+        return {"queries": self.attention.q_proj, "keys": self.attention.k_proj, "projector": self.projector}
+
+    def planes(self, calls: Mapping[str, Call], pixels: PixelInputs) -> list[dict[str, Tensor]]:
+        """What the observed calls say about each image, in encoder order: "saliency" (crops, P) float32, "vision"
+        (crops, P, Dv), "keys" (crops, P, d).
+        """
+        heads = self.vision_config.num_attention_heads
+        queries, keys = (split_heads(calls[name].output, heads) for name in ("queries", "keys"))
+        saliency = saliency_of(queries, keys, self.has_cls)
+        patch_keys = keys[:, :, 1:] if self.has_cls else keys
+        found = {
+            "saliency": self.merge(saliency[..., None])[..., 0],
+            "vision": calls["projector"].args[0].detach(),
+            "keys": self.merge(patch_keys.mean(1)),
+        }
+        counts = self.crop_counts(pixels)
+        if sum(counts) != saliency.shape[0]:
+            raise InputError(
+                f"The images of this call have {sum(counts)} crops, the encoder saw {saliency.shape[0]}; pass pixel "
+                "values and prompts of one processor call."
+            )
+        split = {name: torch.split(plane, counts) for name, plane in found.items()}
+        return [{name: parts[image] for name, parts in split.items()} for image in range(len(counts))]
+
+    # 4. How position ids are made
+
+    def position_ids(self, ids: Tensor, visuals: Sequence[VisualTokens]) -> Tensor | None:
+        """(3, L) int64 position ids of a whole prompt, by stock code, where the family has several a token (M-RoPE);
+        None where they are plain 0, 1, 2, …
+
+        ids: (L,) int64, without padding, every image with all its image tokens. visuals: its images in order.
+        """
+        return None
+
+    # 5. What else is indexed like the features
+
+    def stock_features(self, output: Any, pixels: PixelInputs) -> list[Tensor]:
+        """(M, D) features of each image from the output of `get_image_features`."""
+        return list(output.pooler_output)
+
+    def layer_features(self, output: Any, image: int) -> Tensor | None:
+        """(S, M, D) features of one image that LLM layers 0 … S−1 add at its tokens (DeepStack), or None."""
+        return None
+
+    def encoder_output(self, features: Sequence[Tensor], layer_features: Sequence[Tensor]) -> Any:
+        """The value of `mm_encoder_outputs["image"]` that makes stock `forward` use these features.
+
+        features: (K, D) kept features of each image. layer_features: (S, K, D) each, or empty.
+        """
+        return BaseModelOutputWithPooling(pooler_output=list(features))
+
+    # Cost
+
+    def vision_flops(self, visual: VisualTokens) -> int:
+        """FLOPs of encoding and projecting one image."""
+        crops, tokens = visual.required("cls_attention", "The cost of encoding").shape
+        layers = self.vision_config.num_hidden_layers
+        shape = cost.VisionShape.from_config(self.vision_config, layers, self.has_cls)
+        return cost.vision_flops(shape, crops) + self.projector_flops(crops * tokens)
+
+    def projector_flops(self, tokens: int) -> int:
+        """FLOPs of projecting `tokens` LLM tokens."""
+        width = self.vision_config.hidden_size * self.merge_side**2
+        return cost.projector_flops(tokens, width, self.text_config.hidden_size)
+
+    # The call
 
     @torch.no_grad()
     def encode(
@@ -118,41 +262,32 @@ class Adapter(ABC):
         image_sizes: Sequence[tuple[int, int]] | None = None,
         image_keys: Sequence[str] | None = None,
     ) -> list[VisualTokens]:
-        """Run the vision tower and projector once over all images of `pixels`.
+        """Run the vision tower and projector once over all images of `pixels`. Safe from several threads.
 
-        pixels: what the processor returned (pixel_values, and image_sizes where the family has it), as
-        tensors. image_sizes: (width, height) of each original image in pixels. Returns one VisualTokens an
-        image.
+        pixels: what the processor returned (pixel_values, and image_sizes where the family has it), as tensors.
+        image_sizes: (width, height) of each original image in pixels. Returns one VisualTokens per image.
         """
-        tower_device = next(self.base.vision_tower.parameters()).device
-        pixels = {
-            name: value.to(tower_device) if isinstance(value, Tensor) else value for name, value in pixels.items()
-        }
-        with watch_vision(self.base, self.layer, self.vision_config.num_attention_heads) as record:
+        place = execution_device(self.tower)
+        pixels = {name: value.to(place) if isinstance(value, Tensor) else value for name, value in pixels.items()}
+        with observe(self.base, self.modules()) as calls:
             output = self.base.get_image_features(**self.pixel_arguments(pixels), return_dict=True)
-        assert record.projected is not None and record.vision_features is not None
-        counts = self.crop_counts(pixels)
-        planes = {
-            "projected": record.projected,
-            "vision": record.vision_features,
-            "keys": record.mean_keys(self.has_cls),
-            "saliency": record.saliency(self.has_cls),
-        }
-        split = {name: torch.split(plane, counts) for name, plane in planes.items()}
-        found = []
-        for image, stock in enumerate(output.pooler_output):
-            one = {name: plane[image] for name, plane in split.items()}
-            found.append(
-                self._visual_tokens(
-                    stock,
-                    one,
-                    pixels,
-                    image,
-                    image_sizes[image] if image_sizes is not None else None,
-                    image_keys[image] if image_keys is not None else "",
-                )
+        stock = self.stock_features(output, pixels)
+        return [
+            self._visual_tokens(
+                stock[image],
+                planes,
+                pixels,
+                image,
+                image_sizes[image] if image_sizes is not None else None,
+                image_keys[image] if image_keys is not None else "",
+                self.layer_features(output, image),
             )
-        return found
+            for image, planes in enumerate(self.planes(calls, pixels))
+        ]
+
+    def pixel_arguments(self, pixels: PixelInputs) -> dict[str, Any]:
+        """The arguments of the stock `get_image_features` call."""
+        return {name: pixels[name] for name in self.PIXEL_NAMES if pixels.get(name) is not None}
 
     def _visual_tokens(
         self,
@@ -162,12 +297,16 @@ class Adapter(ABC):
         image: int,
         image_size: tuple[int, int] | None,
         image_key: str,
+        layer_features: Tensor | None,
     ) -> VisualTokens:
+        device = self.device
+
         def packed(plane: Tensor) -> Tensor:
-            return self.pack(plane, pixels, image, None).to(self.device)
+            return self.pack(plane, pixels, image, None).to(device)
 
         cls_attention = planes["saliency"]
         saliency = packed(cls_attention[..., None])[:, 0]
+        # Stock packing of zeros with ones for newlines marks where the newline tokens stand.
         marks = self.pack(
             torch.zeros_like(cls_attention)[..., None],
             pixels,
@@ -176,8 +315,8 @@ class Adapter(ABC):
         )[:, 0]
         numbers = torch.arange(cls_attention.shape[0], dtype=torch.float32, device=cls_attention.device)
         encoder_crop = packed(numbers[:, None, None].expand(*cls_attention.shape, 1).contiguous())[:, 0]
-        is_newline = (marks > 0.5).to(self.device)
-        stock = stock.to(self.device, self.model.get_input_embeddings().weight.dtype)
+        is_newline = (marks > 0.5).to(device)
+        stock = stock.to(device, self.model.get_input_embeddings().weight.dtype)
         newline_after = newline = None
         features = stock
         if stock.shape[0] != saliency.shape[0]:
@@ -189,7 +328,7 @@ class Adapter(ABC):
             saliency=saliency.float(),
             grid=self.grid(pixels, image, saliency.shape[0], image_size),
             stock_features=stock,
-            cls_attention=cls_attention.to(self.device),
+            cls_attention=cls_attention.to(device),
             vision_features=packed(planes["vision"]),
             vision_keys=packed(planes["keys"]),
             newline_after=newline_after,
@@ -197,9 +336,36 @@ class Adapter(ABC):
             image_key=image_key,
             encoder_crop=encoder_crop.round().long(),
             saliency_source=CLS_ATTENTION if self.has_cls else RECEIVED_ATTENTION,
+            layer_features=None if layer_features is None else layer_features.to(device, stock.dtype),
         )
+
+    def _check_strategy(self) -> None:
+        """Raise UnsupportedModelError where [CLS] would be passed on as a patch, or a patch dropped as a [CLS]."""
+        strategy = getattr(self.config, "vision_feature_select_strategy", None)
+        expected = "default" if self.has_cls else "full"
+        if strategy is not None and strategy != expected:
+            wrong = (
+                "has a [CLS] token, which {} passes on as if it were a patch"
+                if self.has_cls
+                else "has no [CLS] token, and {} drops its first patch as if it were one"
+            ).format(f"vision_feature_select_strategy={strategy!r}")
+            raise UnsupportedModelError(f"This vision tower {wrong}; expected {expected!r}.")
+
+
+def stills(stock: Any) -> Any:
+    """A stock processor class without its video side, which alone would need torchvision. Files it saves name the stock
+    class.
+    """
+
+    def get_attributes(cls: Any) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+    return type(
+        stock.__name__, (stock,), {"get_attributes": classmethod(get_attributes), "__module__": stock.__module__}
+    )
 
 
 def _has_cls(tower: Any) -> bool:
+    """Whether the encoder has a class token: CLIP calls it class_embedding, InternVL cls_token."""
     embeddings = getattr(getattr(tower, "vision_model", tower), "embeddings", None)
-    return getattr(embeddings, "class_embedding", None) is not None
+    return any(getattr(embeddings, name, None) is not None for name in ("class_embedding", "cls_token"))

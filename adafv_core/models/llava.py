@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from adafv_core.grid import Box, square_box
 from adafv_core.models.base import Adapter, PixelInputs
 from adafv_core.types import Crop, TokenGrid
@@ -20,9 +18,6 @@ class LlavaAdapter(Adapter):
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         return [1] * int(pixels["pixel_values"].shape[0])
 
-    def pack(self, crops: Tensor, pixels: PixelInputs, image: int, newline: Tensor | None) -> Tensor:
-        return crops[0]
-
     def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
         height, width = (int(side) for side in pixels["pixel_values"].shape[-2:])
         rows, cols = self.grid_side
@@ -33,9 +28,7 @@ class LlavaAdapter(Adapter):
 
 
 def shown_box(image_size: tuple[int, int], image_processor: Any) -> Box:
-    """The part of the original image (width, height) that this image processor shows the encoder, in its
-    pixels.
-    """
+    """The part of the original image (width, height), in its pixels, that this image processor shows the encoder."""
     size, crop = image_processor.size or {}, image_processor.crop_size or {}
     resized: tuple[int, int] | int | None = None
     if image_processor.do_resize:

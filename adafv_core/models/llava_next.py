@@ -1,10 +1,6 @@
-"""LLaVA-NeXT (1.6): a base crop and a grid of tiles chosen by aspect ratio
-(`LlavaNextForConditionalGeneration`).
-"""
+"""LLaVA-NeXT (1.6): a base crop, and tiles chosen by aspect ratio (`LlavaNextForConditionalGeneration`)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +46,7 @@ class LlavaNextAdapter(Adapter):
         values: Tensor = packed[0]
         return values
 
-    def _pack_options(self) -> dict[str, Any]:
+    def _pack_options(self) -> dict[str, object]:
         return {"vision_feature_select_strategy": self.config.vision_feature_select_strategy}
 
     def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:

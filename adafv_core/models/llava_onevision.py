@@ -4,20 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import LlavaOnevisionProcessor
 
-from adafv_core.models.base import PixelInputs
+from adafv_core.models.base import PixelInputs, stills
 from adafv_core.models.llava_next import LlavaNextAdapter
 
-
-class StillsProcessor(LlavaOnevisionProcessor):  # type: ignore[misc]
-    """The stock processor without its video side, which alone would need torchvision."""
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        return ["image_processor", "tokenizer"]
+StillsProcessor = stills(LlavaOnevisionProcessor)
 
 
 class LlavaOnevisionAdapter(LlavaNextAdapter):
@@ -38,5 +30,5 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
         alone = [int(count) == 1 for count in together for _ in range(int(count))]
         return [self._crops(pixels, image) if tiled else 1 for image, tiled in enumerate(alone)]
 
-    def _pack_options(self) -> dict[str, Any]:
+    def _pack_options(self) -> dict[str, object]:
         return {"vision_aspect_ratio": self.config.vision_aspect_ratio}

@@ -1,109 +1,119 @@
-"""Watch one stock call of the vision encoder, and take from it what scoring needs.
+"""Observe one stock call of the vision encoder and collect what scoring needs.
 
-Forward hooks on the query and key projections of the feature layer, and on the projector, are set for the
-length of one `get_image_features` call. Attention itself stays whatever the model uses (SDPA,
-FlashAttention): the one needed row is computed beside it from the same queries and keys, so nothing asks
-for `output_attentions` and the encoder runs once.
+Forward hooks on a few modules (projections of queries and keys, projector) are installed for the length of one
+`get_image_features` call. Attention itself stays whatever the model uses (SDPA, FlashAttention): the one row that is
+needed is computed beside it from the same queries and keys, so nothing asks for `output_attentions` and the encoder
+runs once.
+
+Hooks sit on modules that other threads may be running too, so a hook records the calls of its own thread only, and
+hooks of one model are installed and removed under that model's lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from adafv_core.errors import UnsupportedModelError
 from adafv_core.scoring import cls_saliency, received_saliency
 
-
-@dataclass
-class VisionRecord:
-    """What the hooks saw, over all crops of all images of one call, in the encoder's order.
-
-    queries, keys: (crops, heads, P', d) of the feature layer, [CLS] included where the encoder has one.
-    vision_features: (crops, P, Dv) what entered the projector. projected: (crops, P, D) what left it.
-    """
-
-    queries: Tensor | None = None
-    keys: Tensor | None = None
-    vision_features: Tensor | None = None
-    projected: Tensor | None = None
-
-    def saliency(self, has_cls: bool) -> Tensor:
-        """(crops, P) float32, c_i of section 2: the [CLS] row, or the mean attention received without a
-        [CLS].
-        """
-        assert self.queries is not None and self.keys is not None
-        if has_cls:
-            return cls_saliency(self.queries[:, :, 0], self.keys)
-        return received_saliency(self.queries, self.keys)
-
-    def mean_keys(self, has_cls: bool) -> Tensor:
-        """(crops, P, d) head-averaged keys of the feature layer, [CLS] left out."""
-        assert self.keys is not None
-        return self.keys[:, :, 1:].mean(1) if has_cls else self.keys.mean(1)
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
 
 
-def feature_layer(tower: nn.Module, vision_feature_layer: int | list[int]) -> nn.Module:
-    """The encoder layer whose output is the feature layer (for several feature layers: the last one named).
+@dataclass(frozen=True)
+class Call:
+    """One forward call of an observed module: its arguments and its output, detached."""
 
-    `hidden_states[0]` is the embedding, so `hidden_states[k]` leaves layer k - 1: with
-    `vision_feature_layer = -2` the layer of `attentions[-2]`. Raises UnsupportedModelError where there is
-    no such layer.
-    """
-    wanted = vision_feature_layer if isinstance(vision_feature_layer, int) else vision_feature_layer[-1]
-    encoder = getattr(getattr(tower, "vision_model", tower), "encoder", None)
-    layers = getattr(encoder, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
-        raise UnsupportedModelError(
-            f"Expected a CLIP or SigLIP vision tower with encoder.layers, got {type(tower).__name__}."
-        )
-    index = wanted - 1 if wanted >= 0 else len(layers) + wanted
-    if not 0 <= index < len(layers):
-        raise UnsupportedModelError(
-            f"vision_feature_layer={wanted} names no layer that attends; the encoder has {len(layers)}."
-        )
-    layer = layers[index]
-    attention = getattr(layer, "self_attn", None)
-    if not all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q_proj", "k_proj")):
-        raise UnsupportedModelError(
-            f"Expected q_proj and k_proj in the attention of {type(layer).__name__}, found neither."
-        )
-    return layer
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
 
 
 @contextmanager
-def watch_vision(model: Any, layer: nn.Module, heads: int) -> Iterator[VisionRecord]:
-    """Record one `get_image_features` call of `model` (the base model with tower and projector).
+def observe(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Call]]:
+    """Record the latest call of each of `modules` that this thread makes inside the block, by the given names.
 
-    The hooks are removed on the way out, also after an exception.
+    model: the model that they belong to; other threads that observe it wait. The hooks are removed on the way out,
+    also after an exception.
     """
-    record = VisionRecord()
+    thread = threading.get_ident()
+    calls: dict[str, Call] = {}
 
-    def split_heads(states: Tensor) -> Tensor:
-        crops, length, _ = states.shape
-        return states.detach().reshape(crops, length, heads, -1).transpose(1, 2)
+    def recorder(name: str) -> Any:
+        # torch leaves out the keyword arguments of a call that another thread makes while the hook is removed.
+        def record(module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:
+            if threading.get_ident() == thread:
+                kwargs, output = more
+                calls[name] = Call(args, kwargs, output)
 
-    def on_queries(module: nn.Module, args: Any, output: Tensor) -> None:
-        record.queries = split_heads(output)
+        return record
 
-    def on_keys(module: nn.Module, args: Any, output: Tensor) -> None:
-        record.keys = split_heads(output)
+    with _lock_of(model):
+        handles = [module.register_forward_hook(recorder(name), with_kwargs=True) for name, module in modules.items()]
+        try:
+            yield calls
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    def on_projector(module: nn.Module, args: Any, output: Tensor) -> None:
-        record.vision_features, record.projected = args[0].detach(), output.detach()
 
-    attention: Any = layer.self_attn
-    handles = [
-        attention.q_proj.register_forward_hook(on_queries),
-        attention.k_proj.register_forward_hook(on_keys),
-        model.multi_modal_projector.register_forward_hook(on_projector),
-    ]
-    try:
-        yield record
-    finally:
-        for handle in handles:
-            handle.remove()
+def _lock_of(model: nn.Module) -> threading.RLock:
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model, threading.RLock())
+
+
+def saliency_of(queries: Tensor, keys: Tensor, has_cls: bool, scale: float | None = None) -> Tensor:
+    """(crops, P) float32, c_i of section 2: the [CLS] row, or without a [CLS] token the mean attention received.
+
+    queries, keys: (crops, heads, P', d) of one layer, [CLS] first where the encoder has one (P' = P + 1). scale: as in
+    `scoring.cls_saliency`.
+    """
+    if has_cls:
+        return cls_saliency(queries[:, :, 0], keys, scale)
+    # Blocks of queries so small that their attention over many patches stays within some ten megabytes per head.
+    return received_saliency(queries, keys, scale, block=max(1, min(256, 2**20 // keys.shape[2])))
+
+
+def split_heads(states: Tensor, heads: int) -> Tensor:
+    """(crops, length, heads · d) -> (crops, heads, length, d)."""
+    crops, length, _ = states.shape
+    return states.detach().reshape(crops, length, heads, -1).transpose(1, 2)
+
+
+def layer_number(layers: Any, wanted: int | list[int], where: str) -> int:
+    """The index of the layer whose output is the feature layer (of several feature layers, the last one listed).
+
+    `hidden_states[0]` is the embedding, so `hidden_states[k]` leaves layer k - 1: vision_feature_layer = -2 names the
+    layer of `attentions[-2]`. Raises UnsupportedModelError where there is no such layer.
+    """
+    if not isinstance(layers, nn.ModuleList):
+        raise UnsupportedModelError(f"Expected a list of encoder layers in the vision tower {where}; found none.")
+    last = wanted if isinstance(wanted, int) else wanted[-1]
+    index = last - 1 if last >= 0 else len(layers) + last
+    if not 0 <= index < len(layers):
+        raise UnsupportedModelError(
+            f"vision_feature_layer={last} names no layer that attends; the encoder has {len(layers)}."
+        )
+    return index
+
+
+def execution_device(module: nn.Module) -> torch.device:
+    """Where a module computes. A module that accelerate offloads keeps its weights elsewhere between calls (on the CPU,
+    on disk, on "meta"): then its hook knows.
+    """
+    for part in module.modules():
+        hook = getattr(part, "_hf_hook", None)
+        for one in (*getattr(hook, "hooks", ()), hook):
+            device = getattr(one, "execution_device", None)
+            if device is not None:
+                return torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
+    weight = next(module.parameters())
+    return weight.device

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.engine.batch import PlacedImage, Row
+from adafv_core.engine.batch import Row, row_from_ids
 from adafv_core.engine.plan import planned
 from adafv_core.engine.request import Request, check_layout
 from adafv_core.errors import BudgetError, InputError, PromptError
@@ -35,7 +35,6 @@ from adafv_core.patching.unpruned_view import WholePrompt
 from adafv_core.scoring import score_tokens
 from adafv_core.types import Selection, VisualTokens
 
-_PIXEL_NAMES = ("pixel_values", "image_sizes", "batch_num_images")
 _NOT_HERE = {
     "inputs_embeds": "token ids, whose image tokens it can count",
     "pixel_values_videos": "still images; leave videos out of the block",
@@ -157,11 +156,14 @@ def _generate(pruning: Pruning, stock: Any, args: tuple[Any, ...], kwargs: dict[
         raise InputError("`prune` expects input_ids of shape (batch, length) beside pixel_values.")
     mask = given.pop("attention_mask", None)
     given.pop("position_ids", None)
-    pixels = {name: given.pop(name) for name in _PIXEL_NAMES if name in given}
     adapter = pruning.adapter
+    pixels = {name: given.pop(name) for name in adapter.PIXEL_NAMES if name in given}
+    for name in adapter.PROMPT_NAMES:
+        given.pop(name, None)
     with memory_guard(), torch.inference_mode():
-        visuals = adapter.encode(pixels)
-        rows = _rows(pruning, input_ids, mask, visuals)
+        prompts = [ids if mask is None else ids[mask[at].to(ids.device).bool()] for at, ids in enumerate(input_ids)]
+        visuals = adapter.encode(adapter.from_prompts(pixels, prompts))
+        rows = _rows(pruning, prompts, visuals)
         with planned(
             adapter,
             rows,
@@ -185,37 +187,34 @@ def _generate(pruning: Pruning, stock: Any, args: tuple[Any, ...], kwargs: dict[
     return output
 
 
-def _rows(pruning: Pruning, input_ids: Tensor, mask: Tensor | None, visuals: Sequence[VisualTokens]) -> list[Row]:
+def _rows(pruning: Pruning, prompts: Sequence[Tensor], visuals: Sequence[VisualTokens]) -> list[Row]:
     """Each prompt without its padding, with its images in order, each with its selection."""
     left = list(visuals)
     rows = []
-    for number, padded in enumerate(input_ids):
-        ids = padded if mask is None else padded[mask[number].to(padded.device).bool()]
-        places = (ids == pruning.adapter.image_token_id).nonzero()[:, 0].tolist()
-        images: list[tuple[int, VisualTokens]] = []
+    for number, ids in enumerate(prompts):
+        count = int((ids == pruning.adapter.image_token_id).sum())
+        images: list[VisualTokens] = []
         taken = 0
-        while taken < len(places) and left:
-            visual = left.pop(0)
-            images.append((places[taken], visual))
-            taken += visual.stock_size
-        if taken != len(places):
+        while taken < count and left:
+            images.append(left.pop(0))
+            taken += images[-1].stock_size
+        if taken != count:
             raise PromptError(
-                f"Prompt {number} has {len(places)} image tokens; its images need {taken}. "
+                f"Prompt {number} has {count} image tokens; its images need {taken}. "
                 "Pass input_ids and pixel_values of one processor call."
             )
-        rows.append(_selected_row(pruning, ids, images))
+        rows.append(_selected_row(pruning, row_from_ids(pruning.adapter, ids, [(visual, None) for visual in images])))
     if left:
         raise PromptError(f"{len(left)} of {len(visuals)} images have no image tokens in any prompt.")
     return rows
 
 
-def _selected_row(pruning: Pruning, ids: Tensor, images: Sequence[tuple[int, VisualTokens]]) -> Row:
-    if not images or pruning.method.inside_llm:
-        for _, visual in images:
-            pruning.budget_of(visual)
-        return Row(ids, tuple(PlacedImage(start, visual) for start, visual in images))
-    start, last = images[-1]
-    text_ids = ids[start + last.stock_size :]
+def _selected_row(pruning: Pruning, row: Row) -> Row:
+    if not row.images or pruning.method.inside_llm:
+        for image in row.images:
+            pruning.budget_of(image.visual)
+        return row
+    text_ids = row.ids[int(row.images[-1].places[-1]) + 1 :]
     if text_ids.numel() == 0:
         raise PromptError("Expected text after the image, by which its tokens can be chosen; got none.")
     listed = text_ids.tolist()
@@ -226,10 +225,11 @@ def _selected_row(pruning: Pruning, ids: Tensor, images: Sequence[tuple[int, Vis
     words = [str(one) for one in listed]
     text_tokens = pruning.adapter.embed(text_ids)
     placed = []
-    for at, visual in images:
-        scores = score_tokens(visual, text_tokens, words, counted, "")
-        placed.append(PlacedImage(at, visual, pruning.method.select(scores, pruning.budget_of(visual))))
-    return Row(ids, tuple(placed))
+    for image in row.images:
+        scores = score_tokens(image.visual, text_tokens, words, counted, "")
+        selection = pruning.method.select(scores, pruning.budget_of(image.visual))
+        placed.append(replace(image, selection=selection))
+    return replace(row, images=tuple(placed))
 
 
 def _not_special(adapter: Adapter, ids: Sequence[int]) -> tuple[bool, ...]:

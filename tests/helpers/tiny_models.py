@@ -4,13 +4,13 @@ files.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from helpers.tiny_families import NEWER
+from helpers.tiny_tokenizers import byte_level, sentencepiece_like
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -35,12 +35,6 @@ from adafv_core.models.llava_onevision import StillsProcessor
 
 SIDE, PATCH = 56, 14
 
-TEXTS = [
-    "What color is the ring? What is left of the small square? USER: ASSISTANT: [INST] [/INST]",
-    "Is there a green triangle in the picture? Yes. No. How many circles are there? Describe the image.",
-    "Read the number on the card. The main object is a large blue star on a striped ground.",
-]
-
 VICUNA = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
     "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
@@ -60,52 +54,6 @@ CHATML = (
     "{% for part in message['content'] if part['type'] == 'text' %}{{ '\n' + part['text'] }}{% endfor %}"
     "{{ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-
-
-def sentencepiece_like() -> PreTrainedTokenizerFast:
-    """A BPE tokenizer in the manner of Llama: ▁ for spaces, bytes as a fallback, <s> in front."""
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    special = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
-    in_bytes = [f"<0x{value:02X}>" for value in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special + in_bytes)
-    tokenizer.train_from_iterator(TEXTS, trainer)
-    files = json.loads(tokenizer.to_str())
-    files["added_tokens"] = [token for token in files["added_tokens"] if token["content"] in special]
-    plain = Tokenizer.from_str(json.dumps(files))
-    plain.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=plain,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        extra_special_tokens={"image_token": "<image>"},
-        padding_side="left",
-    )
-
-
-def byte_level() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer in the manner of Qwen2: no token in front, turn marks as special tokens."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},
-        additional_special_tokens=["<|im_start|>"],
-        padding_side="left",
-    )
 
 
 def _clip(**changes: Any) -> CLIPVisionConfig:
@@ -258,7 +206,7 @@ FAMILIES = {
 def save_tiny(family: str, folder: Path, seed: int = 0) -> Path:
     """Build one family and save model (safetensors) and processor into `folder`."""
     torch.manual_seed(seed)
-    model, processor = FAMILIES[family]()
+    model, processor = {**FAMILIES, **NEWER}[family]()
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
