@@ -271,6 +271,7 @@ class Adapter(ABC):
         pixels = {name: value.to(place) if isinstance(value, Tensor) else value for name, value in pixels.items()}
         with observe(self.base, self.modules()) as calls:
             output = self.base.get_image_features(**self.pixel_arguments(pixels), return_dict=True)
+        found = self.planes(calls, pixels)
         stock = self.stock_features(output, pixels)
         return [
             self._visual_tokens(
@@ -282,7 +283,7 @@ class Adapter(ABC):
                 image_keys[image] if image_keys is not None else "",
                 self.layer_features(output, image),
             )
-            for image, planes in enumerate(self.planes(calls, pixels))
+            for image, planes in enumerate(found)
         ]
 
     def pixel_arguments(self, pixels: PixelInputs) -> dict[str, Any]:
