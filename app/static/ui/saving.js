@@ -1,4 +1,4 @@
-/* Saving: the buttons below the maps, what they show while the server writes the file, and links to files. */
+/* Saving: the buttons below the maps, and what they show while the server writes the file. */
 
 import { node } from "./dom.js";
 import { page } from "./state.js";
@@ -50,17 +50,3 @@ document.addEventListener("click", (event) => {
     page.notify("saving");
   }
 });
-
-/* Gradio builds links to its files from the host that the server saw. Behind a proxy that does not pass Host on, only
-   the proxy can open that address; relative to where the page was opened, the file is always found. */
-const SERVED = "/gradio_api/file=";
-
-document.addEventListener(
-  "click",
-  (event) => {
-    const link = event.target.closest("a[href]");
-    const at = link ? link.href.indexOf(SERVED) : -1;
-    if (at >= 0) link.href = new URL(link.href.slice(at + 1), document.baseURI).href;
-  },
-  { capture: true },
-);
