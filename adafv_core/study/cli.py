@@ -8,21 +8,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from adafv_core.engine import Engine, load
 from adafv_core.errors import AdaFVError, InputError
-from adafv_core.study.data.base import DataSet
+from adafv_core.study.data.base import DataSet, Omission
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
 from adafv_core.study.data.user import SUFFIX, open_user_set
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import write_summary
-from adafv_core.study.report.tables import text_table
-from adafv_core.study.run.configs import check_keep_ratios, parse_rows
-from adafv_core.study.run.inference import Settings
-from adafv_core.study.run.progress import Bar, duration
-from adafv_core.study.run.results_file import pack, read_records
+from adafv_core.study.report.tables import duration, text_table
+from adafv_core.study.run.configs import check_keep_ratios, parse_configs
+from adafv_core.study.run.inference import InferenceSettings
+from adafv_core.study.run.results_file import pack
 from adafv_core.study.run.runner import Study
 
 RATIOS = (1.0, 0.25, 0.10, 0.05)
+_LISTED = 10
+"""Omissions printed at the end; the summary has them all."""
 
 
 def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentParser:
@@ -59,19 +62,27 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         metavar="FILE",
         help="COCO-style files (boxes or masks; captions or questions), or VQA-style questions without boxes",
     )
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first entry, picture or question that cannot be used [leave it out and report it]",
+    )
     add("--suffix", help=f"text behind each question [none; for your own pictures {SUFFIX!r}]")
     add("--max-new-tokens", type=int, help="longest answer in tokens [8; for your own pictures 16]")
     add("--batch-size", type=int, help="questions at a time [64 on the pocket model, else 8]")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps [auto]")
     add("--dtype", default="auto", help="auto, float32, bfloat16, float16 [auto]")
-    add("--out", type=Path, help="the study's file, appended to [runs/study/MODEL-DATA.jsonl]")
-    add("--store", type=Path, metavar="FOLDER", help="also put the summary and the packed study there")
+    add("--out", type=Path, help="results file, appended to [runs/study/MODEL-DATA.jsonl]")
+    add("--store", type=Path, metavar="FOLDER", help="also write the summary and the gzipped results there")
     add("--name", help="name of the stored files [the study file's]")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_core.study") -> int:
-    """Run or go on with a study, then write its summary beside it and print the table. 0, or 2 on wrong input."""
+    """Run or resume a study, then print the table and write the summary beside the results.
+
+    Returns 0; 1 if results could not be written; 2 on wrong input; 130 if interrupted.
+    """
     options = make_parser(prog).parse_args(arguments)
     try:
         return _run(options)
@@ -84,40 +95,64 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_co
 
 
 def _run(options: argparse.Namespace) -> int:
-    rows, ratios = parse_rows(options.methods), check_keep_ratios(options.keep)
+    configs, ratios = parse_configs(options.methods), check_keep_ratios(options.keep)
     data, suffix, tokens = _data(options)
     engine = load(options.model, options.device, options.dtype)
     pocket = options.model == "pocket" or _is_small(engine)
-    settings = Settings(options.batch_size or (64 if pocket else 8), options.max_new_tokens or tokens, suffix)
+    settings = InferenceSettings(options.batch_size or (64 if pocket else 8), options.max_new_tokens or tokens, suffix)
     file = options.out or Path("runs/study") / f"{_plain_name(engine.name)}-{_plain_name(data.name)}.jsonl"
-    study = Study(engine, data, rows, ratios, file, settings)
+    study = Study(engine, data, configs, ratios, file, settings, options.strict)
     print(f"{data.name}: {len(data.items):,} questions, {study.total - study.done:,} of {study.total:,} answers to go")
-    bar = Bar()
     try:
-        for progress in study.run():
-            bar.show(progress)
+        _show_progress(study)
     finally:
-        bar.close()
-    summary = summarize(read_records(file))
-    write_summary(summary, file.with_suffix(".summary.json"))
+        _print_omissions([*study.records.omitted, *study.records.damaged])
+    summary = summarize(study.records)
     print(text_table(summary))
     if summary["answers_per_s"]:
-        print(f"{summary['answers_per_s']} answers a second; {duration(summary['seconds'])} in all; {file}")
-    if options.store:
-        name = options.name or file.stem
-        write_summary(summary, options.store / f"{name}.json")
-        pack(file, options.store / f"{name}.jsonl.gz")
+        print(f"{summary['answers_per_s']} answers per second; {duration(summary['seconds'])} in all; {file}")
+    if study.unwritten is not None:
+        print(f"error: {study.unwritten}", file=sys.stderr)
+        return 1
+    try:
+        unpacked = file.with_suffix("") if file.suffix == ".gz" else file
+        write_summary(summary, unpacked.with_suffix(".summary.json"))
+        if options.store:
+            name = options.name or unpacked.stem
+            write_summary(summary, options.store / f"{name}.json")
+            pack(file, options.store / f"{name}.jsonl.gz")
+    except OSError as error:
+        print(f"error: the summary could not be written ({error.strerror}); all answers are in {file}", file=sys.stderr)
+        return 1
     return 0
 
 
+def _show_progress(study: Study) -> None:
+    every_s = 0.2 if sys.stderr.isatty() else 30.0
+    with tqdm(total=study.total, initial=study.done, unit=" answers", mininterval=every_s, dynamic_ncols=True) as bar:
+        for progress in study.run():
+            bar.set_postfix_str(progress.doing, refresh=False)
+            bar.update(progress.done - bar.n)
+
+
+def _print_omissions(omissions: Sequence[Omission]) -> None:
+    if not omissions:
+        return
+    print(f"left out: {len(omissions):,}", file=sys.stderr)
+    for omission in omissions[:_LISTED]:
+        print(f"  {omission.where}: {omission.why}", file=sys.stderr)
+    if len(omissions) > _LISTED:
+        print(f"  … and {len(omissions) - _LISTED:,} more, all in the summary", file=sys.stderr)
+
+
 def _data(options: argparse.Namespace) -> tuple[DataSet, str, int]:
-    """The data set, what is put behind its questions, and how long its answers may be."""
+    """The data set, what is appended to its questions, and how long its answers may be."""
     if options.images is None and options.annotations is None:
         held_out = options.held_out_phrasings
         return PocketSet(options.split, options.scenes, held_out), options.suffix or "", 8
     if options.images is None or options.annotations is None:
         raise InputError("Your own data needs both: --images FOLDER and --annotations FILE.")
-    data = open_user_set(options.images, options.annotations)
+    data = open_user_set(options.images, options.annotations, options.strict)
     return data, SUFFIX if options.suffix is None else options.suffix, 16
 
 

@@ -14,14 +14,15 @@ from adafv_core.engine import Engine
 from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
 from adafv_core.study.data.base import DataSet
-from adafv_core.study.data.image_folder import Folder
+from adafv_core.study.data.image_folder import ImageFolder
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
 from adafv_core.study.data.user import SUFFIX, open_user_set
+from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import Summary, read_summary
-from adafv_core.study.run.configs import BOUNDS, Row, check_keep_ratios, parse_rows
-from adafv_core.study.run.inference import Settings
-from adafv_core.study.run.progress import duration
+from adafv_core.study.report.tables import duration
+from adafv_core.study.run.configs import Config, check_keep_ratios, parse_configs
+from adafv_core.study.run.inference import InferenceSettings
 from adafv_core.study.run.results_file import read_records
 from adafv_core.study.run.runner import Progress, Study
 from app.serving.ask import Service
@@ -39,10 +40,10 @@ class Wish:
     """A checked request. data: the bundled scenes or a visitor's own pictures."""
 
     model: str
-    rows: tuple[Row, ...]
+    rows: tuple[Config, ...]
     ratios: tuple[float, ...]
     data: DataSet
-    settings: Settings
+    settings: InferenceSettings
 
     @property
     def key(self) -> str:
@@ -59,11 +60,11 @@ def read_wish(service: Service, model: str, methods: Any, ratios: Any, scenes: A
         raise InputError(f"There is no method {unknown[0]!r}; expected {', '.join((*METHODS, *BOUNDS))}.")
     given = read_list(ratios, "keep_ratios", "0.25 and 0.1")
     shares = check_keep_ratios([read_number(ratio, "Each of keep_ratios", 0.1) for ratio in given])
-    rows = parse_rows(names)
+    rows = parse_configs(names)
     if files:
-        return Wish(model, rows, shares, _own_data(service, files), Settings(_BATCH, 16, SUFFIX))
+        return Wish(model, rows, shares, _own_data(service, files), InferenceSettings(_BATCH, 16, SUFFIX))
     count = read_count(scenes, "scenes", STUDY_SCENES)
-    return Wish(model, rows, shares, PocketSet("study", count), Settings(_BATCH, 8))
+    return Wish(model, rows, shares, PocketSet("study", count), InferenceSettings(_BATCH, 8))
 
 
 def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
@@ -76,7 +77,9 @@ def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
         raise InputError(
             f"At most {MOST_PICTURES} pictures are taken here; {len(pictures)} came. Use the command line for more."
         )
-    return open_user_set(Folder(pictures, lambda path: open_image(path, service.settings)), notes)
+    return open_user_set(
+        ImageFolder(((path.name, path) for path in pictures), lambda path: open_image(path, service.settings)), notes
+    )
 
 
 def run_study(service: Service, wish: Wish, file: Path, stop: threading.Event) -> Iterator[Progress]:

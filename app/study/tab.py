@@ -12,8 +12,8 @@ import gradio as gr
 from gradio.utils import get_function_description
 
 from adafv_core.methods import METHODS
+from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.summary_file import Summary, write_summary
-from adafv_core.study.run.configs import BOUNDS
 from adafv_core.study.run.results_file import pack
 from app.context import AppContext
 from app.events import COUNTED_AND_SENT, SENT, asking

@@ -7,7 +7,7 @@ from typing import Any
 
 from adafv_core.study.report import markdown as parts
 from adafv_core.study.report.tables import labels_of, ratios_of, reduction, row_at
-from adafv_core.study.run.configs import parse_rows
+from adafv_core.study.run.configs import parse_configs
 
 _COMPARED = ("full", "adafv", "t2i", "saliency", "fixed_mix", "random", "oracle", "blind")
 
@@ -74,7 +74,7 @@ def _argument(label: str) -> str:
     """ "adafv floor=0.25" as the command line takes it: "adafv:floor=0.25"."""
     method, *options = label.split(" ")
     argument = f"{method}:{','.join(options)}" if options else method
-    assert parse_rows([argument])[0].label == label
+    assert parse_configs([argument])[0].label == label
     return argument
 
 

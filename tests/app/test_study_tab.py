@@ -16,7 +16,7 @@ from helpers.study_sample import coco, write_pictures
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
 from adafv_core.study.report.summary import summarize
-from adafv_core.study.run.configs import parse_rows
+from adafv_core.study.run.configs import parse_configs
 from app.study.figures import accuracy_figure, auc_figure, hit_figure, similarity_figure
 from app.study.run import progress_text, read_wish, run_study, stored_results, summary_of
 from app.study.tab import _show
@@ -73,7 +73,7 @@ def test_text_command_and_headline(summary: dict[str, Any]) -> None:
     assert said[:5] == ["python", "-m", "adafv_core.study", "--model", "pocket"]
     assert "adafv:floor=0.25" in said and said[-4:] == ["--split", "study", "--scenes", "3"]
     methods = said[said.index("--methods") + 1 : said.index("--keep")]
-    assert [row.label for row in parse_rows(methods)] == list(dict.fromkeys(row["row"] for row in study["rows"]))
+    assert [row.label for row in parse_configs(methods)] == list(dict.fromkeys(row["row"] for row in study["rows"]))
 
 
 def test_an_empty_folder_of_results_says_how_to_get_some(tmp_path: Path) -> None:

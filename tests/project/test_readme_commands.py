@@ -21,7 +21,7 @@ from adafv_core.pocket.training import evaluate, train
 from adafv_core.study import cli as command
 from adafv_core.study.report import documents as report
 from adafv_core.study.report import draw
-from adafv_core.study.run.configs import check_keep_ratios, parse_rows
+from adafv_core.study.run.configs import check_keep_ratios, parse_configs
 from app.deploy import __main__ as deploy
 from app.deploy.space import CPU_INDEX, STOCK_INDEX, SpaceError, make_space
 from app.serving.models import AUTO, POCKET
@@ -43,7 +43,7 @@ def page(words: list[str]) -> argparse.Namespace:
 
 def study(words: list[str]) -> argparse.Namespace:
     options = command.make_parser().parse_args(words)
-    parse_rows(options.methods)
+    parse_configs(options.methods)
     check_keep_ratios(options.keep)
     return options
 

@@ -13,7 +13,7 @@ from adafv_core.mixing import mix
 from adafv_core.study.measure.accuracy import normalize, score_answer
 from adafv_core.study.measure.alignment import BINS, auc, histogram, tokens_to_hit, tokens_to_hit_mixed
 from adafv_core.study.measure.intervals import draw_weights, mcnemar, paired, ratio_interval
-from adafv_core.study.measure.object_tokens import Places, coverage
+from adafv_core.study.measure.object_tokens import ObjectTokens, coverage
 from adafv_core.types import Crop, TokenGrid
 
 
@@ -111,11 +111,11 @@ def test_coverage_is_the_covered_part_of_each_token() -> None:
 def test_a_small_object_is_on_the_token_it_covers_most() -> None:
     mask = np.zeros((4, 8), np.float32)
     mask[0, 3] = 1
-    places = Places(8, {0: coverage(mask, grid_of(2, 4, 8, 4)), 1: torch.zeros(8)})
+    places = ObjectTokens(8, {0: coverage(mask, grid_of(2, 4, 8, 4)), 1: torch.zeros(8)})
     assert places.on(0).tolist() == mask_of(1, size=8).tolist()
     assert not places.on(1).any()
     assert places.off_all((0,)).tolist() == (~mask_of(1, size=8)).tolist()
-    half = Places(4, {0: torch.tensor([0.0, 0.2, 0.3, 1.0])})
+    half = ObjectTokens(4, {0: torch.tensor([0.0, 0.2, 0.3, 1.0])})
     assert half.on(0).tolist() == [False, False, True, True]
     assert half.off_all((0,)).tolist() == [True, False, False, False]
 

@@ -34,7 +34,7 @@ from adafv_core.study.report.published import BENCHMARKS, LLAVA_NEXT_7B
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import read_summary, write_summary
 from adafv_core.study.report.tables import text_table, with_interval
-from adafv_core.study.run.configs import parse_rows
+from adafv_core.study.run.configs import parse_configs
 from adafv_core.study.run.results_file import read_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,7 +169,7 @@ def test_the_stored_results_are_of_the_bundled_model_and_the_whole_study() -> No
     assert summary["questions"] == len(data.items) >= 1000
     assert summary["pictures"] == len(images_of(data.items)) >= 250
     labels = {row["row"] for row in summary["rows"]}
-    assert labels == {row.label for row in parse_rows(["all"])}
+    assert labels == {row.label for row in parse_configs(["all"])}
     assert {row["keep"] for row in summary["rows"]} == {1.0, 0.25, 0.1, 0.05, None}
     ablation = read_summary(RESULTS / "ablation.json")
     assert ablation["data"]["name"] == "pocket validation", "choices are never made on the reported questions"

@@ -13,9 +13,11 @@ from PIL import Image
 
 from adafv_core.errors import ImageError, InputError
 from adafv_core.pocket.world.world import split_of
+from adafv_core.study.data.annotation_file import json_path
 from adafv_core.study.data.base import images_of
 from adafv_core.study.data.coco import CocoSet
-from adafv_core.study.data.coco_masks import object_mask, unpacked
+from adafv_core.study.data.coco_shapes import Mask, shape_of, unpacked
+from adafv_core.study.data.image_folder import Header
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
 from adafv_core.study.data.user import open_user_set
 from adafv_core.study.data.vqa import VqaSet
@@ -98,14 +100,18 @@ def test_objects_alone_make_questions_of_existence(pictures: Path, tmp_path: Pat
 
 def test_masks_as_polygon_runs_and_packed_runs_agree() -> None:
     """A 3 × 2 block at (1, 1) of a 6 × 4 picture; runs go down the columns: 5 out, then 2 in, 2 out, three times."""
-    box = object_mask({"bbox": [1, 1, 3, 2]}, (6, 4))
-    polygon = object_mask({"segmentation": [[1, 1, 3, 1, 3, 2, 1, 2]]}, (6, 4))
+
+    def object_mask(annotation: dict[str, Any]) -> Mask:
+        return shape_of(annotation, (6, 4), Header((6, 4), 1)).mask()
+
+    box = object_mask({"bbox": [1, 1, 3, 2]})
+    polygon = object_mask({"segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]]})
     runs = [5, 2, 2, 2, 2, 2, 9]
-    plain = object_mask({"segmentation": {"size": [4, 6], "counts": runs}}, (6, 4))
+    plain = object_mask({"segmentation": {"size": [4, 6], "counts": runs}})
     assert np.array_equal(box, plain) and np.array_equal(box, polygon)
     packed = "".join(chr(48 + step) for step in (5, 2, 2, 0, 0, 0, 7))
     assert unpacked(packed) == runs
-    assert np.array_equal(object_mask({"segmentation": {"size": [4, 6], "counts": packed}}, (6, 4)), plain)
+    assert np.array_equal(object_mask({"segmentation": {"size": [4, 6], "counts": packed}}), plain)
     assert unpacked(chr(48 + (100 & 31 | 32)) + chr(48 + (100 >> 5))) == [100]
 
 
@@ -133,40 +139,45 @@ def broken(**changes: Any) -> dict[str, Any]:
     ("value", "says"),
     [
         ('{\n "images": [,]\n}', r"notes.json, line 2: not JSON"),
-        (broken(images_1={"file_name": "gone.png"}), r"notes.json, line 9: the picture 'gone.png' is not"),
-        (broken(annotations_0={"bbox": [0, 0, -5, 5]}), r"notes.json, line \d+: `bbox` must be "),
-        (broken(annotations_0={"image_id": 77}), r"line \d+: `image_id` 77 is none of the images"),
-        (broken(annotations_1={"category_id": 9}), r"line \d+: `category_id` 9 is none of the categories"),
-        (broken(annotations_1={"id": 1}), r"line \d+: an object needs an `id` of its own"),
-        (broken(annotations_3={"answers": []}), r"line \d+: `answers` must be a list with at least one answer"),
-        (broken(annotations_5={"objects": [1]}), r"line \d+: `objects` must be a list of ids of objects in the same"),
-        ({"images": [{"id": 1, "file_name": "one.png"}]}, r"line 1: a COCO-style file needs a list `annotations`"),
-        ({"annotations": 3, "images": []}, r"line 2: `annotations` must be a list"),
-        ({"something": 1}, r"line 1: expected `images` \(COCO style\) or `questions` \(VQA style\)"),
-        ("3", r"line 1: expected an object or a list"),
-        ([{"image": "one.png", "question": "Red?"}], r"line 2: a question needs `answer` or `answers`"),
-        ([{"image": "one.png", "question": 3, "answer": "x"}], r"line 2: a question needs `question`, as text"),
-        ([{"image": "gone.png", "question": "Red?", "answer": "x"}], r"line 3: no picture in the folder belongs to"),
+        (broken(images_1={"file_name": "gone.png"}), r"notes.json, images\[1\].file_name: the picture 'gone.png' is"),
+        (broken(annotations_0={"bbox": [0, 0, -5, 5]}), r"notes.json, annotations\[0\].bbox: `bbox` must be "),
+        (broken(annotations_0={"image_id": 77}), r"annotations\[0\].image_id: `image_id` 77 is none of the images"),
+        (broken(annotations_1={"category_id": 9}), r"annotations\[1\].category_id: `category_id` 9 is none of the cat"),
+        (broken(annotations_1={"id": 1}), r"annotations\[1\].id: an object needs an `id` of its own"),
+        (
+            broken(annotations_3={"answers": []}),
+            r"annotations\[3\].answers: `answers` must be a list with at least one",
+        ),
+        (broken(annotations_3={"answers": ["red", []]}), r"annotations\[3\].answers\[1\]: an answer must be text"),
+        (broken(annotations_5={"objects": [1]}), r"annotations\[5\].objects: `objects` must be a list of ids of obje"),
+        ({"images": [{"id": 1, "file_name": "one.png"}]}, r"notes.json: a COCO-style file needs a list `annotations`"),
+        ({"annotations": 3, "images": []}, r"notes.json, annotations: `annotations` must be a list"),
+        ({"something": 1}, r"notes.json: expected `images` \(COCO style\) or `questions` \(VQA style\)"),
+        ("3", r"notes.json: expected an object or a list"),
+        ([{"image": "one.png", "question": "Red?"}], r"notes.json, \[0\]: a question needs `answer` or `answers`"),
+        ([{"image": "one.png", "question": 3, "answer": "x"}], r"\[0\]: a question needs `question`, as text"),
+        ([{"image": "gone.png", "question": "Red?", "answer": "x"}], r"\[0\].image: the picture 'gone.png' is not in"),
         ([], r"notes: no questions"),
-        (broken(images_0={"id": [1]}), r"line \d+: `id` must be a number or text"),
-        (broken(annotations_0={"image_id": {}}), r"line \d+: `image_id` must be a number or text"),
-        (broken(annotations_5={"objects": [[1]]}), r"line \d+: `objects` must be a list of ids"),
-        (broken(categories_0={"name": " "}), r"line \d+: a category needs `id` and `name`"),
-        (broken(annotations_0={"bbox": [0, 0, float("inf"), 5]}), r"line \d+: `bbox` must be "),
-        ([{"question_id": [1], "image": "one.png", "question": "Red?"}], r"line \d+: `question_id` must be a number"),
-        ({"questions": [], "annotations": [{"question_id": {}}]}, r"line \d+: an answer needs `question_id`, a number"),
+        (broken(images_0={"id": [1]}), r"images\[0\]: an image needs `id`, a number or text"),
+        (broken(images_0={"width": "wide", "height": 3}), r"images\[0\]: `width` and `height` must be whole numbers"),
+        (broken(annotations_0={"image_id": {}}), r"annotations\[0\].image_id: `image_id` {} is none of the images"),
+        (broken(annotations_5={"objects": [[1]]}), r"annotations\[5\].objects: `objects` must be a list of ids"),
+        (broken(categories_0={"name": " "}), r"categories\[0\]: a category needs `id`, a number or text, and `name`"),
+        (broken(annotations_0={"bbox": [0, 0, float("inf"), 5]}), r"annotations\[0\].bbox: `bbox` must be "),
+        ([{"question_id": [1], "image": "one.png", "question": "Red?"}], r"\[0\].question_id: `question_id` must be a"),
+        ({"questions": [], "annotations": [{"question_id": {}}]}, r"annotations\[0\]: an answer needs `question_id`"),
     ],
 )
-def test_wrong_files_are_named_with_the_line(value: Any, says: str, pictures: Path, tmp_path: Path) -> None:
+def test_strict_reading_names_the_place_of_what_is_wrong(value: Any, says: str, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=says):
-        open_user_set(pictures, [save(tmp_path / "notes.json", value)])
+        open_user_set(pictures, [save(tmp_path / "notes.json", value)], strict=True)
 
 
-def test_the_line_is_that_of_the_value(pictures: Path, tmp_path: Path) -> None:
-    text = json.dumps(broken(annotations_1={"category_id": 9}), indent=1)
-    line = next(number for number, one in enumerate(text.splitlines(), 1) if '"category_id": 9' in one)
-    with pytest.raises(InputError, match=rf"notes.json, line {line}: "):
-        open_user_set(pictures, [save(tmp_path / "notes.json", text)])
+def test_the_path_leads_to_the_value(pictures: Path, tmp_path: Path) -> None:
+    assert json_path("annotations", 3, "bbox") == "annotations[3].bbox"
+    assert json_path(0, "a b", 1) == '[0]["a b"][1]'
+    data = open_user_set(pictures, [save(tmp_path / "notes.json", broken(annotations_1={"category_id": 9}))])
+    assert [one.where for one in data.omissions] == ["notes.json, annotations[1].category_id"]
 
 
 def test_wrong_folders_and_pictures(pictures: Path, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""What a study asks about: questions, the pictures they belong to, and where the objects they name lie."""
+"""What a study asks about: questions, the pictures they belong to, and where the objects they name are."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ from PIL import Image
 class Item:
     """One question about one picture.
 
-    key: unique in its data set. image: key of the picture. answers: accepted answers, () where none is known (then
-    only its alignment is measured). family: what kind of question it is; group: a finer kind where there is one
-    ("existence yes"), else "". named: ids of the objects the text names. needed: ids of all the objects the answer
-    depends on; the oracle keeps their tokens first.
+    key: unique in its data set. image: key of the picture. answers: accepted answers, () if none is known (then only
+    alignment is measured). family: the kind of question; group: a finer kind if there is one ("existence yes"), else
+    "". named: ids of the objects the text names. needed: ids of all objects the answer depends on; the oracle keeps
+    their tokens first.
     """
 
     key: str
@@ -32,20 +32,37 @@ class Item:
     needed: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Omission:
+    """Something a study left out.
+
+    where: a place in a file ("notes.json, annotations[3].bbox"), a picture or a question. why: one sentence.
+    """
+
+    where: str
+    why: str
+
+
 class DataSet(ABC):
     """A fixed list of questions with their pictures.
 
-    name: short, without any path. items: in the order in which they are asked, those of a picture together.
-    has_objects: whether objects are known, so that figures 2 to 4, `oracle` and `blind` can be made.
+    name: short, without any path. items: in the order in which they are asked, those of one picture together.
+    has_objects: whether objects are known, which figures 2 to 4, `oracle` and `blind` need. omissions: entries of the
+    user's files that could not be used.
     """
 
     name: str
     items: tuple[Item, ...]
     has_objects: bool = True
+    omissions: tuple[Omission, ...] = ()
 
     @abstractmethod
     def picture(self, image: str) -> Image.Image:
-        """The RGB picture of that key. Raises ImageError where it cannot be read."""
+        """The RGB picture with that key. Raises ImageError if it cannot be read."""
+
+    @abstractmethod
+    def picture_id(self, image: str) -> str:
+        """A hash of the picture's content: answers stay valid as long as it is the same. Raises ImageError."""
 
     def object_ids(self, image: str) -> tuple[int, ...]:
         """Ids of all known objects in the picture."""
@@ -55,8 +72,17 @@ class DataSet(ABC):
         """(height, width) float32 in 0..1, in pixels of the picture: where the object is."""
         raise KeyError(object_id)
 
+    def objects_id(self, image: str) -> str:
+        """A hash of where the picture's objects are; "" if the picture alone determines it, or none are known."""
+        return ""
+
+    def question_id(self, item: Item) -> str:
+        """A hash of question, accepted answers and picture content, independent of the rest of the set."""
+        text = repr((item.question, item.answers, self.picture_id(item.image)))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def fingerprint(self) -> str:
-        """A hash of all questions, accepted answers and objects: two runs mix only where it is the same."""
+        """A hash of all questions, accepted answers and object ids."""
         digest = hashlib.sha256(self.name.encode())
         for item in self.items:
             digest.update(repr(item).encode())
@@ -64,5 +90,19 @@ class DataSet(ABC):
 
 
 def images_of(items: Sequence[Item]) -> list[str]:
-    """Picture keys in the order in which they first come."""
+    """Picture keys in order of first appearance."""
     return list(dict.fromkeys(item.image for item in items))
+
+
+def unique_keys(items: Sequence[Item]) -> tuple[Item, ...]:
+    """The items, with a number behind each key that an earlier item has."""
+    taken: set[str] = set()
+    found = []
+    for item in items:
+        key, copies = item.key, 1
+        while key in taken:
+            copies += 1
+            key = f"{item.key} ({copies})"
+        taken.add(key)
+        found.append(item if key == item.key else replace(item, key=key))
+    return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adafv_core.errors import InputError
+from adafv_core.study.data.annotation_file import AnnotationFile, Omissions
 from adafv_core.study.data.answers import accepted_answers
-from adafv_core.study.data.base import DataSet, Item
-from adafv_core.study.data.coco_masks import object_mask, problem
-from adafv_core.study.data.image_folder import Folder
-from adafv_core.study.data.json_with_lines import Document
+from adafv_core.study.data.base import DataSet, Item, unique_keys
+from adafv_core.study.data.coco_index import CocoImage, CocoIndex, entries_of
+from adafv_core.study.data.coco_shapes import shape_of
+from adafv_core.study.data.image_folder import Header, ImageFolder
 
 EXISTENCE_PER_PICTURE = 3
 
@@ -24,156 +26,153 @@ EXISTENCE_PER_PICTURE = 3
 class CocoSet(DataSet):
     """Pictures with annotated objects.
 
-    documents: one or more files, each an object with `images` [{id, file_name}], `annotations` and, for objects,
-    `categories` [{id, name}]; images and categories of several files are joined by id. An annotation has `image_id`
-    and is an object (`bbox` or `segmentation`, `category_id`), a caption (`caption`), or a question (`question` with
-    `answer` or `answers`; `objects`: ids of the annotations it is about; `family`).
+    files: one or more, each an object with `images` [{id, file_name, width, height}], `annotations` and, for objects,
+    `categories` [{id, name}]. An annotation has `image_id` and is an object (`bbox` or `segmentation`,
+    `category_id`), a caption (`caption`), or a question (`question` with `answer` or `answers`; `objects`: ids of the
+    annotations it is about; `family`). Ids are those of the same file, or of another file that has them; entries of
+    two files are one image if they have one id and one picture.
 
-    A question without `objects` is about the objects whose category its text names. A caption has no right answer:
-    only figures 2 to 4 are measured on it, for the categories it names. Where there are neither, questions of
-    existence are made as POPE does: for up to three categories of a picture "yes", for as many drawn from the other
-    categories "no", the same every time. Raises InputError with file and line.
+    Objects are placed by `width` and `height`, see `placement_of`. A question without `objects` is about the objects
+    whose category its text names. A caption has no right answer: only figures 2 to 4 are measured on it, for the
+    categories it names. Without questions and captions, questions of existence are made as POPE does: for up to three
+    categories of a picture "yes", for as many drawn from the other categories "no", the same every time.
+
+    An entry that cannot be used is left out and listed in `omissions`; with `strict` it raises InputError. So does a
+    file without its lists, and a set of which nothing is left.
     """
 
-    def __init__(self, documents: Sequence[Document], folder: Folder) -> None:
+    def __init__(self, files: Sequence[AnnotationFile], folder: ImageFolder, strict: bool = False) -> None:
         self.folder = folder
-        self.name = " + ".join(document.name.removesuffix(".json") for document in documents)
-        self._file_of: dict[Any, str] = {}
-        self._category: dict[Any, str] = {}
-        self._objects: dict[str, dict[int, dict[str, Any]]] = {}
-        self._size: dict[str, tuple[int, int]] = {}
-        for document in documents:
-            self._read_images(document)
-            self._read_categories(document)
-        for document in documents:
-            self._read_objects(document)
-        found = [item for document in documents for item in self._read_texts(document)]
-        items = found or self._existence()
+        self.name = " + ".join(file.name.removesuffix(".json") for file in files)
+        self._omissions = Omissions(strict)
+        self._index = CocoIndex(files, folder, self._omissions)
+        annotations = [
+            (number, file, index, entry)
+            for number, file in enumerate(files)
+            for index, entry in enumerate(entries_of(file, "annotations"))
+        ]
+        for number, file, index, entry in annotations:
+            if "caption" not in entry and "question" not in entry:
+                self._read_object(number, file, index, entry)
+        items: list[Item] = []
+        for number, file, index, entry in annotations:
+            if "caption" in entry or "question" in entry:
+                with self._omissions.leaving_out():
+                    items += self._read_text(number, file, index, entry)
+        items = items or [item for image in self._index.images.values() for item in self._existence(image)]
+        self._index.close()
+        self.omissions = tuple(self._omissions.found)
         if not items:
-            raise InputError(f"{self.name}: no object, caption or question belongs to any of its pictures.")
-        order = {image: place for place, image in enumerate(dict.fromkeys(self._file_of.values()))}
-        self.items = tuple(sorted(items, key=lambda item: order[item.image]))
-        self.has_objects = any(self._objects.values())
+            reason = f" {self.omissions[0].where}: {self.omissions[0].why}." if self.omissions else ""
+            raise InputError(f"{self.name}: no object, caption or question belongs to any of its pictures.{reason}")
+        order = {key: place for place, key in enumerate(self._index.images)}
+        self.items = unique_keys(sorted(items, key=lambda item: order[item.image]))
+        self.has_objects = any(image.shapes for image in self._index.images.values())
 
     def picture(self, image: str) -> Image.Image:
-        picture = self.folder.open(image)
-        self._size[image] = picture.size
-        return picture
+        return self.folder.open(self._index.images[image].file)
+
+    def picture_id(self, image: str) -> str:
+        return self.folder.content_id(self._index.images[image].file)
 
     def object_ids(self, image: str) -> tuple[int, ...]:
-        return tuple(self._objects.get(image, {}))
+        return tuple(self._index.images[image].shapes)
 
     def object_mask(self, image: str, object_id: int) -> NDArray[np.float32]:
-        return object_mask(self._objects[image][object_id], self._size.get(image) or self.picture(image).size)
+        return self._index.images[image].shapes[object_id].mask()
 
-    def _read_images(self, document: Document) -> None:
-        for place, entry in enumerate(_entries(document, "images")):
-            if "id" not in entry or not isinstance(entry.get("file_name"), str):
-                raise document.wrong("an image needs `id` and `file_name`", "images", place)
-            file = self.folder.find(entry["file_name"])
-            if file is None:
-                raise document.wrong(
-                    f"the picture {entry['file_name']!r} is not in the folder", "images", place, "file_name"
-                )
-            self._file_of[entry["id"]] = file
-            self._objects.setdefault(file, {})
+    def objects_id(self, image: str) -> str:
+        one = self._index.images[image]
+        text = repr([(number, one.categories[number], shape.key()) for number, shape in one.shapes.items()])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _read_categories(self, document: Document) -> None:
-        for place, entry in enumerate(_entries(document, "categories", needed=False)):
-            if "id" not in entry or not str(entry.get("name") or "").strip():
-                raise document.wrong("a category needs `id` and `name`", "categories", place)
-            self._category[entry["id"]] = str(entry["name"]).strip().lower()
+    def _read_object(self, number: int, file: AnnotationFile, index: int, entry: dict[str, Any]) -> None:
+        image = None
+        before = len(self._omissions.found)
+        with self._omissions.leaving_out():
+            image = self._index.image_of(number, file, index, entry)
+            if image is not None:
+                self._add_object(image, number, file, index, entry)
+        if image is not None and len(self._omissions.found) > before:
+            image.unusable_categories.add(self._index.category_of(number, entry) or "")
+            if isinstance(entry.get("id"), int) and entry["id"] not in image.shapes:
+                image.unusable_ids.add(entry["id"])
 
-    def _read_objects(self, document: Document) -> None:
-        for place, entry in enumerate(_entries(document, "annotations")):
-            file = self._file_of.get(entry.get("image_id"))
-            if file is None:
-                raise document.wrong(
-                    f"`image_id` {entry.get('image_id')!r} is none of the images", "annotations", place, "image_id"
-                )
-            if "caption" in entry or "question" in entry:
-                continue
-            wrong = problem(entry)
-            if wrong is not None:
-                raise document.wrong(wrong, "annotations", place)
-            if entry.get("category_id") not in self._category:
-                raise document.wrong(
-                    f"`category_id` {entry.get('category_id')!r} is none of the categories",
-                    "annotations",
-                    place,
-                    "category_id",
-                )
-            number = entry.get("id")
-            if not isinstance(number, int) or number in self._objects[file]:
-                raise document.wrong("an object needs an `id` of its own, a whole number", "annotations", place)
-            self._objects[file][number] = entry
+    def _add_object(
+        self, image: CocoImage, number: int, file: AnnotationFile, index: int, entry: dict[str, Any]
+    ) -> None:
+        category = self._index.category_of(number, entry)
+        if category is None:
+            why = f"`category_id` {entry.get('category_id')!r} is none of the categories"
+            raise file.error(why, "annotations", index, "category_id")
+        own_id = entry.get("id")
+        if not isinstance(own_id, int) or isinstance(own_id, bool) or own_id in image.shapes:
+            raise file.error("an object needs an `id` of its own, a whole number", "annotations", index, "id")
+        try:
+            # The size of a picture that cannot be read is unknown, but such a picture is never asked about.
+            shape = shape_of(entry, image.size, image.header or Header(image.size or (1 << 12, 1 << 12), 1))
+        except ValueError as error:
+            part = ("segmentation",) if entry.get("segmentation") else ("bbox",) if "bbox" in entry else ()
+            raise file.error(str(error), "annotations", index, *part) from None
+        image.shapes[own_id] = shape
+        image.categories[own_id] = category
 
-    def _read_texts(self, document: Document) -> list[Item]:
-        items = []
-        for place, entry in enumerate(_entries(document, "annotations")):
-            kind = "question" if "question" in entry else "caption" if "caption" in entry else None
-            if kind is None:
-                continue
-            text, file = entry[kind], self._file_of[entry["image_id"]]
-            if not isinstance(text, str) or not text.strip():
-                raise document.wrong(f"`{kind}` must be text", "annotations", place, kind)
-            about = self._about(document, place, entry, file, text)
-            answers = accepted_answers(document, entry, "annotations", place) if kind == "question" else ()
-            family = str(entry.get("family", "question")) if kind == "question" else "caption"
-            key = f"{document.name}/{entry.get('id', place)}"
-            items.append(Item(key, file, text.strip(), answers, family, "", about, about))
-        return items
+    def _read_text(self, number: int, file: AnnotationFile, index: int, entry: dict[str, Any]) -> list[Item]:
+        """The question or caption of one annotation; nothing if its image was left out."""
+        image = self._index.image_of(number, file, index, entry)
+        if image is None:
+            return []
+        kind = "question" if "question" in entry else "caption"
+        text = entry[kind]
+        if not isinstance(text, str) or not text.strip():
+            raise file.error(f"`{kind}` must be text", "annotations", index, kind)
+        named, needed = self._about(file, index, entry, image, text)
+        answers = accepted_answers(file, entry, "annotations", index) if kind == "question" else ()
+        family = str(entry.get("family", "question")) if kind == "question" else "caption"
+        key = f"{file.name}/{entry.get('id', index)}"
+        return [Item(key, image.key, text.strip(), answers, family, "", named, needed)]
 
-    def _about(self, document: Document, place: int, entry: dict[str, Any], file: str, text: str) -> tuple[int, ...]:
-        objects = self._objects[file]
+    def _about(
+        self, file: AnnotationFile, index: int, entry: dict[str, Any], image: CocoImage, text: str
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of the named and of the needed objects. If one of them was left out, none counts as named: the tokens of
+        the missing one would be measured as off the object.
+        """
         given = entry.get("objects")
         if given is None:
-            return tuple(number for number, one in objects.items() if names(text, self._category[one["category_id"]]))
-        if not isinstance(given, list) or any(not isinstance(number, int) or number not in objects for number in given):
-            raise document.wrong(
-                "`objects` must be a list of ids of objects in the same picture", "annotations", place, "objects"
+            about = tuple(one for one, category in image.categories.items() if names(text, category))
+            missing = any(not category or names(text, category) for category in image.unusable_categories)
+            return () if missing else about, about
+        known = image.shapes.keys() | image.unusable_ids
+        if not isinstance(given, list) or any(not isinstance(one, int) or one not in known for one in given):
+            raise file.error(
+                "`objects` must be a list of ids of objects in the same picture", "annotations", index, "objects"
             )
-        return tuple(given)
+        about = tuple(one for one in given if one in image.shapes)
+        return about if len(about) == len(given) else (), about
 
-    def _existence(self) -> list[Item]:
+    def _existence(self, image: CocoImage) -> list[Item]:
+        """Questions made from the objects of one image."""
+        rng = random.Random(f"existence/{image.key}")
+        there: dict[str, list[int]] = {}
+        for number, category in image.categories.items():
+            there.setdefault(category, []).append(number)
+        present = rng.sample(sorted(there), min(EXISTENCE_PER_PICTURE, len(there)))
+        # An object that was left out is in the picture all the same.
+        unsure = self._index.category_names if "" in image.unusable_categories else image.unusable_categories
+        others = sorted(self._index.category_names - there.keys() - unsure)
+        absent = rng.sample(others, min(len(present), len(others)))
         items = []
-        everything = sorted(set(self._category.values()))
-        for file, objects in self._objects.items():
-            rng = random.Random(f"existence/{file}")
-            there: dict[str, list[int]] = {}
-            for number, one in objects.items():
-                there.setdefault(self._category[one["category_id"]], []).append(number)
-            present = rng.sample(sorted(there), min(EXISTENCE_PER_PICTURE, len(there)))
-            others = [name for name in everything if name not in there]
-            absent = rng.sample(others, min(len(present), len(others)))
-            for name, answer in [(one, "yes") for one in present] + [(one, "no") for one in absent]:
-                article = "an" if name[0] in "aeiou" else "a"
-                about = tuple(there.get(name, ()))
-                text = f"Is there {article} {name} in the image?"
-                items.append(
-                    Item(f"{file}/{name}", file, text, (answer,), "existence", f"existence {answer}", about, about)
-                )
+        for name, answer in [(one, "yes") for one in present] + [(one, "no") for one in absent]:
+            article = "an" if name[0] in "aeiou" else "a"
+            text = f"Is there {article} {name} in the image?"
+            needed = tuple(there.get(name, ()))
+            named = () if name in unsure else needed
+            key = f"{image.key}/{name}"
+            items.append(Item(key, image.key, text, (answer,), "existence", f"existence {answer}", named, needed))
         return items
 
 
 def names(text: str, category: str) -> bool:
     """Whether a text names a category, alone or in a simple plural."""
     return re.search(rf"\b{re.escape(category)}(s|es)?\b", text.lower()) is not None
-
-
-def _entries(document: Document, name: str, needed: bool = True) -> list[dict[str, Any]]:
-    """A list of objects at the top of a file."""
-    if name not in document.value:
-        if needed:
-            raise document.wrong(f"a COCO-style file needs a list `{name}`")
-        return []
-    entries = document.value[name]
-    if not isinstance(entries, list):
-        raise document.wrong(f"`{name}` must be a list", name)
-    for place, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise document.wrong(f"every entry of `{name}` must be an object", name, place)
-        for key in ("id", "image_id", "category_id"):
-            if not isinstance(entry.get(key), int | str | None):
-                raise document.wrong(f"`{key}` must be a number or text; got {entry[key]!r}", name, place, key)
-    return entries

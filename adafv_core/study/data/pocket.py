@@ -37,6 +37,9 @@ class PocketSet(DataSet):
     def picture(self, image: str) -> Image.Image:
         return draw_scene(self.scenes[image])
 
+    def picture_id(self, image: str) -> str:
+        return image  # the seed that the scene is drawn from
+
     def object_ids(self, image: str) -> tuple[int, ...]:
         return tuple(range(len(self.scenes[image].things)))
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from adafv_core.methods.base import keep, kept_because
-from adafv_core.study.measure.object_tokens import Places
-from adafv_core.study.run.configs import BLIND, ORACLE
+from adafv_core.study.measure.object_tokens import ObjectTokens
 from adafv_core.types import Selection, VisualTokens, Why
 
+ORACLE, BLIND = "oracle", "blind"
+BOUNDS = (ORACLE, BLIND)
 
-def oracle(visual: VisualTokens, places: Places, needed: Sequence[int], budget: int) -> Selection:
+
+def oracle(visual: VisualTokens, objects: ObjectTokens, needed: Sequence[int], budget: int) -> Selection:
     """Keep tokens of the objects the answer depends on first, then the rest by [CLS] saliency.
 
     The objects take turns, each offering its next token, the most covered first (ties: the more salient, then the
@@ -24,8 +26,8 @@ def oracle(visual: VisualTokens, places: Places, needed: Sequence[int], budget: 
     by_saliency = saliency.sort(descending=True, stable=True).indices
     turn = torch.full((visual.size,), torch.inf, dtype=torch.float64)
     for place, object_id in enumerate(needed):
-        on = places.on(object_id)
-        cover = places.covers[object_id][by_saliency].sort(descending=True, stable=True)
+        on = objects.on(object_id)
+        cover = objects.covers[object_id][by_saliency].sort(descending=True, stable=True)
         order = by_saliency[cover.indices]
         order = order[on[order]]
         turns = torch.arange(order.numel(), dtype=torch.float64) * len(needed) + place
@@ -34,14 +36,14 @@ def oracle(visual: VisualTokens, places: Places, needed: Sequence[int], budget: 
     return _selection(keep(ranking[:budget], visual.size), budget, ORACLE, visual)
 
 
-def blind(visual: VisualTokens, places: Places) -> Selection:
+def blind(visual: VisualTokens, objects: ObjectTokens) -> Selection:
     """Keep a single token, the fewest any method may keep: of those on no object, the least salient.
 
     What is still answered right is what the language model guesses from the question. (More ground tokens would not
     be blind: the vision encoder's own attention carries traces of objects into them.) Where every token is on an
     object, the least salient of all.
     """
-    ground = places.off_all(tuple(places.covers))
+    ground = objects.off_all(tuple(objects.covers))
     saliency = visual.saliency.cpu().double()
     if bool(ground.any()):
         saliency = saliency.masked_fill(~ground, torch.inf)

@@ -38,7 +38,7 @@ def coverage(mask: NDArray[np.float32], grid: TokenGrid) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Places:
+class ObjectTokens:
     """Where all objects of one picture lie on the token grid. covers: object id → (N,) float32 coverage."""
 
     size: int
@@ -67,7 +67,7 @@ class Places:
         return off
 
 
-def places_of(data: DataSet, image: str, grid: TokenGrid) -> Places:
+def object_tokens(data: DataSet, image: str, grid: TokenGrid) -> ObjectTokens:
     """All objects of a picture on its token grid."""
     covers = {object_id: coverage(data.object_mask(image, object_id), grid) for object_id in data.object_ids(image)}
-    return Places(grid.size, covers)
+    return ObjectTokens(grid.size, covers)

@@ -26,7 +26,7 @@ QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 def figure_data(records: Records) -> dict[str, Any]:
     """Figures 2 to 4; empty where the data set knows no objects. (Figure 1 is drawn from the summary's rows.)"""
-    measured = [(records.questions[q], records.measures[q]) for q in sorted(records.measures)]
+    measured = [(records.questions[q], records.measures[q]) for q in sorted(records.measures.keys() - records.dropped)]
     if not measured:
         return {}
     return {"auc": _auc(measured), "similarity": _similarity(measured), "hit": _hit(measured)}

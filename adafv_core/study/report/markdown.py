@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.published import LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.report.summary_file import Summary
 from adafv_core.study.report.tables import (
+    duration,
     labels_of,
     markdown,
     p_text,
@@ -16,8 +18,6 @@ from adafv_core.study.report.tables import (
     value_text,
     with_interval,
 )
-from adafv_core.study.run.configs import BOUNDS
-from adafv_core.study.run.progress import duration
 
 EXPECTED = {0.25: 98.5, 0.1: 96.0, 0.05: 94.4}
 """Percent of full accuracy that AdaFV keeps on LLaVA-NeXT-7B: the paper's averages, by keep ratio."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from adafv_core.errors import InputError
+from adafv_core.study.data.base import Omission
+from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.measure.intervals import (
     Array,
     Interval,
@@ -19,7 +21,7 @@ from adafv_core.study.measure.intervals import (
     ratio_interval,
 )
 from adafv_core.study.report.figure_data import figure_data
-from adafv_core.study.run.configs import BOUNDS, FULL
+from adafv_core.study.run.configs import FULL
 from adafv_core.study.run.results_file import Key, Records
 
 FIRST = "adafv"
@@ -36,7 +38,7 @@ class Table:
 
     def __init__(self, records: Records) -> None:
         self.records = records
-        answers = {key: given for key, given in records.answers.items() if key not in records.left_out}
+        answers = {key: given for key, given in records.current_answers().items() if key not in _left_out(records)}
         if (FULL, 1.0) not in answers:
             raise InputError("The study has no answers with all tokens yet; let it go on before summing it up.")
         shared = set.intersection(*(set(given) for given in answers.values()))
@@ -89,30 +91,60 @@ class Table:
 def summarize(records: Records) -> dict[str, Any]:
     """Everything a study shows, as plain values that go into a JSON file.
 
-    rows: one entry a row and ratio. paired: AdaFV against each other row at the same ratio. figures: data of figures
-    1 to 4. Raises InputError where the file does not hold enough yet.
+    rows: one entry per row and ratio. paired: AdaFV against each other row at the same ratio. left_out: rows that
+    cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 1 to 4. Raises
+    InputError if the records do not hold enough yet.
     """
     table = Table(records) if records.answers else None
     if table is None and not records.measures:
         raise InputError("The study holds neither answers nor measurements yet; let it go on before summing it up.")
     return {
-        "data": records.header["data"],
+        "data": records.data or records.header["data"],
         "model": records.header["model"],
         "asking": records.header["asking"],
         "versions": records.header["versions"],
         "machines": records.machines,
         "questions": len(table.numbers) if table else 0,
         "pictures": table.pictures if table else 0,
-        "answers": sum(len(given) for given in records.answers.values()),
+        "answers": sum(len(given) for given in records.current_answers().values()),
         "answers_per_s": round(records.n_timed / records.seconds, 1) if records.seconds else None,
         "seconds": round(records.seconds, 1),
         "families": list(table.families) if table else [],
         "groups": list(table.groups) if table else [],
         "rows": [_row(table, key) for key in table.scores] if table else [],
         "paired": _tests(table) if table else [],
-        "left_out": [{"row": row, "keep": keep, "why": why} for (row, keep), why in records.left_out.items()],
+        "left_out": [{"row": row, "keep": keep, "why": why} for (row, keep), why in _left_out(records).items()],
+        "omitted": [asdict(omission) for omission in _omitted(records)],
         "figures": figure_data(records),
     }
+
+
+def _left_out(records: Records) -> dict[Key, str]:
+    """Rows that answer less than half of their questions at a ratio, each with its most frequent reason.
+
+    A row with fewer failures stays in the table; all rows are then compared on the questions that every row answers.
+    """
+    found = dict(records.left_out)
+    answers = records.current_answers()
+    for key, reasons in records.unanswered.items():
+        current = [why for q, why in reasons.items() if q not in records.dropped]
+        if current and len(current) > len(answers.get(key, {})):
+            found[key] = max(sorted(set(current)), key=current.count)
+    return found
+
+
+def _omitted(records: Records) -> list[Omission]:
+    """What the last session could not use, damaged lines, and questions that a row of the table could not answer."""
+    left_out = _left_out(records)
+    found = [*records.omitted, *records.damaged]
+    for (row, keep), reasons in records.unanswered.items():
+        if (row, keep) not in left_out:
+            found += [
+                Omission(f"question {records.questions[q]['key']}, {row} at {keep:g}", why)
+                for q, why in reasons.items()
+                if q not in records.dropped
+            ]
+    return found
 
 
 def _row(table: Table, key: Key) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from adafv_core.errors import InputError
+from adafv_core.study.run.results_file import write_whole
 
 Summary = dict[str, Any]
 
 
 def write_summary(summary: Summary, file: Path) -> None:
-    """Write a summary so that changes can be read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a summary, one row per line so that diffs can be read. Raises OSError, leaving an earlier file alone."""
     parts = []
     for name, value in summary.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -21,15 +21,16 @@ def write_summary(summary: Summary, file: Path) -> None:
             parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
         else:
             parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
-    file.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    write_whole(file, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
 def read_summary(file: Path) -> Summary:
-    """A summary that a study wrote. Raises InputError for another file."""
+    """Read a summary that a study wrote. Raises InputError for any other file."""
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{file.name} cannot be read as a study's summary ({error}).") from None
     if not isinstance(summary, dict) or not {"rows", "figures", "model"} <= set(summary):
         raise InputError(f"{file.name} is not a study's summary; expected one written by python -m adafv_core.study.")
+    summary.setdefault("omitted", [])  # not there before 0.2
     return summary

@@ -47,6 +47,13 @@ def reduction(keep: float) -> str:
     return f"−{100 * (1 - keep):.4g} %"
 
 
+def duration(seconds: float) -> str:
+    """1:05 for 65 seconds, 2:00:01 for 7201."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
 def p_text(p: float) -> str:
     """A p-value in words that fit a table."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,4 +1,4 @@
-"""The rows of a study: a method with its options, or one of the two bounds."""
+"""What a study compares: a method with its options, or one of the two bounds."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import Any
 
 from adafv_core.errors import InputError, UnknownNameError
 from adafv_core.methods import METHODS, get_method
+from adafv_core.study.measure.bounds import BLIND, BOUNDS
 
-FULL, ORACLE, BLIND = "full", "oracle", "blind"
-BOUNDS = (ORACLE, BLIND)
+FULL = "full"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the table.
+class Config:
+    """One row of the results table.
 
-    method: a name of METHODS, "oracle" or "blind" (see `bounds`). options: of the method. fixed: whether the row is
-    the same whatever the keep ratio (`full` keeps everything, `blind` the fewest possible) and so is asked once.
+    method: a name of METHODS, "oracle" or "blind" (see `bounds`). options: of the method.
     """
 
     method: str
@@ -26,34 +25,30 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The row's name in files and tables: "adafv", "adafv floor=0.25"."""
+        """The configuration's name in files and tables: "adafv", "adafv floor=0.25"."""
         return " ".join([self.method, *(f"{name}={value}" for name, value in self.options.items())])
-
-    @property
-    def fixed(self) -> bool:
-        return self.method in (FULL, BLIND)
 
 
 ABLATION = (
-    Row("adafv"),
-    Row("adafv", {"floor": 0.25}),
-    Row("adafv", {"temperature": 10.0}),
-    Row("adafv", {"temperature": 30.0}),
-    Row("adafv", {"temperature": 300.0}),
-    Row("adafv", {"text_tokens": "all"}),
-    Row("adafv", {"positions": "original"}),
-    Row("fixed_mix"),
+    Config("adafv"),
+    Config("adafv", {"floor": 0.25}),
+    Config("adafv", {"temperature": 10.0}),
+    Config("adafv", {"temperature": 30.0}),
+    Config("adafv", {"temperature": 300.0}),
+    Config("adafv", {"text_tokens": "all"}),
+    Config("adafv", {"positions": "original"}),
+    Config("fixed_mix"),
 )
 """AdaFV with its defaults (floor 0, temperature 100, question, contiguous), then with one of them changed at a time."""
 
 
-def parse_row(text: str) -> Row:
-    """A row from "adafv" or "adafv:floor=0.25,temperature=30". Raises UnknownNameError or InputError."""
+def parse_config(text: str) -> Config:
+    """A configuration from "adafv" or "adafv:floor=0.25,temperature=30". Raises UnknownNameError or InputError."""
     name, _, given = text.strip().partition(":")
     if name in BOUNDS:
         if given:
             raise InputError(f"{name} has no options; got {given!r}.")
-        return Row(name)
+        return Config(name)
     if name not in METHODS:
         raise UnknownNameError(
             f"There is no method {name!r}; expected all, ablation, {', '.join(METHODS)}, {' or '.join(BOUNDS)}."
@@ -66,22 +61,22 @@ def parse_row(text: str) -> Row:
             raise InputError(f"Expected option=value after {name}:, as in adafv:floor=0.25; got {pair!r}.")
         options[option] = _value(value, types.get(option, "str"))
     get_method(name, **options)
-    return Row(name, options)
+    return Config(name, options)
 
 
-def parse_rows(texts: Sequence[str]) -> tuple[Row, ...]:
-    """Rows in order, each once. "all" stands for every method and both bounds, "ablation" for ABLATION."""
-    rows: list[Row] = []
+def parse_configs(texts: Sequence[str]) -> tuple[Config, ...]:
+    """Configurations in order, each once. "all" is every method and both bounds, "ablation" is ABLATION."""
+    configs: list[Config] = []
     for text in texts:
         if text == "all":
-            rows += [Row(name) for name in (*METHODS, *BOUNDS)]
+            configs += [Config(name) for name in (*METHODS, *BOUNDS)]
         elif text == "ablation":
-            rows += ABLATION
+            configs += ABLATION
         else:
-            rows.append(parse_row(text))
-    if not rows:
+            configs.append(parse_config(text))
+    if not configs:
         raise InputError("Expected at least one method, or all.")
-    return tuple({row.label: row for row in rows}.values())
+    return tuple({config.label: config for config in configs}.values())
 
 
 def check_keep_ratios(ratios: Sequence[float]) -> tuple[float, ...]:
@@ -93,18 +88,18 @@ def check_keep_ratios(ratios: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(set(ratios), reverse=True))
 
 
-def jobs(rows: Sequence[Row], ratios: Sequence[float]) -> list[tuple[Row, float | None]]:
-    """What has to be asked: (row, keep ratio), with None as the ratio of `blind`.
+def jobs(configs: Sequence[Config], ratios: Sequence[float]) -> list[tuple[Config, float | None]]:
+    """What has to be asked: (configuration, keep ratio), with None as the ratio of `blind`.
 
     At a keep ratio of 1 nothing is pruned and every method is `full`, which is asked once. `full` is always asked,
-    since all else is stated as a share of it.
+    since everything else is stated as a share of it. `blind` keeps the fewest tokens possible whatever the ratio.
     """
-    found: list[tuple[Row, float | None]] = [(Row(FULL), 1.0)]
-    for row in rows:
-        if row.method == BLIND:
-            found.append((row, None))
-        elif row.method != FULL:
-            found += [(row, ratio) for ratio in ratios if ratio < 1]
+    found: list[tuple[Config, float | None]] = [(Config(FULL), 1.0)]
+    for config in configs:
+        if config.method == BLIND:
+            found.append((config, None))
+        elif config.method != FULL:
+            found += [(config, ratio) for ratio in ratios if ratio < 1]
     return found
 
 

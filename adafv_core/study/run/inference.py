@@ -1,25 +1,28 @@
-"""Puts questions to a model for one row of a study: scores once, then a selection and an answer each."""
+"""Puts questions to a model for one configuration of a study: scores once, then a selection and an answer each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from PIL import Image
 
 from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.engine import Engine
 from adafv_core.errors import OutOfMemoryError
 from adafv_core.methods import METHODS
-from adafv_core.study.data.base import DataSet, Item, images_of
-from adafv_core.study.measure.bounds import blind, oracle
-from adafv_core.study.measure.object_tokens import Places, places_of
-from adafv_core.study.run.configs import BLIND, ORACLE, Row
-from adafv_core.types import Answer, Selection, TokenScores
+from adafv_core.study.data.base import DataSet, Item
+from adafv_core.study.measure.bounds import BLIND, ORACLE, blind, oracle
+from adafv_core.study.measure.object_tokens import ObjectTokens, object_tokens
+from adafv_core.study.run.configs import Config
+from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How questions are asked. batch_size: questions at a time; suffix: text put behind each question."""
+class InferenceSettings:
+    """How questions are asked. batch_size: questions at a time; suffix: text appended to each question."""
 
     batch_size: int = 64
     max_new_tokens: int = 8
@@ -27,58 +30,111 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A scored question. q: its number. places: where the picture's objects lie, None where none are known."""
+class ScoredItem:
+    """A scored question. q: its number. objects: tokens of the picture's objects, None if none are known."""
 
     q: int
     item: Item
     scores: TokenScores
-    places: Places | None
+    objects: ObjectTokens | None
 
 
-def score_items(engine: Engine, data: DataSet, items: Mapping[int, Item], suffix: str) -> dict[int, Scored]:
-    """Encode each picture once and score every question on it."""
-    keys = images_of(list(items.values()))
-    visuals = dict(zip(keys, engine.encode_many([data.picture(key) for key in keys]), strict=True))
-    places = {key: places_of(data, key, one.grid) if data.has_objects else None for key, one in visuals.items()}
-    return {
-        q: Scored(q, item, engine.score(visuals[item.image], item.question + suffix), places[item.image])
-        for q, item in items.items()
-    }
+Omit = Callable[[str, Sequence[int], Exception], None]
+"""Called with a picture's key, the numbers of the questions about it that cannot be asked, and why."""
 
 
-def ask(engine: Engine, row: Row, keep: float | None, asked: Sequence[Scored], settings: Settings) -> list[Answer]:
-    """The model's answers, greedy. Raises InputError where the row's method cannot serve this budget."""
-    chosen = [choose(engine, row, keep, one) for one in asked]
+def score_items(
+    engine: Engine, data: DataSet, items: Mapping[int, Item], suffix: str, omit: Omit | None = None
+) -> dict[int, ScoredItem]:
+    """Encode each picture once and score every question about it.
+
+    items: by number. omit: told of each picture or question that fails, which then is missing from the result; without
+    it the error is raised.
+    """
+    by_image: dict[str, list[int]] = {}
+    for q, item in items.items():
+        by_image.setdefault(item.image, []).append(q)
+    pictures: dict[str, Image.Image] = {}
+    for image, numbers in by_image.items():
+        with _omitting(omit, image, numbers):
+            pictures[image] = data.picture(image)
+    scored: dict[int, ScoredItem] = {}
+    for image, visual in _encode(engine, pictures, by_image, omit).items():
+        with _omitting(omit, image, by_image[image]):
+            objects = object_tokens(data, image, visual.grid) if data.has_objects else None
+            for q in by_image[image]:
+                with _omitting(omit, image, [q]):
+                    scores = engine.score(visual, items[q].question + suffix)
+                    scored[q] = ScoredItem(q, items[q], scores, objects)
+    return {q: scored[q] for q in items if q in scored}
+
+
+def ask(
+    engine: Engine, config: Config, keep: float | None, asked: Sequence[ScoredItem], settings: InferenceSettings
+) -> list[Answer]:
+    """The model's greedy answers. Raises InputError if the method cannot serve this budget."""
+    chosen = [choose(engine, config, keep, one) for one in asked]
     arguments: dict[str, Any] = {"selections": chosen}
     if chosen and chosen[0] is None:
-        arguments = {"keep_ratio": keep, "method": row.method, **row.options}
-    return _batches(engine, asked, settings.max_new_tokens, settings.batch_size, arguments)
+        arguments = {"keep_ratio": keep, "method": config.method, **config.options}
+    return _batches(engine, asked, settings, arguments)
 
 
-def choose(engine: Engine, row: Row, keep: float | None, one: Scored) -> Selection | None:
-    """What the row keeps; None for a method that chooses inside the LLM. `random` has a new seed for each question."""
+def choose(engine: Engine, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
+    """The tokens that a configuration keeps; None for a method that chooses inside the LLM.
+
+    `random` has another seed for each question.
+    """
     visual = one.scores.visual
-    if row.method in (BLIND, ORACLE) and one.places is None:
-        raise ValueError(f"{row.method} needs a data set with objects")
-    if one.places is not None and row.method == BLIND:
-        return blind(visual, one.places)
-    if one.places is not None and keep is not None and row.method == ORACLE:
-        return oracle(visual, one.places, one.item.needed, budget_from_keep_ratio(keep, visual.size))
-    if METHODS[row.method].inside_llm:
+    if config.method in (BLIND, ORACLE) and one.objects is None:
+        raise ValueError(f"{config.method} needs a data set with objects")
+    if one.objects is not None and config.method == BLIND:
+        return blind(visual, one.objects)
+    if one.objects is not None and keep is not None and config.method == ORACLE:
+        return oracle(visual, one.objects, one.item.needed, budget_from_keep_ratio(keep, visual.size))
+    if METHODS[config.method].inside_llm:
         return None
-    seed = {"seed": one.q} if row.method == "random" else {}
-    return engine.select(one.scores, keep_ratio=keep, method=row.method, **{**seed, **row.options})
+    seed = {"seed": one.q} if config.method == "random" else {}
+    return engine.select(one.scores, keep_ratio=keep, method=config.method, **{**seed, **config.options})
+
+
+def _encode(
+    engine: Engine, pictures: Mapping[str, Image.Image], by_image: Mapping[str, list[int]], omit: Omit | None
+) -> dict[str, VisualTokens]:
+    """All pictures together; one by one if that fails, so that one bad picture costs only itself."""
+    try:
+        return dict(zip(pictures, engine.encode_many(list(pictures.values())), strict=True))
+    except Exception:
+        if omit is None:
+            raise
+    visuals = {}
+    for image, picture in pictures.items():
+        with _omitting(omit, image, by_image[image]):
+            visuals[image] = engine.encode_many([picture])[0]
+    return visuals
+
+
+@contextmanager
+def _omitting(omit: Omit | None, image: str, numbers: Sequence[int]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a decoder or model has against one picture must not end the study
+        if omit is None:
+            raise
+        omit(image, numbers, error)
 
 
 def _batches(
-    engine: Engine, asked: Sequence[Scored], max_new_tokens: int, batch_size: int, arguments: dict[str, Any]
+    engine: Engine, asked: Sequence[ScoredItem], settings: InferenceSettings, arguments: dict[str, Any]
 ) -> list[Answer]:
     """Answers, with the batches halved as long as the device runs out of memory."""
     questions = [(one.scores.visual, one.scores.prompt) for one in asked]
+    batch_size = min(settings.batch_size, max(1, len(questions)))
     while True:
         try:
-            return engine.answer_batch(questions, max_new_tokens=max_new_tokens, batch_size=batch_size, **arguments)
+            return engine.answer_batch(
+                questions, max_new_tokens=settings.max_new_tokens, batch_size=batch_size, **arguments
+            )
         except OutOfMemoryError:
             if batch_size == 1:
                 raise

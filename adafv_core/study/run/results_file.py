@@ -1,27 +1,35 @@
-"""The study's file: JSON lines, one fact a line, appended as it becomes known, so that a stopped study goes on.
+"""The results file of a study: JSON lines, one fact per line, appended as it becomes known.
 
     {"kind": "header", …}                                                       data set, model, settings, versions
-    {"kind": "session", "machine": {…}}                                         a start, or going on after a stop
-    {"kind": "question", "q": 0, "key", "image", "family", "question", "answers"}
+    {"kind": "session", "machine": {…}, "data": {…}, "dropped": [7]}            a start, or a resumption
+    {"kind": "question", "q": 0, "id", "objects", "key", "image", "family", "question", "answers"}
     {"kind": "measure", "q": 0, "auc_t2i": 0.98, …}                             figures 2 to 4
     {"kind": "answer", "row": "adafv", "keep": 0.1, "q": 0, "text", "score", "kept"}
-    {"kind": "left out", "row", "keep", "why"}                                  a budget that a method cannot serve
+    {"kind": "unanswered", "row", "keep", "q": 0, "why"}                        a budget that a method cannot serve here
+    {"kind": "omitted", "where", "why"}                                         what this session could not use
     {"kind": "time", "answers": 64, "seconds": 0.4}
 
-A file whose name ends in .gz is read the same way.
+`q` numbers the questions of the file; `id` is what makes a question the same one, see `DataSet.question_id`. A later
+`question` line with the same q replaces the earlier one; where its `objects` differ, what was measured with them no
+longer counts. A file whose name ends in .gz is read and appended to as gzip. Files of version 0.1, which have neither
+ids nor `omitted`, and `left out` for a whole row, are read as well.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import json
+import os
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from adafv_core.errors import InputError
+from adafv_core.study.data.base import Omission
+from adafv_core.study.measure.accuracy import score_answer
+from adafv_core.study.measure.bounds import BOUNDS
 
 FORMAT = 1
 _FIRST = '{"kind":"header"'
@@ -30,7 +38,7 @@ Key = tuple[str, float | None]
 
 
 @dataclass(frozen=True)
-class Given:
+class StoredAnswer:
     """One answer. score: 0 to 1. kept: distinct visual tokens. k_text, k_visual: how far the two heads reach."""
 
     text: str
@@ -42,14 +50,24 @@ class Given:
 
 @dataclass
 class Records:
-    """What a file holds. questions: by number q. answers: by row and ratio, then by q. measures: by q."""
+    """What a results file holds.
+
+    questions: by number q. answers: by row and ratio, then by q; unanswered: likewise, with the reason. measures: by q.
+    dropped: questions that the data set no longer has. omitted: what the last session could not use. damaged: lines of
+    the file that could not be read.
+    """
 
     header: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
     machines: list[dict[str, Any]] = field(default_factory=list)
     questions: dict[int, dict[str, Any]] = field(default_factory=dict)
     measures: dict[int, dict[str, Any]] = field(default_factory=dict)
-    answers: dict[Key, dict[int, Given]] = field(default_factory=dict)
+    answers: dict[Key, dict[int, StoredAnswer]] = field(default_factory=dict)
+    unanswered: dict[Key, dict[int, str]] = field(default_factory=dict)
     left_out: dict[Key, str] = field(default_factory=dict)
+    dropped: set[int] = field(default_factory=set)
+    omitted: list[Omission] = field(default_factory=list)
+    damaged: list[Omission] = field(default_factory=list)
     n_timed: int = 0
     seconds: float = 0.0
 
@@ -57,83 +75,214 @@ class Records:
         """Add one line."""
         kind = line["kind"]
         if kind == "answer":
-            given = Given(line["text"], line["score"], line["kept"], line.get("k_text", 0), line.get("k_visual", 0))
+            given = StoredAnswer(
+                line["text"], line["score"], line["kept"], line.get("k_text", 0), line.get("k_visual", 0)
+            )
             self.answers.setdefault((line["row"], line["keep"]), {})[line["q"]] = given
         elif kind == "question":
+            known = self.questions.get(line["q"])
+            if known is not None and objects_of(known) != objects_of(line):
+                self.forget_objects(line["q"])
             self.questions[line["q"]] = line
         elif kind == "measure":
             self.measures[line["q"]] = line
+        elif kind == "unanswered":
+            self.unanswered.setdefault((line["row"], line["keep"]), {})[line["q"]] = line["why"]
         elif kind == "left out":
             self.left_out[line["row"], line["keep"]] = line["why"]
+        elif kind == "omitted":
+            self.omitted.append(Omission(line["where"], line["why"]))
         elif kind == "time":
             self.n_timed += line["answers"]
             self.seconds += line["seconds"]
         elif kind == "session":
             if line["machine"] not in self.machines:
                 self.machines.append(line["machine"])
+            self.data = line.get("data", self.data)
+            self.dropped = set(line.get("dropped", ()))
+            self.omitted = []
         elif kind == "header":
-            self.header = line
+            self.header, self.data = line, line.get("data", {})
         else:
             raise KeyError(kind)
 
+    def forget_objects(self, q: int) -> None:
+        """Drop what was measured on a question with objects that are no longer the same: figures 2 to 4 and bounds."""
+        self.measures.pop(q, None)
+        for by_key in (self.answers, self.unanswered):
+            for (row, _), by_question in by_key.items():
+                if row in BOUNDS:
+                    by_question.pop(q, None)
 
-def read_records(file: Path) -> Records:
-    """Read a study's file. Raises InputError, with the line, where it is not one.
+    def current_answers(self) -> dict[Key, dict[int, StoredAnswer]]:
+        """Answers to the questions that the data set still has."""
+        return {
+            key: {q: one for q, one in given.items() if q not in self.dropped} for key, given in self.answers.items()
+        }
 
-    A last line that was cut off by an interruption is left out.
+    def judge(self) -> None:
+        """Score all answers by the rules of this version, whichever wrote them."""
+        for given in self.answers.values():
+            for q, one in given.items():
+                if q in self.questions:
+                    score = round(score_answer(one.text, self.questions[q]["answers"]), 4)
+                    if score != one.score:
+                        given[q] = replace(one, score=score)
+
+
+def objects_of(question: dict[str, Any]) -> str:
+    """The `objects` of a question line; "" for one of version 0.1."""
+    return str(question.get("objects", ""))
+
+
+def read_records(file: Path, strict: bool = False) -> Records:
+    """Read a results file. Raises InputError if it is none.
+
+    The end that an interruption cut off is ignored. Another damaged line is left out and listed in `damaged`; with
+    `strict` it raises InputError.
     """
     records = Records()
     for number, text, complete in _lines(file):
+        where = f"{file.name}, line {number}"
         try:
             records.take(json.loads(text))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if not complete and (number > 1 or text.startswith(_FIRST[: len(text)])):
                 break
-            raise InputError(f"{file.name}, line {number}: not a line of a study's file ({error!r}).") from None
+            if strict or number == 1:
+                raise InputError(f"{where}: not a line of a study's file ({error!r}).") from None
+            records.damaged.append(Omission(where, "not a line of a study's file"))
         if number == 1 and records.header.get("format") != FORMAT:
-            raise InputError(
-                f"{file.name}, line 1: expected the header of a study's file, format {FORMAT}; start a new file."
-            )
+            raise InputError(f"{where}: expected the header of a study's file, format {FORMAT}; start a new file.")
+    records.judge()
     return records
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str, bool]]:
-    content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    with io.StringIO(content.decode("utf-8", errors="replace")) as lines:
-        for number, text in enumerate(lines, 1):
-            if text.strip():
-                yield number, text, text.endswith("\n")
+    """(number, text, whether it ends) of each line that is not blank."""
+    # Not by str.splitlines: an answer may hold other line separators of Unicode.
+    lines = _content(file).split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, line.decode("utf-8", errors="replace"), number < len(lines)
+
+
+def _content(file: Path) -> bytes:
+    """The bytes of a results file, unpacked; of a damaged .gz what can be unpacked."""
+    content = file.read_bytes()
+    if file.suffix != ".gz":
+        return content
+    found, place = bytearray(), 0
+    while place < len(content):  # one gzip member per session's write
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            while not member.eof and place < len(content):
+                chunk = content[place : place + (1 << 16)]
+                found += member.decompress(chunk)
+                place += len(chunk) - len(member.unused_data)
+        except zlib.error:
+            break
+    return bytes(found)
 
 
 class Writer:
-    """Appends lines to a study's file and to the records in memory; each `write` ends on disk."""
+    """Appends lines to a results file and to the records in memory.
+
+    Each `write` ends on disk. If it cannot (a full disk), the lines are kept and written with the next ones; `problem`
+    says why meanwhile. Raises InputError if the file cannot be opened at all.
+    """
 
     def __init__(self, file: Path, records: Records) -> None:
         self.file, self.records = file, records
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _cut_broken_line(file)
+        self.problem: str | None = None
+        self._unwritten: list[str] = []
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _mend_end(file)
+            file.open("ab").close()
+        except OSError as error:
+            raise InputError(f"{file.name} cannot be written ({error.strerror}); name another file.") from None
+
+    @property
+    def unwritten(self) -> int:
+        """Lines that are not on disk yet."""
+        return len(self._unwritten)
 
     def write(self, *lines: dict[str, Any]) -> None:
         """Append lines, in order."""
-        text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(text)
         for line in lines:
             self.records.take(line)
+            self._unwritten.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Try to write what is not on disk yet."""
+        if not self._unwritten:
+            return
+        data = "".join(self._unwritten).encode("utf-8", errors="backslashreplace")
+        try:
+            _append(self.file, gzip.compress(data, mtime=0) if self.file.suffix == ".gz" else data)
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+        else:
+            self.problem = None
+            self._unwritten.clear()
 
 
-def _cut_broken_line(file: Path) -> None:
+def _append(file: Path, data: bytes) -> None:
+    """Append all the data or none. Raises OSError."""
+    with file.open("ab", buffering=0) as out:
+        size = out.seek(0, os.SEEK_END)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[out.write(rest) :]
+        except OSError:
+            out.truncate(size)
+            raise
+
+
+def _mend_end(file: Path) -> None:
+    """Remove a last line that an interruption cut off, or end it if only its end is missing; of a damaged .gz keep
+    everything that can be unpacked.
+    """
     if not file.exists():
         return
-    with file.open("rb+") as opened:
-        content = opened.read()
-        end = content.rfind(b"\n") + 1
-        if end < len(content):
-            opened.truncate(end)
+    content = _content(file)
+    whole = content[: content.rfind(b"\n") + 1]
+    rest = content[len(whole) :]
+    try:
+        end = rest + b"\n" if isinstance(json.loads(rest), dict) else b""
+    except ValueError:
+        end = b""
+    if file.suffix == ".gz":
+        if rest or not _is_whole_gzip(file):
+            write_whole(file, gzip.compress(whole + end, mtime=0) if whole + end else b"")
+    elif rest and end:
+        _append(file, b"\n")
+    elif rest:
+        os.truncate(file, len(whole))
+
+
+def _is_whole_gzip(file: Path) -> bool:
+    try:
+        gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Replace a file by these bytes in one step, so that it is never half there. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def pack(file: Path, to: Path) -> None:
-    """Write a gzipped copy; the same content gives the same bytes."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with to.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
-        packed.write(file.read_bytes())
+    """Write a gzipped copy; the same content gives the same bytes. Raises OSError."""
+    write_whole(to, gzip.compress(_content(file), mtime=0))

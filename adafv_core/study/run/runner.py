@@ -1,4 +1,4 @@
-"""Runs a study: every question for every row and ratio, each picture encoded once, nothing asked twice."""
+"""Runs a study: every question for every configuration and ratio, each picture encoded once, nothing asked twice."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from adafv_core.engine import Engine
-from adafv_core.errors import InputError
-from adafv_core.study.data.base import DataSet, images_of
+from adafv_core.errors import AdaFVError, ImageError, InputError
+from adafv_core.study.data.base import DataSet, Item, Omission, images_of
 from adafv_core.study.measure.accuracy import score_answer
 from adafv_core.study.measure.alignment import measure
-from adafv_core.study.run.configs import BOUNDS, Row, jobs
-from adafv_core.study.run.inference import Scored, Settings, ask, score_items
+from adafv_core.study.measure.bounds import BOUNDS
+from adafv_core.study.run.configs import Config, jobs
+from adafv_core.study.run.inference import InferenceSettings, ScoredItem, ask, score_items
+from adafv_core.study.run.numbering import KnownQuestions
 from adafv_core.study.run.provenance import machine_facts, model_facts, versions
-from adafv_core.study.run.results_file import FORMAT, Records, Writer, read_records
+from adafv_core.study.run.results_file import FORMAT, Key, Records, Writer, objects_of, read_records
 from adafv_core.types import Answer
 
 
@@ -31,27 +33,37 @@ class Progress:
 
 
 class Study:
-    """One engine, one data set, and the file their answers go to.
+    """One engine, one data set, and the results file of their answers.
 
-    The file is read if it is there, and the study goes on where it stopped. Raises InputError where the file belongs
-    to another data set, model or way of asking.
+    An existing file is read and the study goes on where it stopped: an answer is known if its question is (see
+    `DataSet.question_id`), even if the set has changed since. Questions that cannot be asked, say because of a
+    damaged picture, are left out and listed in `records.omitted`; with `strict` the first one raises InputError.
+    Raises InputError if the file belongs to another model or way of asking.
     """
 
     def __init__(
         self,
         engine: Engine,
         data: DataSet,
-        rows: Sequence[Row],
+        configs: Sequence[Config],
         ratios: Sequence[float],
         file: Path,
-        settings: Settings | None = None,
+        settings: InferenceSettings | None = None,
+        strict: bool = False,
     ) -> None:
-        self.engine, self.data, self.file = engine, data, file
-        self.settings = settings or Settings()
-        self.jobs = [job for job in jobs(rows, ratios) if data.has_objects or job[0].method not in BOUNDS]
-        self.asked = [q for q, item in enumerate(data.items) if item.answers]
-        self.records = read_records(file) if file.exists() and file.stat().st_size else Records()
+        self.engine, self.data, self.file, self.strict = engine, data, file, strict
+        self.settings = settings or InferenceSettings()
+        self.jobs = [job for job in jobs(configs, ratios) if data.has_objects or job[0].method not in BOUNDS]
+        self.records = read_records(file, strict) if file.exists() and file.stat().st_size else Records()
         self._check_header()
+        self._omissions = list(data.omissions)
+        self.items: dict[int, Item] = {}
+        self._ids: dict[int, tuple[str, str]] = {}
+        self._omitted: set[int] = set()
+        self._number_questions()
+        self.asked = [q for q, item in self.items.items() if item.answers]
+        self.done = sum(len(self.asked) - len(self._missing(job, self.asked)) for job in self.jobs)
+        self._writer: Writer | None = None
 
     @property
     def total(self) -> int:
@@ -59,58 +71,135 @@ class Study:
         return len(self.jobs) * len(self.asked)
 
     @property
-    def done(self) -> int:
-        """Answers there are already, with those that no method can give."""
-        keys = [(row.label, keep) for row, keep in self.jobs]
-        records = self.records
-        return sum(len(self.asked) if key in records.left_out else len(records.answers.get(key, ())) for key in keys)
+    def unwritten(self) -> str | None:
+        """One sentence if answers could not be written to the file, and why."""
+        if self._writer is None or self._writer.problem is None:
+            return None
+        return (
+            f"{self._writer.unwritten:,} lines could not be written to {self.file.name} ({self._writer.problem}): make "
+            "room and run the same command again; what is missing is asked again."
+        )
 
     def run(self) -> Iterator[Progress]:
-        """Ask what has not been asked yet, one batch between two values; whoever stops iterating stops the study."""
-        writer = Writer(self.file, self.records)
+        """Ask what has not been asked yet, one batch per value; whoever stops iterating stops the study."""
+        writer = self._writer = Writer(self.file, self.records)
         if not self.records.header:
             writer.write(self._header())
-        writer.write({"kind": "session", "machine": machine_facts(self.engine.device)})
-        began, before = time.monotonic(), self.done
-        for start in range(0, len(self.data.items), self.settings.batch_size):
-            numbers = range(start, min(start + self.settings.batch_size, len(self.data.items)))
-            for doing in self._chunk(writer, numbers):
-                done = self.done
-                pace = (time.monotonic() - began) / (done - before) if done > before else None
-                yield Progress(done, self.total, None if pace is None else pace * (self.total - done), doing)
+        dropped = sorted(self.records.questions.keys() - self.items.keys())
+        session = {"kind": "session", "machine": machine_facts(self.engine.device), "data": self._data_facts()}
+        writer.write({**session, "dropped": dropped}, *(_omission_line(one) for one in self._omissions))
+        began, before, every = time.monotonic(), self.done, list(self.items)
+        try:
+            for start in range(0, len(every), self.settings.batch_size):
+                for doing in self._chunk(writer, every[start : start + self.settings.batch_size]):
+                    pace = (time.monotonic() - began) / (self.done - before) if self.done > before else None
+                    left = None if pace is None else pace * (self.total - self.done)
+                    waiting = f" · {writer.problem}" if writer.problem else ""
+                    yield Progress(self.done, self.total, left, doing + waiting)
+        finally:
+            writer.flush()
 
-    def _chunk(self, writer: Writer, numbers: range) -> Iterator[str]:
-        """One batch of questions through every row; yields what was done."""
+    def _chunk(self, writer: Writer, numbers: Sequence[int]) -> Iterator[str]:
+        """One batch of questions through every configuration; yields what was done."""
         todo = [(job, missing) for job in self.jobs if (missing := self._missing(job, numbers))]
-        unlisted = [q for q in numbers if q not in self.records.questions]
-        writer.write(*(self._question_line(q) for q in unlisted))
-        if not todo and not unlisted:
+        new = [q for q in numbers if not self._is_listed(q)]
+        if not todo and not new:
             return
         began = time.monotonic()
-        scored = score_items(self.engine, self.data, {q: self.data.items[q] for q in numbers}, self.settings.suffix)
-        writer.write(*self._measure_lines([scored[q] for q in numbers if q not in self.records.measures]))
-        yield "scores"
-        for (row, keep), missing in todo:
-            try:
-                answers = ask(self.engine, row, keep, [scored[q] for q in missing], self.settings)
-            except InputError as error:
-                writer.write({"kind": "left out", "row": row.label, "keep": keep, "why": str(error)})
-                continue
-            lines = [self._answer_line(row, keep, q, one) for q, one in zip(missing, answers, strict=True)]
-            seconds, began = time.monotonic() - began, time.monotonic()
-            writer.write(*lines, {"kind": "time", "answers": len(lines), "seconds": round(seconds, 4)})
-            yield row.label if keep is None else f"{row.label} {keep:g}"
 
-    def _missing(self, job: tuple[Row, float | None], numbers: range) -> list[int]:
-        key = (job[0].label, job[1])
+        def omit(image: str, failed: Sequence[int], error: Exception) -> None:
+            before = sum(len(self._missing(job, failed)) for job in self.jobs)
+            self._omitted |= set(failed)
+            self.done += before
+            questions = f"{len(failed)} questions" if len(failed) != 1 else f"question {self.items[failed[0]].key}"
+            self._omit(writer, Omission(f"{image} ({questions})", _reason(error)), error)
+
+        items = {q: self.items[q] for q in numbers}
+        scored = score_items(self.engine, self.data, items, self.settings.suffix, omit)
+        # A question's line and its measures are written together: one without the other would never be completed.
+        listed = [self._question_line(q) for q in new if q in scored]
+        writer.write(*listed, *self._measure_lines([scored[q] for q in scored if q not in self.records.measures]))
+        yield "scores"
+        for (config, keep), missing in todo:
+            lines = []
+            for one, answer in self._ask(config, keep, [scored[q] for q in missing if q in scored]):
+                if isinstance(answer, Answer):
+                    lines.append(self._answer_line(config, keep, one, answer))
+                elif isinstance(answer, InputError):
+                    line = {"kind": "unanswered", "row": config.label, "keep": keep, "q": one.q}
+                    lines.append({**line, "why": str(answer)})
+                else:  # nothing that the same question would meet again elsewhere, so it is asked again next time
+                    where = f"question {one.item.key}, {_job_name(config, keep)}"
+                    self._omit(writer, Omission(where, _reason(answer)), answer)
+                    self.done += 1
+            seconds, began = time.monotonic() - began, time.monotonic()
+            n_answers = sum(line["kind"] == "answer" for line in lines)
+            if not lines:
+                continue
+            writer.write(*lines, {"kind": "time", "answers": n_answers, "seconds": round(seconds, 4)})
+            self.done += len(lines)
+            yield _job_name(config, keep)
+
+    def _ask(
+        self, config: Config, keep: float | None, asked: Sequence[ScoredItem]
+    ) -> list[tuple[ScoredItem, Answer | Exception]]:
+        """Each question with its answer, or with the error that came instead: then the others are asked alone."""
+        if not asked:
+            return []
+        try:
+            return list(zip(asked, ask(self.engine, config, keep, asked, self.settings), strict=True))
+        except Exception as error:  # one question must not end the study
+            if len(asked) == 1:
+                return [(asked[0], error)]
+        return [pair for one in asked for pair in self._ask(config, keep, [one])]
+
+    def _omit(self, writer: Writer, omission: Omission, error: Exception) -> None:
+        if self.strict:
+            raise InputError(f"{omission.where}: {omission.why}") from error
+        writer.write(_omission_line(omission))
+
+    def _number_questions(self) -> None:
+        """Give each question of the set its number in the file."""
+        known = KnownQuestions(self.records.questions.values())
+        unreadable: dict[str, list[str]] = {}
+        objects_ids: dict[str, str] = {}
+        for item in self.data.items:
+            try:
+                question_id = self.data.question_id(item)
+            except ImageError as error:
+                if self.strict:
+                    raise
+                unreadable.setdefault(item.image, []).append(str(error))
+                continue
+            q = known.number_of(question_id, item)
+            if item.image not in objects_ids:
+                objects_ids[item.image] = self.data.objects_id(item.image)
+            self.items[q], self._ids[q] = item, (question_id, objects_ids[item.image])
+            if q in self.records.questions and not self._is_listed(q):
+                self.records.forget_objects(q)
+        self._omissions += [
+            Omission(f"{image} ({len(errors)} questions)", errors[0]) for image, errors in unreadable.items()
+        ]
+
+    def _is_listed(self, q: int) -> bool:
+        """Whether the file has the question as it is now."""
+        line = self.records.questions.get(q)
+        return line is not None and objects_of(line) == self._ids[q][1]
+
+    def _missing(self, job: tuple[Config, float | None], numbers: Sequence[int]) -> list[int]:
+        key: Key = (job[0].label, job[1])
         if key in self.records.left_out:
             return []
-        known = self.records.answers.get(key, {})
-        return [q for q in numbers if self.data.items[q].answers and q not in known]
+        answers, unanswered = self.records.answers.get(key, {}), self.records.unanswered.get(key, {})
+        return [
+            q
+            for q in numbers
+            if self.items[q].answers and q not in answers and q not in unanswered and q not in self._omitted
+        ]
 
-    def _answer_line(self, row: Row, keep: float | None, q: int, answer: Answer) -> dict[str, Any]:
-        score = round(score_answer(answer.text, self.data.items[q].answers), 4)
-        line: dict[str, Any] = {"kind": "answer", "row": row.label, "keep": keep, "q": q, "text": answer.text}
+    def _answer_line(self, config: Config, keep: float | None, one: ScoredItem, answer: Answer) -> dict[str, Any]:
+        score = round(score_answer(answer.text, one.item.answers), 4)
+        line: dict[str, Any] = {"kind": "answer", "row": config.label, "keep": keep, "q": one.q, "text": answer.text}
         line |= {"score": score, "kept": answer.n_kept}
         selection = answer.selection
         if selection.k_text or selection.k_visual:
@@ -118,10 +207,12 @@ class Study:
         return line
 
     def _question_line(self, q: int) -> dict[str, Any]:
-        item = self.data.items[q]
+        item = self.items[q]
         line = {
             "kind": "question",
             "q": q,
+            "id": self._ids[q][0],
+            "objects": self._ids[q][1],
             "key": item.key,
             "image": item.image,
             "family": item.family,
@@ -131,13 +222,13 @@ class Study:
         }
         return {name: value for name, value in line.items() if value != ""}
 
-    def _measure_lines(self, asked: Sequence[Scored]) -> list[dict[str, Any]]:
+    def _measure_lines(self, asked: Sequence[ScoredItem]) -> list[dict[str, Any]]:
         """Figures 2 to 4 of each question that names an object; questions that name none have no line."""
         lines = []
         for one in asked:
-            if one.places is None or not one.item.named:
+            if one.objects is None or not one.item.named:
                 continue
-            found = measure(one.scores, one.places.on_any(one.item.named), one.places.off_all(one.item.named))
+            found = measure(one.scores, one.objects.on_any(one.item.named), one.objects.off_all(one.item.named))
             if found is not None:
                 values = asdict(found)
                 values |= {name: _sparse(values[name]) for name in ("on", "off")}
@@ -145,17 +236,20 @@ class Study:
                 lines.append({"kind": "measure", "q": one.q, **values})
         return lines
 
+    def _data_facts(self) -> dict[str, Any]:
+        return {
+            "name": self.data.name,
+            "questions": len(self.data.items),
+            "pictures": len(images_of(self.data.items)),
+            "has_objects": self.data.has_objects,
+            "fingerprint": self.data.fingerprint(),
+        }
+
     def _header(self) -> dict[str, Any]:
         return {
             "kind": "header",
             "format": FORMAT,
-            "data": {
-                "name": self.data.name,
-                "questions": len(self.data.items),
-                "pictures": len(images_of(self.data.items)),
-                "has_objects": self.data.has_objects,
-                "fingerprint": self.data.fingerprint(),
-            },
+            "data": self._data_facts(),
             "model": model_facts(self.engine),
             "asking": {"max_new_tokens": self.settings.max_new_tokens, "suffix": self.settings.suffix},
             "versions": versions(),
@@ -166,12 +260,26 @@ class Study:
         if not there:
             return
         here = self._header()
-        for part in ("data", "model", "asking"):
+        for part in ("model", "asking"):
             if there[part] != here[part]:
                 raise InputError(
                     f"{self.file.name} holds a study with another {part}: {there[part]} there, {here[part]} here. "
                     "Name another file to write to, or remove this one to begin anew."
                 )
+
+
+def _omission_line(omission: Omission) -> dict[str, Any]:
+    return {"kind": "omitted", "where": omission.where, "why": omission.why}
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line; its class too if it was not raised for people to read."""
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, AdaFVError) else f"{type(error).__name__}: {text}"
+
+
+def _job_name(config: Config, keep: float | None) -> str:
+    return config.label if keep is None else f"{config.label} {keep:g}"
 
 
 def _sparse(counts: Sequence[int]) -> list[int]:
