@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from adafv_core.loading.download import DownloadProgress
-from adafv_core.study.run.progress import duration
+from adafv_core.study.report.tables import duration
 from app.serving.jobs import Engine
 
 _RECENT_S = 20.0
