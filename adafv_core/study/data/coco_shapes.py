@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adafv_core.limits import MAX_PIXELS
+from adafv_core.images import MAX_PIXELS
 from adafv_core.study.data.image_folder import Header
 
 Mask = NDArray[np.float32]

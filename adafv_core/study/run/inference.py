@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from adafv_core.backends.base import Backend
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.engine import Engine
 from adafv_core.errors import OutOfMemoryError
 from adafv_core.methods import METHODS
 from adafv_core.study.data.base import DataSet, Item
@@ -44,7 +44,7 @@ Omit = Callable[[str, Sequence[int], Exception], None]
 
 
 def score_items(
-    engine: Engine, data: DataSet, items: Mapping[int, Item], suffix: str, omit: Omit | None = None
+    engine: Backend, data: DataSet, items: Mapping[int, Item], suffix: str, omit: Omit | None = None
 ) -> dict[int, ScoredItem]:
     """Encode each picture once and score every question about it.
 
@@ -70,7 +70,7 @@ def score_items(
 
 
 def ask(
-    engine: Engine, config: Config, keep: float | None, asked: Sequence[ScoredItem], settings: InferenceSettings
+    engine: Backend, config: Config, keep: float | None, asked: Sequence[ScoredItem], settings: InferenceSettings
 ) -> list[Answer]:
     """The model's greedy answers. Raises InputError if the method cannot serve this budget."""
     chosen = [choose(engine, config, keep, one) for one in asked]
@@ -80,7 +80,7 @@ def ask(
     return _batches(engine, asked, settings, arguments)
 
 
-def choose(engine: Engine, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
+def choose(engine: Backend, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
     """The tokens that a configuration keeps; None for a method that chooses inside the LLM.
 
     `random` has another seed for each question.
@@ -99,7 +99,7 @@ def choose(engine: Engine, config: Config, keep: float | None, one: ScoredItem) 
 
 
 def _encode(
-    engine: Engine, pictures: Mapping[str, Image.Image], by_image: Mapping[str, list[int]], omit: Omit | None
+    engine: Backend, pictures: Mapping[str, Image.Image], by_image: Mapping[str, list[int]], omit: Omit | None
 ) -> dict[str, VisualTokens]:
     """All pictures together; one by one if that fails, so that one bad picture costs only itself."""
     try:
@@ -125,7 +125,7 @@ def _omitting(omit: Omit | None, image: str, numbers: Sequence[int]) -> Iterator
 
 
 def _batches(
-    engine: Engine, asked: Sequence[ScoredItem], settings: InferenceSettings, arguments: dict[str, Any]
+    engine: Backend, asked: Sequence[ScoredItem], settings: InferenceSettings, arguments: dict[str, Any]
 ) -> list[Answer]:
     """Answers, with the batches halved as long as the device runs out of memory."""
     questions = [(one.scores.visual, one.scores.prompt) for one in asked]

@@ -11,15 +11,15 @@ import torch
 import transformers
 
 import adafv_core
-from adafv_core.engine import Engine
+from adafv_core.backends.base import Backend
 
 
-def model_facts(engine: Engine) -> dict[str, Any]:
+def model_facts(engine: Backend) -> dict[str, Any]:
     """name: "pocket", a hub id, or the last part of a folder's name. weights: see `adafv_core.loading.fingerprint`."""
     name = Path(engine.name).name if Path(engine.name).is_dir() else engine.name
     return {
         "name": name,
-        "class": type(engine.model).__name__,
+        "class": engine.model_class,
         "revision": engine.revision,
         "weights": engine.weights,
         "dtype": str(engine.dtype).removeprefix("torch."),

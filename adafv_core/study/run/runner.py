@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adafv_core.engine import Engine
+from adafv_core.backends.base import Backend
 from adafv_core.errors import AdaFVError, ImageError, InputError
 from adafv_core.study.data.base import DataSet, Item, Omission, images_of
 from adafv_core.study.measure.accuracy import score_answer
@@ -33,7 +33,7 @@ class Progress:
 
 
 class Study:
-    """One engine, one data set, and the results file of their answers.
+    """One model, one data set, and the results file of their answers.
 
     An existing file is read and the study goes on where it stopped: an answer is known if its question is (see
     `DataSet.question_id`), even if the set has changed since. Questions that cannot be asked, say because of a
@@ -43,7 +43,7 @@ class Study:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Backend,
         data: DataSet,
         configs: Sequence[Config],
         ratios: Sequence[float],
