@@ -60,12 +60,17 @@ def budget_from_keep_ratio(keep_ratio: float, size: int) -> int:
 
     keep_ratio: the fraction kept. size: N ≥ 1. Raises BudgetError unless 0 < keep_ratio ≤ 1.
     """
+    return max(1, round(check_keep_ratio(keep_ratio) * size))
+
+
+def check_keep_ratio(keep_ratio: float) -> float:
+    """The keep ratio as a float; BudgetError unless 0 < keep_ratio ≤ 1."""
     number = isinstance(keep_ratio, Real) and not isinstance(keep_ratio, bool)
     if not number or not 0 < keep_ratio <= 1:
         raise BudgetError(
             f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {keep_ratio!r}."
         )
-    return max(1, round(float(keep_ratio) * size))
+    return float(keep_ratio)
 
 
 def check_floor(floor: float) -> float:

@@ -1,39 +1,47 @@
-"""How the tabs say that something is asked or to be stopped, so that Stop ends what waits as well as what runs.
+"""The page's events: scripts that run in the browser before a call, and the handlers of Ask and Stop.
 
-The page numbers its questions. The number goes with each of them, with Stop, and with what was chosen on the page;
-these scripts put all of it in the place of the slider's value, the first input.
+The page numbers its requests. The number travels in the page's state, which these scripts put in place of the slider's
+value, the first input of every event. Ask and Stop are handled outside the queue, so that Stop reaches a job that is
+still waiting as well as one that runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
 from app.context import AppContext
 from app.serving.sessions import JobControl, Session
-from app.wire.parse import read_shown
+from app.wire.parse import read_page_state
 
-SENT = "(...values) => adafv.page.sent(values)"
-ASKED = "(...values) => adafv.page.ask(values)"
-ASKED_AND_SENT = "(...values) => adafv.page.sent(adafv.page.ask(values))"
-ASKED_AGAIN_AND_SENT = "(...values) => adafv.page.sent(adafv.page.askAgain(values))"
+WITH_STATE = "(...values) => adafv.page.sent(values)"
+ASK = "(...values) => adafv.page.ask(values)"
+ASK_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.ask(values))"
+ASK_AGAIN_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.askAgain(values))"
 ASKED_AGAIN = "() => adafv.page.answered(adafv.page.again)"
-COUNTED_AND_SENT = "(...values) => adafv.page.sent(adafv.page.count(values))"
-HALTED = "(...values) => adafv.page.sent(adafv.page.halt(values))"
+COUNT_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.count(values))"
+HALT_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 
-Signal = Callable[[gr.Request, str], None]
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Options of every event of the page: no part of the API, and no progress bar of Gradio's."""
+SILENT: dict[str, Any] = {**PRIVATE, "queue": False}
+ON_THE_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+"""Options of every event and endpoint that asks the model: in the queue they wait in one line."""
+
+Handler = Callable[[gr.Request, str], None]
 
 
-def asking(context: AppContext, of: Callable[[Session], JobControl] = lambda session: session) -> tuple[Signal, Signal]:
-    """What is told ahead of a job, past the queue; and what Stop tells. of: the signals of that kind of job."""
+def job_handlers(context: AppContext, control_of: Callable[[Session], JobControl]) -> tuple[Handler, Handler]:
+    """What runs ahead of a job of one kind, and what Stop runs. control_of: that kind's control in a session."""
 
-    def order(request: gr.Request, keep: str) -> None:
-        shown = read_shown(keep)
-        of(context.service.session(request.session_hash, shown)).order(shown.asked)
+    def supersede(request: gr.Request, page_state: str) -> None:
+        state = read_page_state(page_state)
+        control_of(context.service.session(request.session_hash, state)).supersede(state.number)
 
-    def halt(request: gr.Request, keep: str) -> None:
-        shown = read_shown(keep)
-        of(context.service.session(request.session_hash, shown)).halt(shown.asked)
+    def stop(request: gr.Request, page_state: str) -> None:
+        state = read_page_state(page_state)
+        control_of(context.service.session(request.session_hash, state)).stop_through(state.number)
 
-    return order, halt
+    return supersede, stop

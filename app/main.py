@@ -22,6 +22,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 import torch
+from starlette.middleware import Middleware
 
 import adafv_core
 from adafv_core.errors import AdaFVError
@@ -30,9 +31,9 @@ from app.about import tab as about
 from app.api import add_endpoints
 from app.context import AppContext
 from app.explore import tab as explore
-from app.gradio_ext.arguments import take_plainly
+from app.gradio_ext.blocks import PageBlocks
+from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
-from app.gradio_ext.queue import say_when_busy
 from app.gradio_ext.static_files import page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
@@ -80,7 +81,7 @@ def open_context(settings: Settings) -> AppContext:
 def make_page(context: AppContext) -> gr.Blocks:
     """The page, not launched yet."""
     kept_s = context.settings.uploads_kept_s
-    with gr.Blocks(
+    with PageBlocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(max(1, kept_s // 4), kept_s)
     ) as page:
         top = html_view("masthead", masthead(context.service.pool.engine(context.settings.model), context.fallback))
@@ -103,8 +104,6 @@ def make_page(context: AppContext) -> gr.Blocks:
 
         page.unload(leave)
     page.queue(max_size=context.settings.queue_size, default_concurrency_limit=4, api_open=False)
-    say_when_busy(page)
-    take_plainly(page)
     return page
 
 
@@ -123,7 +122,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
             theme=make_theme(),
             css=page_css(),
             head=page_head(),
-            app_kwargs={"routes": routes()},
+            app_kwargs={"routes": routes(), "middleware": [Middleware(BusyMiddleware, page=page)]},
             max_file_size=most_run_bytes(settings),
             mcp_server=settings.mcp,
             pwa=False,

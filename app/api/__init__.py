@@ -10,7 +10,7 @@ from app.context import AppContext
 
 
 def add_endpoints(context: AppContext) -> None:
-    """Add them to the page being built."""
+    """Add them to the page that is being built."""
     endpoints = Endpoints(context.settings)
     add_ask(context, endpoints)
     add_saved_runs(context, endpoints)

@@ -1,19 +1,19 @@
-"""The arguments of the endpoints: what each means is said once here, and each has one field that carries it."""
+"""The arguments of the endpoints: what each one means is written here once, and a hidden field carries its value."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
+from adafv_core.engine.batch import POSITIONS
 from adafv_core.methods import METHODS
-from app.gradio_ext.arguments import plainly
-from app.gradio_ext.components import any_choice, any_number, checked_file, checked_image, json_list
+from app.gradio_ext.blocks import with_gradio_errors
+from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, JsonList
 from app.settings import Settings
-from app.wire.parse import AskSettings
+from app.wire.parse import METHOD_OPTIONS, TEXT_TOKENS, AskSettings
 
 RATIOS = (0.25, 0.1, 0.05)
 MEANINGS = {
@@ -25,70 +25,88 @@ MEANINGS = {
     "with_full": "Answer with all visual tokens too, to compare.",
     "temperature": "Temperature γ of the text-to-image similarity, above 0.",
     "floor": "Share of the budget guaranteed to each side of the adaptive mix, from 0 to 0.5.",
-    "text_tokens": "Text tokens that count: those of the question, or all, the template's too.",
+    "text_tokens": "Text tokens that count: those of the question, or all, including the template's.",
     "positions": "Position ids of kept tokens: contiguous, or the original ones.",
-    "force_keep": "Indices of visual tokens that stay in any case (adafv only).",
-    "force_drop": "Indices of visual tokens that never stay (adafv only).",
+    "force_keep": "Indices of visual tokens that are always kept (adafv only).",
+    "force_drop": "Indices of visual tokens that are never kept (adafv only).",
     "methods": "Names of pruning methods, all of them by default.",
     "keep_ratios": "Fractions of visual tokens kept, each above 0 and at most 1.",
     "file": "A run that was saved as JSON, here or on the page.",
     "name": "A name from /models, another hub id, or a folder on the server.",
 }
+SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "force_keep", "force_drop")
+ASK = (*SCORES[:4], "max_new_tokens", "with_full", *SCORES[4:])
 Field = gr.components.Component
 
 
 def make_fields(settings: Settings) -> dict[str, Field]:
-    """A hidden field for every argument, by name. Its value is the argument's default; image, prompt, file and name
-    have none."""
-    more = AskSettings()
+    """A hidden field for every argument, by name; its value is the argument's default. image, prompt, file and name
+    have no default."""
 
     def hidden(name: str) -> dict[str, Any]:
         return {"label": MEANINGS[name], "visible": False}
 
     return {
-        "image": checked_image(**hidden("image")),
+        "image": CheckedImage(**hidden("image")),
         "prompt": gr.Textbox(**hidden("prompt")),
-        "keep_ratio": any_number(0.1, **hidden("keep_ratio")),
+        "keep_ratio": AnyNumber(0.1, **hidden("keep_ratio")),
         "method": gr.Textbox("adafv", **hidden("method")),
-        "max_new_tokens": any_number(settings.answer_tokens, **hidden("max_new_tokens")),
-        "with_full": gr.Checkbox(True, **hidden("with_full")),
-        "temperature": any_number(more.temperature, **hidden("temperature")),
-        "floor": any_number(more.floor, **hidden("floor")),
-        "text_tokens": any_choice(("question", "all"), more.text_tokens, **hidden("text_tokens")),
-        "positions": any_choice(("contiguous", "original"), more.positions, **hidden("positions")),
-        "force_keep": json_list("integer", value=[], **hidden("force_keep")),
-        "force_drop": json_list("integer", value=[], **hidden("force_drop")),
-        "methods": json_list("string", value=list(METHODS), **hidden("methods")),
-        "keep_ratios": json_list("number", value=list(RATIOS), **hidden("keep_ratios")),
-        "file": checked_file(**hidden("file")),
+        "max_new_tokens": AnyNumber(settings.answer_tokens, **hidden("max_new_tokens")),
+        "with_full": gr.Checkbox(AskSettings.with_full, **hidden("with_full")),
+        "temperature": AnyNumber(AskSettings.temperature, **hidden("temperature")),
+        "floor": AnyNumber(AskSettings.floor, **hidden("floor")),
+        "text_tokens": AnyChoice(TEXT_TOKENS, AskSettings.text_tokens, **hidden("text_tokens")),
+        "positions": AnyChoice(POSITIONS, AskSettings.positions, **hidden("positions")),
+        "force_keep": JsonList([], items="integer", **hidden("force_keep")),
+        "force_drop": JsonList([], items="integer", **hidden("force_drop")),
+        "methods": JsonList(list(METHODS), items="string", **hidden("methods")),
+        "keep_ratios": JsonList(list(RATIOS), items="number", **hidden("keep_ratios")),
+        "file": CheckedFile(**hidden("file")),
         "name": gr.Textbox(**hidden("name")),
     }
 
 
 class Endpoints:
-    """Makes endpoints of functions, on the page that is being built: a function's name is the endpoint's, and its
-    arguments are fields of the same names."""
+    """Adds endpoints to the page that is being built, each named like its function."""
 
     def __init__(self, settings: Settings) -> None:
         self._fields = make_fields(settings)
         self._trigger = gr.Button(visible=False)
         self.values = gr.JSON(visible=False)
 
-    def add(self, function: Callable[..., Any], *outputs: Field, **options: Any) -> None:
-        """Offer one function. outputs: what it returns; its values as JSON by default."""
-        names = [name for name in inspect.signature(function).parameters if name != "request"]
-        inputs = [self._fields[name] for name in names]
-        shown = list(outputs) or [self.values]
-        self._trigger.click(_documented(function, names), inputs, shown, api_name=function.__name__, **options)
+    def add(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[str] = (),
+        outputs: Sequence[Field] = (),
+        **options: Any,
+    ) -> None:
+        """Add one endpoint.
+
+        function: takes the gr.Request and each of `arguments` by name. outputs: what it returns, JSON by default.
+        options: of Gradio's event.
+        """
+        self._trigger.click(
+            _documented(function, arguments),
+            None,
+            list(outputs) or [self.values],
+            inputs_kwargs={name: self._fields[name] for name in arguments},
+            api_name=function.__name__,
+            **options,
+        )
 
 
-def _documented(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
-    """The function with its arguments' meanings in its docstring; its errors are told plainly."""
+def _documented(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
+    """The function with its arguments' meanings in its docstring, and its errors as one sentence."""
 
-    @functools.wraps(function)
-    def told(*values: Any) -> Any:
-        return plainly(lambda: function(*values))
+    def endpoint(request: gr.Request, **values: Any) -> Any:
+        return with_gradio_errors(lambda: function(request, **values))
 
-    lines = [f"    {name}: {MEANINGS[name]}" for name in names]
-    told.__doc__ = "\n".join([inspect.getdoc(function) or "", "", *(["Args:"] if lines else []), *lines]).strip()
-    return told
+    lines = ["Args:", *(f"    {name}: {MEANINGS[name]}" for name in arguments)] if arguments else []
+    endpoint.__doc__ = "\n".join([inspect.getdoc(function) or "", "", *lines]).strip()
+    endpoint.__name__ = function.__name__
+    # Gradio describes only arguments that it finds in the signature.
+    named = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in arguments]
+    request = inspect.signature(endpoint).parameters["request"]
+    endpoint.__signature__ = inspect.Signature([request, *named])  # type: ignore[attr-defined]
+    return endpoint

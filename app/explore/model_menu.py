@@ -1,4 +1,4 @@
-"""Another model: the menu under "More", the offer of a real one where there is a GPU, and what is told on the way."""
+"""Switching models: the menu under "More", and the offer of a real model on a machine with a GPU."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import gradio as gr
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import KnownModel, find_known
 from app.context import AppContext
+from app.events import PRIVATE, SILENT
 from app.gradio_ext.components import html_view
 from app.serving.models import ON_A_GPU, on_disk, others, switch_model
 from app.wire.views import masthead, notice
@@ -21,7 +22,7 @@ _UPDATE_S = 0.4
 
 @dataclass
 class ModelMenu:
-    """Components of the model menu. offer: shown where a GPU is found."""
+    """Components of the model menu. offer: only on a machine with a GPU."""
 
     model: gr.Dropdown
     load: gr.Button
@@ -30,14 +31,14 @@ class ModelMenu:
 
 
 def build_offer(context: AppContext) -> gr.HTML | None:
-    """Where a GPU is found and the pocket model answers: one click to a real model."""
+    """On a machine with a GPU where the pocket model answers: one click to a real model."""
     if not (context.gpu and context.settings.model_menu and context.service.pool.first == "pocket"):
         return None
     return html_view("offer", offer_view(context), events=("take",))
 
 
 def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
-    """Lay the model menu out."""
+    """Build the model menu."""
     first, allowed = context.service.pool.first, context.settings.model_menu
     model = gr.Dropdown(
         choices(first),
@@ -52,17 +53,17 @@ def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
 
 
 def choices(first: str) -> list[tuple[str, str]]:
-    """What the menu lists, as pairs of text and name: the model the app started with, and the known ones."""
+    """The menu's entries as (text, name): the model the app started with, and the known ones."""
     return [(first, first), *((f"{known.title} · {cost(known)}", known.model_id) for known in others(first))]
 
 
 def cost(known: KnownModel) -> str:
-    """What a model asks of whoever loads it: a download, unless it is on this machine, and a licence."""
+    """What loading a model takes: its download, if it is not on this machine yet, and its license."""
     return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.licence}"
 
 
 def offer_view(context: AppContext, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
-    """The offer of a real model as JSON text. progress: while it is on its way. taken: nothing is offered."""
+    """The offer of a real model as JSON text. progress: while it loads. taken: nothing is offered any more."""
     known = find_known(ON_A_GPU)
     title = known.title if known else ON_A_GPU
     ready = ON_A_GPU in context.service.pool.loaded()
@@ -76,47 +77,50 @@ def offer_view(context: AppContext, progress: dict[str, Any] | None = None, take
     return json.dumps(body)
 
 
-def bind_menu(context: AppContext, menu: ModelMenu, shown: dict[str, Any]) -> list[Any]:
-    """Wire menu and offer: progress while a model loads; a failed load leaves the old model working.
+def bind_menu(context: AppContext, menu: ModelMenu, notice_line: gr.HTML, title: gr.HTML) -> list[Any]:
+    """Connect menu and offer: they show progress while a model loads; if that fails, the old model keeps answering.
 
-    shown: the components a loaded model changes. Returns the events after which another model may answer.
+    notice_line, title: show the outcome and the model's name. Returns the events after which another model may
+    answer.
     """
     service = context.service
-    outputs = [menu.progress, menu.model, shown["notice"], shown["masthead"], *([menu.offer] if menu.offer else [])]
+    outputs = [menu.progress, menu.model, notice_line, title, *([menu.offer] if menu.offer else [])]
 
-    def load(request: gr.Request, wanted: str, place: gr.HTML, told: Callable[[dict[str, Any]], str]) -> Iterator[Any]:
+    def load(
+        request: gr.Request, name: str, place: gr.HTML, text_of: Callable[[dict[str, Any]], str]
+    ) -> Iterator[dict[Any, Any]]:
         session = service.sessions.of(request.session_hash)
-        coming = service.pool.load(wanted)
-        yield {shown["notice"]: notice(), place: told(coming.view())}
-        while not coming.ended(_UPDATE_S):
-            yield {place: told(coming.view())}
+        loading = service.pool.load(name)
+        yield {notice_line: notice(), place: text_of(loading.view())}
+        while not loading.ended(_UPDATE_S):
+            yield {place: text_of(loading.view())}
+        changed: dict[Any, Any]
         try:
-            engine = switch_model(session, coming)
+            engine = switch_model(session, loading)
         except AdaFVError as error:
-            said = f"{error} The page stays on {session.model}."
-            changed = {shown["notice"]: notice(said, "error")}
+            text = f"{error} The page stays on {session.model}."
+            changed = {notice_line: notice(text, "error")}
         else:
-            said = f"{wanted} is loaded and answers from now on."
-            chosen = gr.Dropdown(choices(service.pool.first), value=wanted)
-            changed = {shown["notice"]: notice(said), shown["masthead"]: masthead(engine), menu.model: chosen}
-        changed[menu.progress] = json.dumps({"share": None, "text": said})
+            text = f"{name} is loaded and answers from now on."
+            chosen = gr.Dropdown(choices(service.pool.first), value=name)
+            changed = {notice_line: notice(text), title: masthead(engine), menu.model: chosen}
+        changed[menu.progress] = json.dumps({"share": None, "text": text})
         if menu.offer is not None:
             changed[menu.offer] = offer_view(context, taken=session.model != service.pool.first)
         yield changed
 
-    def from_menu(request: gr.Request, name: Any) -> Iterator[Any]:
-        wanted = str(name or "").strip()
-        if wanted and context.settings.model_menu:
-            yield from load(request, wanted, menu.progress, json.dumps)
+    def from_menu(request: gr.Request, name: Any) -> Iterator[dict[Any, Any]]:
+        chosen = str(name or "").strip()
+        if chosen and context.settings.model_menu:
+            yield from load(request, chosen, menu.progress, json.dumps)
         else:
-            yield {shown["notice"]: notice("Choose a model from the list, or type a hub id or folder.", "error")}
+            yield {notice_line: notice("Choose a model from the list, or type a hub id or folder.", "error")}
 
-    def from_offer(request: gr.Request) -> Iterator[Any]:
-        yield from load(request, ON_A_GPU, menu.offer, lambda seen: offer_view(context, seen))
+    def from_offer(request: gr.Request) -> Iterator[dict[Any, Any]]:
+        yield from load(request, ON_A_GPU, menu.offer, lambda progress: offer_view(context, progress))
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    events = [menu.load.click(from_menu, menu.model, outputs, concurrency_limit=16, **private)]
+    events = [menu.load.click(from_menu, menu.model, outputs, concurrency_limit=16, **PRIVATE)]
     if menu.offer is not None:
-        events.append(menu.offer.take(from_offer, None, outputs, concurrency_limit=16, **private))
-        gr.on(None, lambda: offer_view(context), None, menu.offer, queue=False, **private)
+        events.append(menu.offer.take(from_offer, None, outputs, concurrency_limit=16, **PRIVATE))
+        gr.on(None, lambda: offer_view(context), None, menu.offer, **SILENT)
     return events

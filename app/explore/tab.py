@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,21 +10,36 @@ import gradio as gr
 
 from adafv_core.methods import METHODS
 from app.context import AppContext
-from app.events import ASKED, ASKED_AGAIN, ASKED_AGAIN_AND_SENT, ASKED_AND_SENT, HALTED, SENT, asking
+from app.events import (
+    ASK,
+    ASK_AGAIN_WITH_STATE,
+    ASK_WITH_STATE,
+    ASKED_AGAIN,
+    HALT_WITH_STATE,
+    ON_THE_MODEL,
+    PRIVATE,
+    SILENT,
+    WITH_STATE,
+    job_handlers,
+)
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
-from app.gradio_ext.components import any_number, checked_image, html_view
+from app.gradio_ext.components import html_view
+from app.gradio_ext.inputs import AnyNumber, CheckedImage
 from app.saved_runs.buttons import SavingRow, bind_row, build_row
 from app.serving.ask import AskRequest
+from app.serving.page_stream import page_stream
+from app.serving.scenes import ShownScene
 from app.wire.errors import sentence
-from app.wire.parse import read_choice, read_method, read_more, read_path, read_prompt, read_shown
+from app.wire.parse import TokenChoice, read_ask_settings, read_method, read_page_state, read_path, read_prompt
 from app.wire.views import notice
 
-NEW_PICTURE = "A new picture: ask, and its maps and answers take the place of those shown."
+NEW_PICTURE = "A new picture: ask, and its maps and answers replace those shown."
 
 
 @dataclass
 class Explore:
-    """The tab's components, for the wiring here and in the other tabs."""
+    """The tab's components, for the events here and in the other tabs. keep: the slider, which carries the page's
+    state to the server."""
 
     notice: gr.HTML
     image: gr.Image
@@ -41,47 +56,47 @@ class Explore:
     text_tokens: gr.Radio
     positions: gr.Radio
     max_new_tokens: gr.Number
-    compare: gr.Checkbox
+    with_full: gr.Checkbox
     stage: gr.HTML
     answers: gr.HTML
     save: SavingRow
     menu: ModelMenu
 
     @property
-    def asked(self) -> list[gr.components.Component]:
-        """The inputs of a question, in the order `read_question` takes them."""
-        return [
-            self.keep,
-            self.image,
-            self.prompt,
-            self.method,
-            self.temperature,
-            self.floor,
-            self.text_tokens,
-            self.positions,
-            self.max_new_tokens,
-            self.compare,
-        ]
+    def inputs(self) -> dict[str, gr.components.Component]:
+        """The inputs of a question, by the names `read_request` knows."""
+        return {"image": self.image, "prompt": self.prompt, "method": self.method, **self.settings}
+
+    @property
+    def settings(self) -> dict[str, gr.components.Component]:
+        """The components of `AskSettings`, by field."""
+        return {
+            "temperature": self.temperature,
+            "floor": self.floor,
+            "text_tokens": self.text_tokens,
+            "positions": self.positions,
+            "max_new_tokens": self.max_new_tokens,
+            "with_full": self.with_full,
+        }
 
 
-def read_question(context: AppContext, keep: Any, image: Any, prompt: Any, method: Any, *more: Any) -> AskRequest:
-    """One checked request from the tab's inputs, the page's own words first (`SENT`). Raises InputError."""
-    method = read_method(method)
-    settings = read_more(*more, context.settings)
-    choice = read_choice(keep)
-    text = read_prompt(prompt, context.settings)
-    picture, key = context.service.picture(read_path(image))
-    return AskRequest(picture, key, text, method, choice, settings)
+def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, Any]) -> AskRequest:
+    """One checked question. values: image, prompt, method and the settings, by name. Raises InputError."""
+    method = read_method(values["method"])
+    settings = read_ask_settings(values, context.settings)
+    prompt = read_prompt(values["prompt"], context.settings)
+    picture, key = context.service.picture(read_path(values["image"]))
+    return AskRequest(picture, key, prompt, method, choice, settings)
 
 
 def build(context: AppContext) -> Explore:
     """Lay the tab out."""
     first = context.first
-    line = html_view("notice", first.notice)
+    notice_line = html_view("notice", first.notice)
     offer = build_offer(context)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):
-            image = checked_image(
+            image = CheckedImage(
                 value=str(first.picture_path),
                 label="Image",
                 sources=["upload", "clipboard", "webcam"],
@@ -111,7 +126,7 @@ def build(context: AppContext) -> Explore:
                 elem_id="scene-questions",
             )
             with gr.Accordion("More", open=False, elem_id="more"):
-                temperature = any_number(100, label="Temperature γ", elem_id="temperature")
+                temperature = AnyNumber(100, label="Temperature γ", elem_id="temperature")
                 floor = gr.Slider(0, 0.5, 0, step=0.05, label="Floor: share guaranteed to each side", elem_id="floor")
                 text_tokens = gr.Radio(
                     [("question", "question"), ("all, template too", "all")],
@@ -122,124 +137,128 @@ def build(context: AppContext) -> Explore:
                 positions = gr.Radio(
                     ["contiguous", "original"], value="contiguous", label="Position ids", elem_id="positions"
                 )
-                max_new_tokens = any_number(
+                max_new_tokens = AnyNumber(
                     context.settings.answer_tokens, label="New tokens at most", elem_id="max-new-tokens", precision=0
                 )
-                compare = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
+                with_full = gr.Checkbox(True, label="Answer with all tokens too", elem_id="compare")
                 menu = build_menu(context, offer)
         with gr.Column(elem_id="explore-stage"):
             stage = html_view("stage", first.payload)
             answers = html_view("answers", first.answers)
             save = build_row()
     return Explore(
-        line,
-        image,
-        prompt,
-        ask,
-        stop,
-        new_scene,
-        questions,
-        keep,
-        method,
-        examples,
-        temperature,
-        floor,
-        text_tokens,
-        positions,
-        max_new_tokens,
-        compare,
-        stage,
-        answers,
-        save,
-        menu,
+        notice=notice_line,
+        image=image,
+        prompt=prompt,
+        ask=ask,
+        stop=stop,
+        new_scene=new_scene,
+        questions=questions,
+        keep=keep,
+        method=method,
+        examples=examples,
+        temperature=temperature,
+        floor=floor,
+        text_tokens=text_tokens,
+        positions=positions,
+        max_new_tokens=max_new_tokens,
+        with_full=with_full,
+        stage=stage,
+        answers=answers,
+        save=save,
+        menu=menu,
     )
 
 
 def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
-    """Wire the tab. masthead: where the model's name stands."""
+    """Connect the tab's events. masthead: shows the model's name."""
+    bind_row(
+        context,
+        tab.save,
+        tab.keep,
+        {
+            "payload": tab.stage,
+            "answers": tab.answers,
+            "picture_path": tab.image,
+            "prompt": tab.prompt,
+            "method": tab.method,
+            "questions": tab.questions,
+            "notice": tab.notice,
+            **tab.settings,
+        },
+    )
+    _bind_asking(context, tab, masthead)
+
+    def uploaded() -> dict[gr.components.Component, Any]:
+        return {tab.questions: gr.Radio([], value=None, visible=False), tab.notice: notice(NEW_PICTURE)}
+
+    tab.prompt.input(None, None, tab.questions, js="() => null", **SILENT)
+    tab.image.upload(uploaded, None, [tab.questions, tab.notice], **SILENT)
+
+
+def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     service = context.service
-    parts = {
-        "stage": tab.stage,
-        "answers": tab.answers,
-        "image": tab.image,
-        "prompt": tab.prompt,
-        "method": tab.method,
-        "questions": tab.questions,
-        "notice": tab.notice,
-        "masthead": masthead,
-        "temperature": tab.temperature,
-        "floor": tab.floor,
-        "text_tokens": tab.text_tokens,
-        "positions": tab.positions,
-        "max_new_tokens": tab.max_new_tokens,
-        "compare": tab.compare,
-    }
-    bind_row(context, tab.save, tab.keep, parts)
     shown = [tab.stage, tab.answers, tab.notice]
-    streamed: dict[str, Any] = {
-        "concurrency_id": "model",
-        "concurrency_limit": 1,
-        "api_visibility": "private",
-        "show_progress": "hidden",
-        "trigger_mode": "multiple",
-    }
+    streamed: dict[str, Any] = {**PRIVATE, **ON_THE_MODEL, "trigger_mode": "multiple", "inputs_kwargs": tab.inputs}
+    supersede, stop = job_handlers(context, lambda session: session.asking)
 
-    silent: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    order, halt = asking(context)
-
-    def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def ask(request: gr.Request, page_state: str, **values: Any) -> Iterator[dict[gr.HTML, str]]:
         number = 0
         try:
-            shown = read_shown(values[0])
-            number = shown.asked
-            question = read_question(context, *values)
+            state = read_page_state(page_state)
+            number = state.number
+            asked = read_request(context, state.choice, values)
         except Exception as error:
-            yield gr.skip(), gr.skip(), notice(sentence(error), "error", number)
+            yield {tab.notice: notice(sentence(error), "error", number)}
             return
-        for payload, answers, line in service.ask(service.session(request.session_hash, shown), question, number):
-            yield (*(gr.skip() if value is None else value for value in (payload, answers, line)),)
+        session = service.session(request.session_hash, state)
+        for update in page_stream(service, session, asked, number):
+            texts = {tab.stage: update.payload, tab.answers: update.answers, tab.notice: update.notice}
+            yield {component: text for component, text in texts.items() if text is not None}
 
-    def ask_again(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def ask_again(request: gr.Request, page_state: str, **values: Any) -> Iterator[dict[gr.HTML, str]]:
         session = service.sessions.of(request.session_hash)
         if session.model == (session.run.model if session.run else service.pool.first):
-            yield gr.skip(), gr.skip(), gr.skip()
+            yield gr.skip()
             return
-        for payload, answers, line in ask(request, *values):
-            yield payload, answers, gr.skip() if line == notice() else line
+        for texts in ask(request, page_state, **values):
+            # An empty notice would erase what the menu has just said about the loaded model.
+            yield {component: text for component, text in texts.items() if text != notice()}
 
-    def answered(event: Any, start: Any) -> None:
-        if start is None:
-            ordered = event(order, tab.keep, js=ASKED_AND_SENT, **silent)
+    def bind_ask(event: Any, first: Callable[..., Any] | None = None, inputs: Any = None, outputs: Any = None) -> None:
+        """Ask on this event. first: what it changes on the page before, with its inputs and outputs."""
+        if first is None:
+            ready = event(supersede, tab.keep, js=ASK_WITH_STATE, **SILENT)
         else:
-            function, inputs, outputs = start
-            ordered = event(function, inputs, outputs, js=ASKED, **silent).then(order, tab.keep, js=SENT, **silent)
-        ordered.then(ask, tab.asked, shown, js=SENT, **streamed)
+            changed = event(first, inputs, outputs, js=ASK, **SILENT)
+            ready = changed.then(supersede, tab.keep, js=WITH_STATE, **SILENT)
+        ready.then(ask, tab.keep, shown, js=WITH_STATE, **streamed)
 
-    def new_scene() -> tuple[Any, ...]:
-        scene = context.scenes.new_scene()
+    def scene_values(scene: ShownScene) -> dict[gr.components.Component, Any]:
         texts = [text for text, _ in scene.questions]
-        return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
+        return {
+            tab.image: str(scene.path),
+            tab.prompt: texts[0],
+            tab.questions: gr.Radio(texts, value=texts[0], visible=True),
+        }
 
-    def example(event: gr.EventData) -> tuple[Any, ...]:
-        index = event._data.get("index") if isinstance(event._data, dict) else None
-        if not isinstance(index, int) or not 0 <= index < len(context.first.scenes):
-            return gr.skip(), gr.skip(), gr.skip()
-        scene = context.first.scenes[index]
-        texts = [text for text, _ in scene.questions]
-        return str(scene.path), texts[0], gr.Radio(texts, value=texts[0], visible=True)
+    def new_scene() -> dict[gr.components.Component, Any]:
+        return scene_values(context.scenes.new_scene())
 
-    for loaded in bind_menu(context, tab.menu, parts):
-        again = loaded.then(ask_again, tab.asked, shown, js=ASKED_AGAIN_AND_SENT, **streamed)
-        again.then(None, None, None, js=ASKED_AGAIN, **silent)
+    def example(event: gr.EventData) -> dict[gr.components.Component, Any]:
+        index = getattr(event, "index", None)
+        scenes = context.first.scenes
+        return scene_values(scenes[index]) if type(index) is int and 0 <= index < len(scenes) else gr.skip()
+
+    for loaded in bind_menu(context, tab.menu, tab.notice, masthead):
+        again = loaded.then(ask_again, tab.keep, shown, js=ASK_AGAIN_WITH_STATE, **streamed)
+        again.then(None, None, None, js=ASKED_AGAIN, **SILENT)
     scene_outputs = [tab.image, tab.prompt, tab.questions]
-    answered(tab.ask.click, None)
-    answered(tab.prompt.submit, None)
-    answered(tab.keep.settle, None)
-    answered(tab.method.input, None)
-    answered(tab.new_scene.click, (new_scene, None, scene_outputs))
-    answered(tab.examples.choose, (example, None, scene_outputs))
-    answered(tab.questions.input, (lambda text: text, tab.questions, tab.prompt))
-    tab.stop.click(halt, tab.keep, js=HALTED, **silent)
-    tab.prompt.input(None, None, tab.questions, js="() => null", **silent)
-    hidden = gr.Radio([], value=None, visible=False)
-    tab.image.upload(lambda: (hidden, notice(NEW_PICTURE)), None, [tab.questions, tab.notice], **silent)
+    bind_ask(tab.ask.click)
+    bind_ask(tab.prompt.submit)
+    bind_ask(tab.keep.settle)
+    bind_ask(tab.method.input)
+    bind_ask(tab.new_scene.click, new_scene, None, scene_outputs)
+    bind_ask(tab.examples.choose, example, None, scene_outputs)
+    bind_ask(tab.questions.input, lambda text: text, tab.questions, tab.prompt)
+    tab.stop.click(stop, tab.keep, js=HALT_WITH_STATE, **SILENT)

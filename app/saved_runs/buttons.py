@@ -1,20 +1,22 @@
-"""The row under the maps: save as PNG or JSON, open a saved run."""
+"""The row under the maps: save the run as PNG or JSON, open a saved run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gradio as gr
 
 from app.context import AppContext
-from app.events import COUNTED_AND_SENT, SENT
+from app.events import COUNT_WITH_STATE, PRIVATE, WITH_STATE
 from app.saved_runs.save_and_open import open_run, save_json, save_png
+from app.serving.sessions import Session
 from app.wire.errors import sentence
-from app.wire.parse import AskSettings, read_shown
+from app.wire.parse import PageState, read_page_state
 from app.wire.views import notice
 
-MORE = tuple(one.name for one in fields(AskSettings))
+Save = Callable[[AppContext, Session, PageState], str]
 
 
 @dataclass
@@ -29,7 +31,7 @@ class SavingRow:
 
 
 def build_row() -> SavingRow:
-    """Lay the saving row out."""
+    """Build the row."""
     with gr.Row(elem_id="save-row"):
         png = gr.Button("Save PNG", elem_id="save-png", size="sm")
         json_button = gr.Button("Save run", elem_id="save-json", size="sm")
@@ -39,36 +41,42 @@ def build_row() -> SavingRow:
     return SavingRow(png, json_button, opened, png_file, json_file)
 
 
-def bind_row(context: AppContext, row: SavingRow, keep: gr.HTML, shown: dict[str, Any]) -> None:
-    """Wire the saving row. shown: the components an opened run fills."""
+def bind_row(context: AppContext, row: SavingRow, keep: gr.HTML, shown: Mapping[str, Any]) -> None:
+    """Connect the row's events. shown: the components that an opened run fills, by field of `OpenedRun` and of
+    `AskSettings`; and those of the scene's questions and the notice."""
     service = context.service
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def as_file(save: Any) -> Any:
-        def make(request: gr.Request, choice: Any) -> tuple[Any, Any]:
+    def saving(save: Save, file: gr.DownloadButton) -> Callable[[gr.Request, str], dict[Any, Any]]:
+        def write(request: gr.Request, page_state: str) -> dict[Any, Any]:
             try:
-                return save(context, service.sessions.of(request.session_hash), choice), gr.skip()
+                session = service.sessions.of(request.session_hash)
+                return {file: save(context, session, read_page_state(page_state))}
             except Exception as error:
-                return None, notice(sentence(error), "error", of="saving")
+                return {file: None, shown["notice"]: notice(sentence(error), "error", of="saving")}
 
-        return make
+        return write
 
-    for button, file, save, name in (
-        (row.png, row.png_file, save_png, "png"),
-        (row.json, row.json_file, save_json, "json"),
-    ):
-        saved = button.click(as_file(save), [keep], [file, shown["notice"]], js=SENT, **private)
+    buttons = ((row.png, row.png_file, save_png, "png"), (row.json, row.json_file, save_json, "json"))
+    for button, file, save, name in buttons:
+        saved = button.click(saving(save, file), [keep], [file, shown["notice"]], js=WITH_STATE, **PRIVATE)
         saved.then(None, None, None, js=f"() => window.adafv.saved('{name}')")
 
-    def opened(request: gr.Request, said: str, path: str) -> tuple[Any, ...]:
+    def opened(request: gr.Request, page_state: str, path: str) -> dict[Any, Any]:
         try:
-            place = read_shown(said)
-            run = open_run(context, service.session(request.session_hash, place), path, place.asked)
+            state = read_page_state(page_state)
+            run = open_run(context, service.session(request.session_hash, state), path, state.number)
         except Exception as error:
-            return (*([gr.skip()] * (len(names) - 1)), notice(sentence(error), "error"))
-        hidden = gr.Radio([], value=None, visible=False)
-        more = (getattr(run.more, name) for name in MORE)
-        return run.payload, run.answers, run.picture_path, run.prompt, run.method, hidden, *more, notice(run.note)
+            return {shown["notice"]: notice(sentence(error), "error")}
+        values = {
+            "payload": run.payload,
+            "answers": run.answers,
+            "picture_path": run.picture_path,
+            "prompt": run.prompt,
+            "method": run.method,
+            "questions": gr.Radio([], value=None, visible=False),
+            "notice": notice(run.note),
+            **asdict(run.settings),
+        }
+        return {shown[name]: value for name, value in values.items()}
 
-    names = ("stage", "answers", "image", "prompt", "method", "questions", *MORE, "notice")
-    row.open.upload(opened, [keep, row.open], [shown[name] for name in names], js=COUNTED_AND_SENT, **private)
+    row.open.upload(opened, [keep, row.open], list(shown.values()), js=COUNT_WITH_STATE, **PRIVATE)

@@ -20,17 +20,17 @@ from adafv_core.types import Answer, Selection
 from app.context import AppContext
 from app.saved_runs.overlay import Maps, overlay_sheet
 from app.serving.ask import subject_of
+from app.serving.page_stream import page_payload
 from app.serving.sessions import FromFile, Run, Session
 from app.settings import Settings
 from app.wire.images import picture_file
-from app.wire.look import read_look
-from app.wire.parse import AskSettings, TokenChoice, read_choice, read_shown
+from app.wire.parse import AskSettings, PageState, TokenChoice
 from app.wire.views import CONVENTION, answer_view, compare, ranked
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What the page needs to show a saved run. payload, answers: JSON texts. more: the settings under More."""
+class OpenedRun:
+    """What the page needs to show a saved run. payload, answers: JSON texts. settings: those under More."""
 
     payload: str
     answers: str
@@ -38,37 +38,34 @@ class Opened:
     prompt: str
     method: str
     note: str
-    more: AskSettings
+    settings: AskSettings
 
 
-def looked_at(context: AppContext, session: Session, keep: Any) -> tuple[Run, TokenChoice, Selection]:
+def shown_run(context: AppContext, session: Session, state: PageState) -> tuple[Run, TokenChoice, Selection]:
     """The run on the session's page, with the choice and selection at the slider. Raises InputError if it is gone.
 
-    keep: the slider's JSON text, which names the run that is shown; the session's last one if it names none.
+    state: names the run that is shown; the session's last one if it names none.
     """
-    shown = read_shown(keep).key
-    held = [run for run in (session.run, context.first.run) if run is not None and shown in ("", run.key)]
+    key = state.payload_key
+    held = [run for run in (session.run, context.first.run) if run is not None and key in ("", run.key)]
     if not held:
         raise InputError("What the page shows is no longer held by the server: ask again, then save.")
-    run = held[0]
-    choice = read_choice(keep)
-    return run, choice, context.service.select(run, choice)
+    return held[0], state.choice, context.service.select(held[0], state.choice)
 
 
-def save_png(context: AppContext, session: Session, keep: Any) -> str:
+def save_png(context: AppContext, session: Session, state: PageState) -> str:
     """Write the four overlays at the image's own size, drawn as on the page; returns the path."""
-    look = read_look(keep)
-    run, _, selection = looked_at(context, session, keep)
+    run, _, selection = shown_run(context, session, state)
     scores = ranked(run.scores, run.options)
-    maps = Maps.of(scores, selection, look.word)
+    maps = Maps.of(scores, selection, state.look.word)
     path = context.exports.place("adafv-overlays.png")
-    overlay_sheet(run.picture, scores.visual.grid, maps, look).save(path, compress_level=1)
+    overlay_sheet(run.picture, scores.visual.grid, maps, state.look).save(path, compress_level=1)
     return str(path)
 
 
-def save_json(context: AppContext, session: Session, keep: Any) -> str:
+def save_json(context: AppContext, session: Session, state: PageState) -> str:
     """Write the whole run as JSON; returns the path. Raises InputError if the file would be too large to open."""
-    run, choice, selection = looked_at(context, session, keep)
+    run, choice, selection = shown_run(context, session, state)
     text = write_run(saved_run(run, choice, selection, context.settings.max_image_bytes))
     most = most_run_bytes(context.settings)
     if len(text) > most:
@@ -132,7 +129,7 @@ def _same_tokens(one: Selection, other: Selection) -> bool:
     return one.budget == other.budget and torch.equal(one.indices.cpu(), other.indices.cpu())
 
 
-def open_run(context: AppContext, session: Session, path: str | Path, number: int = 0) -> Opened:
+def open_run(context: AppContext, session: Session, path: str | Path, number: int = 0) -> OpenedRun:
     """Read a saved run and show it in the session. Raises InputError that says what is wrong with the file.
 
     An answer in progress ends once the file has proved good. number: the page's count of requests, for this one.
@@ -158,13 +155,13 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
     if not torch.equal(context.service.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: selection.kept: these are not the tokens that its scores give.")
     run.key = f"file/{key}/{uuid.uuid4().hex}"
-    body = context.service.payload(run, choice, run.key)
-    session.order(number)
+    body = page_payload(context.service, run, choice)
+    session.asking.supersede(number)
     session.run, session.shown_key = run, ""
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it here."
-    more = settings_of(saved, context.settings)
-    return Opened(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, more)
+    settings = settings_of(saved, context.settings)
+    return OpenedRun(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, settings)
 
 
 def _selects_again(saved: SavedRun) -> bool:
@@ -183,7 +180,7 @@ def settings_of(saved: SavedRun, settings: Settings) -> AskSettings:
     asked = {**AskSettings().options_for(saved.method), **saved.options}
     known = {name: asked[name] for name in AskSettings().options_for(saved.method)}
     most = min(saved.max_new_tokens or AskSettings.max_new_tokens, settings.max_new_tokens)
-    return AskSettings(**known, max_new_tokens=most, compare=saved.answers["full"] is not None)
+    return AskSettings(**known, max_new_tokens=most, with_full=saved.answers["full"] is not None)
 
 
 def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:

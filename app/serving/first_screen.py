@@ -12,11 +12,11 @@ from PIL import Image
 
 from app.serving.ask import AskRequest, Service
 from app.serving.jobs import Engine
+from app.serving.page_stream import page_stream
 from app.serving.scenes import SceneFolder, ShownScene, picture_key
 from app.serving.sessions import Run, Session
 from app.wire.parse import AskSettings, TokenChoice
-from app.wire.views import answer_view as view
-from app.wire.views import answers_text, notice
+from app.wire.views import notice
 
 EXAMPLES = (7, 10, 19, 25, 35, 43)
 KEEP_RATIO = 0.1
@@ -46,29 +46,17 @@ def warm_up(engine: Engine) -> None:
 
 
 def first_screen(service: Service, scenes: SceneFolder) -> FirstScreen:
-    """Ask the first example, with everything the page would do: once to warm the model up, once to be shown."""
-    shown = tuple(scenes.scene(index) for index in EXAMPLES)
-    first = shown[0]
+    """Ask about the first example as the page would: once to warm the model up, once for the answer that is shown."""
+    examples = tuple(scenes.scene(index) for index in EXAMPLES)
+    first = examples[0]
     prompt = first.questions[0][0]
-    question = AskRequest(
-        first.picture,
-        picture_key(first.picture),
-        prompt,
-        "adafv",
-        TokenChoice(KEEP_RATIO),
-        AskSettings(max_new_tokens=service.settings.answer_tokens),
-    )
-    session = Session(service.pool.first)
-    payload, answers, line = (
-        "",
-        answers_text(view(None, "waiting"), None, method="adafv"),
-        notice(),
-    )
-    for _ in range(2):
-        session = Session(service.pool.first, scored=session.scored)
-        stream = list(service.ask(session, question))
-        payload = stream[0][0] or ""
-        _, answers, line = stream[-1]
+    settings = AskSettings(max_new_tokens=service.settings.answer_tokens)
+    request = AskRequest(first.picture, picture_key(first.picture), prompt, "adafv", TokenChoice(KEEP_RATIO), settings)
+    warm = Session(service.pool.first)
+    list(page_stream(service, warm, request))
+    session = Session(service.pool.first, scored=warm.scored)
+    updates = list(page_stream(service, session, request))
+    payload, last = updates[0].payload or "", updates[-1]
     body = json.loads(payload) if payload else None
     if body is not None:
         body["set_choice"] = True
@@ -77,10 +65,10 @@ def first_screen(service: Service, scenes: SceneFolder) -> FirstScreen:
         prompt,
         tuple(text for text, _ in first.questions),
         json.dumps(body, separators=(",", ":")) if body else "",
-        answers,
-        line,
-        examples_text(shown),
-        shown,
+        last.answers,
+        last.notice or updates[0].notice or notice(),
+        examples_text(examples),
+        examples,
         session.run,
     )
 

@@ -16,36 +16,40 @@ from adafv_core.types import Answer, Selection, TokenScores
 _MOST_VISITS = 512
 
 
-@dataclass(kw_only=True)
+@dataclass
 class JobControl:
-    """Of the jobs of one kind, of which a visitor has one at a time.
+    """Ends the jobs of one kind, of which a session has one at a time, whether they run or wait.
 
-    stop: set to end the running one. asked, stopped: numbers, given by the page, of the newest job and of the newest
-    one that is not to begin.
+    stop: set to end the running job. newest: number of the newest job, as the page counts them. stopped: jobs up to
+    this number do not begin.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
-    asked: int = 0
+    newest: int = 0
     stopped: int = 0
 
-    def order(self, number: int) -> None:
-        """A job is on its way: end what runs, and what was asked before and has not begun."""
-        self.asked = max(self.asked, number)
+    def supersede(self, number: int) -> None:
+        """Job `number` is on its way: end the running job, and keep earlier ones from beginning."""
+        self.newest = max(self.newest, number)
         self.stop.set()
 
-    def halt(self, number: int) -> None:
-        """End what runs, and every job up to this number, wherever it waits."""
+    def stop_through(self, number: int) -> None:
+        """End the running job, and keep jobs up to `number` from beginning."""
         self.stopped = max(self.stopped, number)
         self.stop.set()
 
     def begin(self, number: int = 0) -> threading.Event:
-        """End what runs, and hand out the stop signal of what begins; set already where the job with this number was
-        stopped, or followed by another, before it began. 0: it has none."""
+        """End the running job and return the stop signal of the next; already set if that one was stopped or
+        superseded before it began. number: 0 for a job that the page does not count."""
         self.stop.set()
         self.stop = threading.Event()
-        if 0 < number <= self.stopped or 0 < number < self.asked:
+        if 0 < number <= self.stopped or self.is_superseded(number):
             self.stop.set()
         return self.stop
+
+    def is_superseded(self, number: int) -> bool:
+        """Whether a newer job is on its way."""
+        return 0 < number < self.newest
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,16 @@ class Run:
 
 
 @dataclass
-class Session(JobControl):
-    """One visitor, with the signals of its questions.
+class Session:
+    """One user's state.
 
-    sweeping, studying: signals of its sweeps and studies. scored: the last scores, with the key of their picture (the
-    model's name in it). full: answers on all tokens, by what they answered. shown_key: of the payload the page shows.
+    asking, sweeping, studying: control of its running question, sweep and study. scored: the last scores, with the key
+    of their image (the model's name in it). full: answers on all tokens, by what they answer. shown_key: of the
+    payload that the page shows.
     """
 
     model: str
+    asking: JobControl = field(default_factory=JobControl)
     sweeping: JobControl = field(default_factory=JobControl)
     studying: JobControl = field(default_factory=JobControl)
     scored: tuple[str, TokenScores] | None = None
@@ -120,8 +126,8 @@ class Session(JobControl):
 
     def end(self) -> None:
         """End everything it runs."""
-        for signals in (self, self.sweeping, self.studying):
-            signals.stop.set()
+        for control in (self.asking, self.sweeping, self.studying):
+            control.stop.set()
 
     @property
     def size_bytes(self) -> int:

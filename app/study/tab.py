@@ -16,14 +16,15 @@ from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.summary_file import Summary, write_summary
 from adafv_core.study.run.results_file import pack
 from app.context import AppContext
-from app.events import COUNTED_AND_SENT, SENT, asking
-from app.gradio_ext.arguments import plainly
-from app.gradio_ext.components import any_number, html_view, json_list
+from app.events import COUNT_WITH_STATE, WITH_STATE, job_handlers
+from app.gradio_ext.blocks import with_gradio_errors
+from app.gradio_ext.components import html_view
+from app.gradio_ext.inputs import AnyNumber, JsonList
 from app.study.figures import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study.run import RESULTS, progress_text, read_wish, run_study, stored_results, summary_of
 from app.study.text import beside_published, command, details, figures_line, headline, overview
 from app.wire.errors import sentence
-from app.wire.parse import read_shown
+from app.wire.parse import read_page_state
 
 _FIRST = ("random", "saliency", "t2i", "fixed_mix", "adafv", "oracle", "blind")
 _NOTHING = "No results are stored yet. Measure them below, or with `python -m adafv_core.study`."
@@ -93,7 +94,7 @@ def build(context: AppContext) -> StudyTab:
                     label="Keep ratios",
                     elem_id="study-ratios",
                 )
-                scenes = any_number(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
+                scenes = AnyNumber(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
             files = gr.File(
                 label="Or your own: pictures and a COCO or VQA .json",
                 file_count="multiple",
@@ -123,7 +124,7 @@ def _half(figure: Any, place: str) -> gr.Plot:
 def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
     """Wire the tab and add the endpoints /study_results and /study. keep: where the page's words come."""
     service = context.service
-    order, halt = asking(context, lambda session: session.studying)
+    supersede, stop_study = job_handlers(context, lambda session: session.studying)
 
     def choose(name: Any) -> list[Any]:
         results = stored_results()
@@ -136,9 +137,9 @@ def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
         nothing = [gr.skip()] * (1 + len(tab.shown))
         state = None
         try:
-            shown = read_shown(keep)
-            session = service.session(request.session_hash, shown)
-            stop = session.studying.begin(shown.asked)
+            page = read_page_state(keep)
+            session = service.session(request.session_hash, page)
+            stop = session.studying.begin(page.number)
             wish = read_wish(service, session.model, methods, ratios, scenes, files)
             begun = (
                 begun
@@ -163,23 +164,23 @@ def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.stored.input(choose, tab.stored, tab.shown, **private)
-    tab.run.click(order, keep, js=COUNTED_AND_SENT, queue=False, **private).then(
+    tab.run.click(supersede, keep, js=COUNT_WITH_STATE, queue=False, **private).then(
         measure,
         [keep, tab.methods, tab.ratios, tab.scenes, tab.files, tab.file],
         [tab.progress, tab.file, tab.stored, *tab.shown],
-        js=SENT,
+        js=WITH_STATE,
         concurrency_id="study",
         concurrency_limit=1,
         **private,
     )
-    tab.stop.click(halt, keep, js=SENT, queue=False, **private)
+    tab.stop.click(stop_study, keep, js=WITH_STATE, queue=False, **private)
     _add_endpoints(context)
 
 
 def _add_endpoints(context: AppContext) -> None:
     def study_results() -> dict[str, Summary]:
         """Stored studies by name: accuracy of every method and budget, paired tests, figures 1 to 4."""
-        return plainly(stored_results)
+        return with_gradio_errors(stored_results)
 
     def study(request: gr.Request, methods: Any, keep_ratios: Any, scenes: Any) -> Summary | None:
         """Measure methods at keep ratios on scenes of the bundled data set; returns the summary.
@@ -198,12 +199,12 @@ def _add_endpoints(context: AppContext) -> None:
                 pass
             return summary_of(file)
 
-        return plainly(work)
+        return with_gradio_errors(work)
 
     said = get_function_description(study)[1]
-    methods = json_list("string", value=["saliency", "adafv"], label=said["methods"], visible=False)
-    keep_ratios = json_list("number", value=[0.1], label=said["keep_ratios"], visible=False)
-    scenes = any_number(20, label=said["scenes"], visible=False)
+    methods = JsonList(["saliency", "adafv"], items="string", label=said["methods"], visible=False)
+    keep_ratios = JsonList([0.1], items="number", label=said["keep_ratios"], visible=False)
+    scenes = AnyNumber(20, label=said["scenes"], visible=False)
     result = gr.JSON(visible=False)
     trigger = gr.Button(visible=False)
     trigger.click(study_results, None, result, api_name="study_results")

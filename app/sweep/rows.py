@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One answer of a sweep. kl_nats: KL(full ‖ pruned) of the first new token. error: why there is none."""
+    """One answer of a sweep. kl_nats: KL(full ‖ pruned) of the first new token; None if unknown. error: why there is
+    no answer."""
 
     method: str
     keep_ratio: float
-    n_visual: int
-    n_kept: int
-    answer: str
-    same: bool | None
-    kl_nats: float | None
-    ttft_s: float
-    prefill_flops: int
-    kv_cache_bytes: int
+    n_visual: int = 0
+    n_kept: int = 0
+    answer: str = ""
+    same: bool | None = None
+    kl_nats: float | None = None
+    ttft_s: float = 0.0
+    prefill_flops: int = 0
+    kv_cache_bytes: int = 0
     error: str = ""

@@ -1,4 +1,4 @@
-"""Methods × keep ratios on one image and question: one row at a time, so that what is done is never lost."""
+"""Methods × keep ratios on one image and question, one row at a time, so that no finished answer is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as far as it has come. left_s: seconds still to go, None before the first row."""
+    """A sweep so far. left_s: estimated seconds until its end, None before the first row."""
 
     prompt: str
     model: str
@@ -36,7 +36,7 @@ class Sweep:
 
 
 def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
-    """The checked grid of a sweep, full tokens left out: they are always asked first."""
+    """The checked (method, keep ratio) pairs of a sweep, without "full", which always comes first."""
     names = [read_method(name) for name in read_list(methods, "methods", "saliency and adafv")]
     shares = read_list(keep_ratios, "keep_ratios", "0.25 and 0.1")
     ratios = sorted({read_ratio(share) for share in shares}, reverse=True)
@@ -47,55 +47,54 @@ def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
 
 
 def run_sweep(
-    service: Service, session: Session, question: AskRequest, cells: Sequence[tuple[str, float]], number: int = 0
+    service: Service, session: Session, request: AskRequest, cells: Sequence[tuple[str, float]], number: int = 0
 ) -> Iterator[Sweep]:
-    """Answer with all tokens, then once for each cell, yielding what is done after each.
+    """Answer with all tokens, then once per cell, yielding what is done after each.
 
-    number: of this sweep, as the page counts what it asks.
+    cells: (method, keep ratio) pairs. number: of this sweep, as the page counts its requests.
     """
     stop, model = session.sweeping.begin(number), session.model
     started = time.perf_counter()
     rows: list[SweepRow] = []
     full: Answer | None = None
     total = len(cells) + 1
-    yield Sweep(question.prompt, model, (), total, None)
+    yield Sweep(request.prompt, model, (), total, None)
     for method, ratio in [("full", 1.0), *cells]:
-        asked = replace(question, method=method, choice=TokenChoice(ratio))
+        cell = replace(request, method=method, choice=TokenChoice(ratio))
         try:
-            run = service.score(session, asked, stop)
-            answer = service.whole(run, asked, stop, method)
+            answer = service.answer(service.score(session, cell, stop), cell, stop, method)
         except Exception as error:
             if stop.is_set():
                 break
-            rows.append(SweepRow(method, ratio, 0, 0, "", None, None, 0.0, 0, 0, sentence(error)))
+            rows.append(SweepRow(method, ratio, error=sentence(error)))
         else:
             if stop.is_set() and not answer.finished:
                 break
             full = answer if method == "full" else full
-            verdict = compare(answer, full)
-            rows.append(
-                SweepRow(
-                    method,
-                    ratio,
-                    answer.n_visual,
-                    answer.n_kept,
-                    answer.text,
-                    verdict["same"],
-                    verdict["kl_nats"],
-                    answer.ttft_s,
-                    answer.prefill_flops,
-                    answer.kv_cache_bytes,
-                )
-            )
-        each = (time.perf_counter() - started) / len(rows)
-        yield Sweep(question.prompt, model, tuple(rows), total, each * (total - len(rows)))
+            rows.append(_row(method, ratio, answer, full))
+        each_s = (time.perf_counter() - started) / len(rows)
+        yield Sweep(request.prompt, model, tuple(rows), total, each_s * (total - len(rows)))
         if stop.is_set():
             break
-    yield Sweep(question.prompt, model, tuple(rows), total, 0.0, stopped=len(rows) < total)
+    yield Sweep(request.prompt, model, tuple(rows), total, 0.0, stopped=len(rows) < total)
+
+
+def _row(method: str, ratio: float, answer: Answer, full: Answer | None) -> SweepRow:
+    return SweepRow(
+        method=method,
+        keep_ratio=ratio,
+        n_visual=answer.n_visual,
+        n_kept=answer.n_kept,
+        answer=answer.text,
+        **compare(answer, full),
+        ttft_s=answer.ttft_s,
+        prefill_flops=answer.prefill_flops,
+        kv_cache_bytes=answer.kv_cache_bytes,
+    )
 
 
 def sweep_csv(sweep: Sweep) -> str:
-    """The rows as CSV, one line each; cells that a spreadsheet would run as a formula are quoted as text."""
+    """The rows as CSV, one line each; cells that a spreadsheet would run as a formula are marked as text."""
     out = io.StringIO()
     names = list(SweepRow.__dataclass_fields__)
     writer = csv.writer(out)

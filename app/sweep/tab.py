@@ -11,13 +11,13 @@ import gradio as gr
 
 from adafv_core.methods import METHODS
 from app.context import AppContext
-from app.events import COUNTED_AND_SENT, SENT, asking
-from app.explore.tab import Explore, read_question
+from app.events import COUNT_WITH_STATE, PRIVATE, SILENT, WITH_STATE, job_handlers
+from app.explore.tab import Explore, read_request
 from app.gradio_ext.components import html_view
 from app.sweep.charts import agreement_figure, kl_figure
 from app.sweep.run import progress_text, read_sweep, run_sweep, sweep_csv, sweep_json, sweep_view
 from app.wire.errors import sentence
-from app.wire.parse import read_shown
+from app.wire.parse import read_page_state
 
 RATIOS = (0.5, 0.25, 0.1, 0.05, 0.025)
 _FIRST_METHODS = ("random", "saliency", "t2i", "fixed_mix", "adafv")
@@ -40,7 +40,7 @@ class SweepTab:
 
 
 def build(context: AppContext) -> SweepTab:
-    """Lay the tab out."""
+    """Build the tab."""
     names = [name for name in METHODS if name != "full"]
     gr.Markdown(
         "Every chosen method at every chosen keep ratio, on the image and question of the Explore tab, "
@@ -75,47 +75,50 @@ def build(context: AppContext) -> SweepTab:
     return SweepTab(methods, ratios, run, stop, progress, table, kl, agreement, csv, json_button)
 
 
-def bind(context: AppContext, tab: SweepTab, asked: Explore) -> None:
-    """Wire the tab."""
+def bind(context: AppContext, tab: SweepTab, explore: Explore) -> None:
+    """Connect the tab's events. explore: the image, question and settings that are swept."""
     service = context.service
     outputs = [tab.progress, tab.table, tab.kl, tab.agreement, tab.csv, tab.json]
+    supersede, stop = job_handlers(context, lambda session: session.sweeping)
 
-    order, halt = asking(context, lambda session: session.sweeping)
-
-    def sweep(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        *asked_values, methods, ratios = values
+    def sweep(
+        request: gr.Request, page_state: str, methods: Any, keep_ratios: Any, **values: Any
+    ) -> Iterator[dict[gr.components.Component, Any]]:
         try:
-            shown = read_shown(values[0])
-            session = service.session(request.session_hash, shown)
-            question = read_question(context, *asked_values)
-            cells = read_sweep(methods, ratios)
+            state = read_page_state(page_state)
+            session = service.session(request.session_hash, state)
+            asked = read_request(context, state.choice, values)
+            cells = read_sweep(methods, keep_ratios)
         except Exception as error:
-            yield json.dumps({"share": None, "text": sentence(error), "level": "error"}), *([gr.skip()] * 5)
+            yield {tab.progress: json.dumps({"share": None, "text": sentence(error), "level": "error"})}
             return
-        hidden = [gr.Plot(visible=False)] * 2
-        yield gr.skip(), gr.skip(), *hidden, *([gr.DownloadButton(interactive=False)] * 2)
-        state = None
-        for state in run_sweep(service, session, question, cells, shown.asked):
-            yield progress_text(state), json.dumps(sweep_view(state)), *([gr.skip()] * 4)
-        if state is not None and state.rows:
-            yield (
-                gr.skip(),
-                gr.skip(),
-                gr.Plot(kl_figure(state.rows), visible=True),
-                gr.Plot(agreement_figure(state.rows), visible=True),
-                gr.DownloadButton(value=context.exports.write("adafv-sweep.csv", sweep_csv(state)), interactive=True),
-                gr.DownloadButton(value=context.exports.write("adafv-sweep.json", sweep_json(state)), interactive=True),
-            )
+        figures, files = (tab.kl, tab.agreement), (tab.csv, tab.json)
+        yield {
+            **{figure: gr.Plot(visible=False) for figure in figures},
+            **{file: gr.DownloadButton(interactive=False) for file in files},
+        }
+        result = None
+        for result in run_sweep(service, session, asked, cells, state.number):
+            yield {tab.progress: progress_text(result), tab.table: json.dumps(sweep_view(result))}
+        if result is not None and result.rows:
+            csv = context.exports.write("adafv-sweep.csv", sweep_csv(result))
+            json_file = context.exports.write("adafv-sweep.json", sweep_json(result))
+            yield {
+                tab.kl: gr.Plot(kl_figure(result.rows), visible=True),
+                tab.agreement: gr.Plot(agreement_figure(result.rows), visible=True),
+                tab.csv: gr.DownloadButton(value=csv, interactive=True),
+                tab.json: gr.DownloadButton(value=json_file, interactive=True),
+            }
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    tab.run.click(order, asked.keep, js=COUNTED_AND_SENT, queue=False, **private).then(
+    tab.run.click(supersede, explore.keep, js=COUNT_WITH_STATE, **SILENT).then(
         sweep,
-        [*asked.asked, tab.methods, tab.ratios],
+        explore.keep,
         outputs,
-        js=SENT,
+        inputs_kwargs={"methods": tab.methods, "keep_ratios": tab.ratios, **explore.inputs},
+        js=WITH_STATE,
         concurrency_id="sweep",
         concurrency_limit=1,
         trigger_mode="multiple",
-        **private,
+        **PRIVATE,
     )
-    tab.stop.click(halt, asked.keep, js=SENT, queue=False, **private)
+    tab.stop.click(stop, explore.keep, js=WITH_STATE, **SILENT)

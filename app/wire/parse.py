@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from adafv_core.checks import check_floor, check_temperature
+from adafv_core.checks import check_floor, check_keep_ratio, check_temperature
+from adafv_core.engine.batch import POSITIONS
 from adafv_core.errors import BudgetError, ImageError, InputError, PromptError, UnknownNameError
 from adafv_core.methods import METHODS
 from app.settings import Settings
+from app.wire.look import Look, make_look
 
+TEXT_TOKENS = ("question", "all")
 _JOINER = "\u200d"  # joins emoji, and is nothing by itself
+_NO_PROMPT = "There is no question yet: type one below the image."
 
 
 @dataclass(frozen=True)
 class TokenChoice:
-    """What the slider and the brush say. force_keep, force_drop: token indices. subject: of the maps on which these
-    were marked, see `sessions.Run`; "" where the caller names tokens of whatever is asked about."""
+    """What the slider and the brush are set to.
+
+    force_keep, force_drop: token indices. subject: the maps on which these were marked, see `sessions.Run`; "" if the
+    caller means the tokens of whatever image it asks about.
+    """
 
     keep_ratio: float = 0.1
     force_keep: tuple[int, ...] = ()
@@ -30,11 +37,11 @@ class TokenChoice:
     subject: str = ""
 
     def about(self, subject: str) -> TokenChoice:
-        """The choice for maps of this subject: marks made on others are left out."""
+        """The choice for maps of this subject: marks made on other maps are left out."""
         return self if self.subject in ("", subject) else TokenChoice(self.keep_ratio, subject=subject)
 
     def masks(self, size: int) -> dict[str, torch.Tensor]:
-        """The marks as bool masks over N tokens; nothing where there are no marks."""
+        """The marks as bool masks over N tokens, by the method's option; empty without marks."""
         masks = {}
         for name, indices in (("force_keep", self.force_keep), ("force_drop", self.force_drop)):
             if indices:
@@ -47,68 +54,61 @@ class TokenChoice:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the page says of itself. key: of the payload it shows. model: the one its masthead names. asked: number of
-    its newest question."""
+class PageState:
+    """What the browser sends with every event: the slider's value and the state of the page around it.
 
-    key: str = ""
+    payload_key: names the payload that the page shows. model: named in its masthead. number: of the newest request;
+    the page counts them. look: how its maps look.
+    """
+
+    choice: TokenChoice = field(default_factory=TokenChoice)
+    payload_key: str = ""
     model: str = ""
-    asked: int = 0
+    number: int = 0
+    look: Look = field(default_factory=Look)
 
 
 @dataclass(frozen=True)
 class AskSettings:
-    """The folded settings of the page."""
+    """The settings under "More" on the page; the API has the same."""
 
     temperature: float = 100.0
     floor: float = 0.0
     text_tokens: str = "question"
     positions: str = "contiguous"
     max_new_tokens: int = 64
-    compare: bool = True
+    with_full: bool = True
 
     def options_for(self, method: str) -> dict[str, Any]:
-        """Those that the method knows."""
+        """Those that are options of this method."""
         known = METHODS[method].__dataclass_fields__
-        every = {
-            "temperature": self.temperature,
-            "floor": self.floor,
-            "text_tokens": self.text_tokens,
-            "positions": self.positions,
-        }
-        return {name: value for name, value in every.items() if name in known}
+        return {name: getattr(self, name) for name in METHOD_OPTIONS if name in known}
 
 
-def read_choice(text: Any) -> TokenChoice:
-    """The choice from the slider's JSON text; its defaults where there is none yet."""
+METHOD_OPTIONS = ("temperature", "floor", "text_tokens", "positions")
+
+
+def read_page_state(text: Any) -> PageState:
+    """The page's state from its JSON text; the defaults for an empty text. Raises InputError for any other value."""
     if not text:
-        return TokenChoice()
+        return PageState()
     try:
         raw = json.loads(text)
         keep, drop = (tuple(int(index) for index in raw[name]) for name in ("force_keep", "force_drop"))
-        ratio, subject = raw["keep_ratio"], str(raw.get("subject", ""))
-    except (TypeError, ValueError, KeyError):
-        raise InputError("The slider's value could not be read: reload the page.") from None
-    if any(index < 0 for index in keep + drop):
-        raise InputError("Forced tokens are numbered from 0.")
-    return TokenChoice(read_ratio(ratio), keep, drop, subject)
-
-
-def read_shown(text: Any) -> Shown:
-    """What the page says of itself, beside the choice in the slider's JSON text; nothing where there is none."""
-    try:
-        raw = json.loads(text) if text else {}
-        return Shown(str(raw.get("key", "")), str(raw.get("model", "")), int(raw.get("asked", 0)))
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError("The slider's value could not be read: reload the page.") from None
+        if any(index < 0 for index in keep + drop):
+            raise ValueError("a token index below 0")
+        choice = TokenChoice(read_ratio(raw["keep_ratio"]), keep, drop, str(raw.get("subject", "")))
+        look = make_look(raw.get("look", {}))
+        return PageState(choice, str(raw.get("key", "")), str(raw.get("model", "")), int(raw.get("asked", 0)), look)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("The state of the page could not be read: reload the page.") from None
 
 
 def read_ratio(value: Any) -> float:
-    """A keep ratio above 0 and at most 1, from whatever a caller sent."""
-    number = read_number(value, "keep_ratio, the fraction of visual tokens kept,", 0.1, BudgetError)
-    if not 0 < number <= 1:
-        raise BudgetError(f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {number}.")
-    return number
+    """A keep ratio above 0 and at most 1, from whatever a caller sent. Raises BudgetError."""
+    return check_keep_ratio(read_number(value, "keep_ratio, the fraction of visual tokens kept,", 0.1, BudgetError))
 
 
 def read_number(value: Any, what: str, example: float, error: type[InputError] = InputError) -> float:
@@ -142,7 +142,7 @@ def read_flag(value: Any, what: str) -> bool:
 
 
 def read_marks(value: Any, what: str) -> tuple[int, ...]:
-    """Token indices, each once; none from an empty list or None."""
+    """Token indices, each once; empty for an empty list or None."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(type(index) is int and index >= 0 for index in value):
@@ -158,40 +158,36 @@ def read_method(value: Any) -> str:
 
 
 def read_prompt(value: Any, settings: Settings) -> str:
-    """The question as the user typed it, without characters that are no text."""
+    """The question as the user typed it, without unprintable characters."""
     if not isinstance(value, str):
-        raise PromptError("There is no question yet: type one below the image.")
+        raise PromptError(_NO_PROMPT)
     text = "".join(c for c in value if c in "\n\t" or (c.isprintable() or c == _JOINER)).strip()
     if not text.strip(_JOINER):
-        raise PromptError("There is no question yet: type one below the image.")
+        raise PromptError(_NO_PROMPT)
     if len(text) > settings.max_prompt_characters:
         raise PromptError(
-            f"The question has {len(text)} characters; at most {settings.max_prompt_characters} are taken."
+            f"The question has {len(text)} characters; at most {settings.max_prompt_characters} are allowed."
         )
     return text
 
 
-def read_more(
-    temperature: Any,
-    floor: Any,
-    text_tokens: Any,
-    positions: Any,
-    max_new_tokens: Any,
-    compare: Any,
-    settings: Settings,
-) -> AskSettings:
-    """The folded settings, each in its range."""
-    if text_tokens not in ("question", "all"):
-        raise UnknownNameError(f"text tokens must be question or all; got {shortened(text_tokens)}.")
-    if positions not in ("contiguous", "original"):
-        raise UnknownNameError(f"positions must be contiguous or original; got {shortened(positions)}.")
+def read_ask_settings(values: Mapping[str, Any], settings: Settings) -> AskSettings:
+    """The settings under "More", each within its range; the defaults for those not in `values`."""
+    given = {name: values.get(name, getattr(AskSettings, name)) for name in AskSettings.__dataclass_fields__}
+    if given["text_tokens"] not in TEXT_TOKENS:
+        raise UnknownNameError(f"text tokens must be question or all; got {shortened(given['text_tokens'])}.")
+    if given["positions"] not in POSITIONS:
+        raise UnknownNameError(f"positions must be contiguous or original; got {shortened(given['positions'])}.")
+    most = settings.max_new_tokens
     return AskSettings(
-        check_temperature(read_number(temperature, "The temperature", AskSettings.temperature)),
-        check_floor(read_number(floor, "The floor", AskSettings.floor)),
-        text_tokens,
-        positions,
-        read_count(max_new_tokens, "The number of new tokens", settings.max_new_tokens),
-        read_flag(compare, "with_full (answer with all tokens too)"),
+        temperature=check_temperature(read_number(given["temperature"], "The temperature", AskSettings.temperature)),
+        floor=check_floor(read_number(given["floor"], "The floor", AskSettings.floor)),
+        text_tokens=given["text_tokens"],
+        positions=given["positions"],
+        max_new_tokens=read_count(
+            values.get("max_new_tokens", settings.answer_tokens), "The number of new tokens", most
+        ),
+        with_full=read_flag(given["with_full"], "with_full (answer with all tokens too)"),
     )
 
 
@@ -204,14 +200,14 @@ def read_list(value: Any, what: str, example: str) -> Sequence[Any]:
 
 
 def read_path(value: Any) -> Path:
-    """The path of an uploaded file as a component hands it over."""
+    """The path of an uploaded file as a component passes it on."""
     if not isinstance(value, str) or not value:
         raise ImageError("There is no image yet: upload, paste or photograph one, or choose an example.")
     return Path(value)
 
 
 def shortened(value: Any) -> str:
-    """What came, short enough for an error message."""
+    """A value short enough for an error message."""
     if value is None or (not value and isinstance(value, str | list | tuple | dict)):
         return "nothing"
     text = repr(value)

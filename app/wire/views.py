@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from adafv_core.engine import Engine
 from adafv_core.scoring import rescored
 from adafv_core.types import Answer, Selection, TokenScores
 
@@ -142,12 +143,11 @@ def notice(text: str = "", level: str = "info", asked: int = 0, of: str = "") ->
     return json.dumps({"text": text, "level": level, "asked": asked, "of": of})
 
 
-def masthead(engine: Any, fallback: str = "") -> str:
-    """Which model answers, as JSON text. fallback: a sentence where it is not the one that was asked for."""
-    name = str(getattr(engine, "name", "model"))
-    place = f"{getattr(engine, 'device', '')} {str(getattr(engine, 'dtype', '')).removeprefix('torch.')}".strip()
-    revision = getattr(engine, "revision", None)
-    origin = "bundled with the program" if name == "pocket" else "from a folder"
+def masthead(engine: Engine, fallback: str = "") -> str:
+    """Which model answers, as JSON text. fallback: a sentence if it is not the one that was requested."""
+    place = f"{engine.device} {str(engine.dtype).removeprefix('torch.')}"
+    revision = engine.revision
+    origin = "bundled with the program" if engine.name == "pocket" else "from a folder"
     detail = f"revision {revision}" if revision else origin
-    title = f"{name} @ {revision[:7]}" if revision else Path(name).name
-    return json.dumps({"name": name, "model": f"{title} · {place}", "detail": detail, "fallback": fallback})
+    title = f"{engine.name} @ {revision[:7]}" if revision else Path(engine.name).name
+    return json.dumps({"name": engine.name, "model": f"{title} · {place}", "detail": detail, "fallback": fallback})

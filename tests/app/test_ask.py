@@ -13,22 +13,23 @@ from helpers.app_context import question, shared_context
 from helpers.slow_engine import slow_context
 
 from adafv_core.errors import BudgetError, InputError, OutOfMemoryError, PromptError, UnknownNameError
-from app.serving.ask import FOREIGN, UPDATES_PER_S, Service
+from app.serving.ask import UPDATES_PER_S, Service
+from app.serving.page_stream import FOREIGN, page_stream
 from app.serving.sessions import Session
 from app.settings import Settings
 from app.wire.errors import UNFORESEEN
-from app.wire.look import Look, read_look
+from app.wire.look import Look
 from app.wire.parse import (
     AskSettings,
     TokenChoice,
-    read_choice,
+    read_ask_settings,
     read_count,
     read_method,
-    read_more,
+    read_page_state,
     read_prompt,
     read_ratio,
 )
-from app.wire.views import compare
+from app.wire.views import compare, ranked, scores_view
 
 
 def desk_with(engine: Any) -> Service:
@@ -54,7 +55,7 @@ def states(stream: list[tuple[str | None, str, str]]) -> list[tuple[str, str | N
 
 
 def test_maps_come_first_then_pruned_then_full() -> None:
-    stream = list(shared_context().service.ask(Session("pocket"), question()))
+    stream = list(page_stream(shared_context().service, Session("pocket"), question()))
     assert stream[0][0] is not None and all(payload is None for payload, _, _ in stream[1:])
     seen = states(stream)
     assert seen[0] == ("waiting", "waiting") and seen[-1] == ("done", "done")
@@ -67,15 +68,15 @@ def test_maps_come_first_then_pruned_then_full() -> None:
 
 
 def test_keeping_everything_says_the_same_as_full() -> None:
-    stream = list(shared_context().service.ask(Session("pocket"), question(choice=TokenChoice(1.0))))
+    stream = list(page_stream(shared_context().service, Session("pocket"), question(choice=TokenChoice(1.0))))
     last = json.loads(stream[-1][1])
     assert last["same"] is True and abs(last["kl_nats"]) < 1e-5
 
 
 def test_moving_the_slider_asks_the_full_tokens_only_once_and_sends_no_new_maps() -> None:
     session, service = Session("pocket"), shared_context().service
-    list(service.ask(session, question()))
-    again = list(service.ask(session, question(choice=TokenChoice(0.25))))
+    list(page_stream(service, session, question()))
+    again = list(page_stream(service, session, question(choice=TokenChoice(0.25))))
     assert all(payload is None for payload, _, _ in again)
     assert states(again)[0] == ("waiting", "done")
     assert json.loads(again[-1][1])["pruned"]["n_kept"] == 49
@@ -90,8 +91,8 @@ def test_a_picture_is_encoded_once_and_a_question_scored_once() -> None:
 
     session, service = Session("pocket"), desk_with(Wrapped(score=score))
     for asked in (question(), question(choice=TokenChoice(0.25)), question(method="t2i"), question("How many rings?")):
-        list(service.ask(session, asked))
-    list(service.ask(session, question(index=7)))
+        list(page_stream(service, session, asked))
+    list(page_stream(service, session, question(index=7)))
     prompts = [prompt for _, prompt in seen]
     assert prompts == [question().prompt, "How many rings?", question().prompt]
     assert [kind for kind, _ in seen] == ["Image", "VisualTokens", "Image"]
@@ -107,7 +108,9 @@ def test_updates_are_few_enough_for_a_page() -> None:
 
     service = desk_with(Wrapped(stream=quick))
     started = time.perf_counter()
-    stream = list(service.ask(Session("pocket"), question(more=AskSettings(max_new_tokens=4, compare=False))))
+    stream = list(
+        page_stream(service, Session("pocket"), question(more=AskSettings(max_new_tokens=4, with_full=False)))
+    )
     assert UPDATES_PER_S <= 15 and len(stream) <= 4 + 15 * (time.perf_counter() - started)
 
 
@@ -120,11 +123,11 @@ def test_if_one_answer_fails_the_other_stays() -> None:
         yield from engine.stream(*arguments, **options)
 
     session = Session("pocket")
-    last = json.loads(list(desk_with(Wrapped(stream=broken)).ask(session, question()))[-1][1])
+    last = json.loads(list(page_stream(desk_with(Wrapped(stream=broken)), session, question()))[-1][1])
     assert last["pruned"]["state"] == "done" and last["pruned"]["text"]
     assert last["full"]["state"] == "error" and "ran out of memory" in last["full"]["error"]
     assert last["same"] is None
-    after = json.loads(list(shared_context().service.ask(session, question()))[-1][1])
+    after = json.loads(list(page_stream(shared_context().service, session, question()))[-1][1])
     assert (after["pruned"]["state"], after["full"]["state"]) == ("done", "done")
 
 
@@ -132,7 +135,7 @@ def test_an_error_before_the_maps_is_one_sentence() -> None:
     def score(image: Any, prompt: str) -> Any:
         raise OutOfMemoryError("The device ran out of memory; its tensors were freed.")
 
-    stream = list(desk_with(Wrapped(score=score)).ask(Session("pocket"), question()))
+    stream = list(page_stream(desk_with(Wrapped(score=score)), Session("pocket"), question()))
     assert len(stream) == 1 and stream[0][0] is None
     assert "ran out of memory" in json.loads(stream[0][1])["pruned"]["error"]
 
@@ -140,28 +143,28 @@ def test_an_error_before_the_maps_is_one_sentence() -> None:
 def test_stop_ends_within_a_token_and_the_model_is_free() -> None:
     session, service = Session("pocket"), slow_context().service
     seen: list[tuple[str, str | None]] = []
-    for step in service.ask(session, question(), number=3):
+    for step in page_stream(service, session, question(), number=3):
         seen += states([step])
         if seen[-1][0] == "running":
-            session.halt(3)
+            session.asking.stop_through(3)
     assert seen[-1] == ("stopped", "stopped") and seen.count(("running", "waiting")) <= 2
     assert session.run is not None and session.run.pruned is not None and not session.run.pruned.finished
     assert json.loads(step[1])["same"] is None
     with service.bench.turn():
         pass
-    assert states(list(shared_context().service.ask(session, question(), number=4)))[-1] == ("done", "done")
+    assert states(list(page_stream(shared_context().service, session, question(), number=4)))[-1] == ("done", "done")
 
 
-@pytest.mark.parametrize("signal", ["halt", "order"])
+@pytest.mark.parametrize("signal", ["stop_through", "supersede"])
 def test_what_was_stopped_or_followed_before_it_began_is_never_asked(signal: str) -> None:
     def score(target: Any, prompt: str) -> Any:
         raise AssertionError("the model was asked")
 
     session = Session("pocket")
-    getattr(session, signal)(5 if signal == "halt" else 6)
-    steps = list(desk_with(Wrapped(score=score)).ask(session, question(), number=5))
+    getattr(session.asking, signal)(5 if signal == "stop_through" else 6)
+    steps = list(page_stream(desk_with(Wrapped(score=score)), session, question(), number=5))
     assert states(steps) == [("stopped", "stopped")] and json.loads(steps[0][1])["asked"] == 5
-    assert states(list(shared_context().service.ask(session, question(), number=6)))[-1] == ("done", "done")
+    assert states(list(page_stream(shared_context().service, session, question(), number=6)))[-1] == ("done", "done")
 
 
 @pytest.mark.parametrize("broken", ["score", "stream"])
@@ -169,7 +172,7 @@ def test_what_nobody_foresaw_is_one_sentence_and_tells_nothing(broken: str, capl
     def fail(*arguments: Any, **options: Any) -> Any:
         raise ZeroDivisionError("integer division or modulo by zero in /srv/secret.py")
 
-    last = json.loads(list(desk_with(Wrapped(**{broken: fail})).ask(Session("pocket"), question()))[-1][1])
+    last = json.loads(list(page_stream(desk_with(Wrapped(**{broken: fail})), Session("pocket"), question()))[-1][1])
     assert last["pruned"]["state"] == "error" and last["pruned"]["error"] == UNFORESEEN
     assert "secret" not in json.dumps(last) and "secret" in caplog.text
 
@@ -177,8 +180,8 @@ def test_what_nobody_foresaw_is_one_sentence_and_tells_nothing(broken: str, capl
 def test_more_forced_tokens_than_the_budget_leave_the_answer_on_all_tokens() -> None:
     choice = TokenChoice(0.05, force_keep=tuple(range(14)))
     session, service = Session("pocket"), shared_context().service
-    list(service.ask(session, question()))
-    steps = list(service.ask(session, question("How many rings?", choice=choice)))
+    list(page_stream(service, session, question()))
+    steps = list(page_stream(service, session, question("How many rings?", choice=choice)))
     last = json.loads(steps[-1][1])
     assert states(steps)[-1] == ("error", "done") and steps[0][0] is not None
     assert last["pruned"]["error"].startswith("14 visual tokens are forced to stay, more than the budget of 10")
@@ -189,7 +192,7 @@ def test_many_visitors_never_overlap_on_the_model() -> None:
     texts: dict[int, str] = {}
 
     def visitor(index: int) -> None:
-        texts[index] = service.answer(Session("pocket"), question(index=(3, 7, 11)[index % 3]), False)["answer"]
+        texts[index] = service.answered(Session("pocket"), question(index=(3, 7, 11)[index % 3]))[2].text
 
     threads = [threading.Thread(target=visitor, args=(index,)) for index in range(6)]
     for thread in threads:
@@ -213,31 +216,31 @@ SPECIAL = (
 @pytest.mark.parametrize("text", SPECIAL)
 def test_special_tokens_in_a_prompt_stay_text(text: str) -> None:
     prompt = read_prompt(f"what is this {text} ?", Settings())
-    result = shared_context().service.answer(Session("pocket"), question(prompt), True)
-    assert result["n_visual"] == 196 and result["n_kept"] == 20 and result["full"]["n_kept"] == 196
-    scores = shared_context().service.scores(Session("pocket"), question(prompt))
-    assert len(scores["t2i"]) == 196
+    run, _, pruned = shared_context().service.answered(Session("pocket"), question(prompt))
+    assert pruned.n_visual == 196 and pruned.n_kept == 20 and run.full is not None and run.full.n_kept == 196
+    run, _ = shared_context().service.selected(Session("pocket"), question(prompt))
+    assert len(run.scores.t2i) == 196
 
 
 def test_pictures_from_elsewhere_get_a_notice() -> None:
     from PIL import Image
 
     foreign = replace(question(), picture=Image.new("RGB", (80, 60), "teal"), picture_key="elsewhere")
-    stream = list(shared_context().service.ask(Session("pocket"), foreign))
+    stream = list(page_stream(shared_context().service, Session("pocket"), foreign))
     assert json.loads(stream[0][2])["text"] == FOREIGN
-    assert json.loads(next(iter(shared_context().service.ask(Session("pocket"), question())))[2])["text"] == ""
+    assert json.loads(next(iter(page_stream(shared_context().service, Session("pocket"), question())))[2])["text"] == ""
 
 
 def forced(session: Session, choice: TokenChoice, index: int = 3) -> bool:
     """Whether the marks of this choice counted in an answer to this visitor."""
-    list(shared_context().service.ask(session, question(index=index, choice=choice)))
+    list(page_stream(shared_context().service, session, question(index=index, choice=choice)))
     assert session.run is not None and session.run.selection is not None
     return "force_keep" in session.run.selection.options
 
 
 def test_marks_count_on_the_maps_they_were_made_on() -> None:
     session = Session("pocket")
-    payloads = [json.loads(text) for text, _, _ in shared_context().service.ask(session, question()) if text]
+    payloads = [json.loads(text) for text, _, _ in page_stream(shared_context().service, session, question()) if text]
     marked = TokenChoice(0.1, force_keep=(0, 1), subject=payloads[0]["subject"])
     assert forced(session, marked) and not forced(session, marked, index=11) and forced(session, marked)
     session.change_model("pocket")
@@ -248,7 +251,8 @@ def test_marks_count_on_the_maps_they_were_made_on() -> None:
 
 
 def test_scores_are_lists_of_one_length() -> None:
-    scores = shared_context().service.scores(Session("pocket"), question())
+    run, selection = shared_context().service.selected(Session("pocket"), question())
+    scores = scores_view(ranked(run.scores, run.options), selection)
     lengths = {len(scores[name]) for name in ("t2i", "saliency", "mixed", "kept", "why")}
     assert lengths == {scores["n_visual"]} == {196}
     assert sum(scores["kept"]) == scores["n_kept"] == 20
@@ -282,21 +286,27 @@ def test_other_wrong_values() -> None:
             read_count(count, "max_new_tokens", 512)
     for text in ("{", "[]", '{"keep_ratio": 0.1}', '{"keep_ratio": 0.1, "force_keep": [-1], "force_drop": []}'):
         with pytest.raises(InputError):
-            read_choice(text)
-    for more in (
-        (0, 0, "question", "contiguous", 8, True),
-        (100, 0.9, "question", "contiguous", 8, True),
-        (100, 0, "some", "contiguous", 8, True),
-        (100, 0, "question", "x", 8, True),
+            read_page_state(text)
+    for wrong in (
+        {"temperature": 0},
+        {"floor": 0.9},
+        {"text_tokens": "some"},
+        {"positions": "x"},
+        {"max_new_tokens": 0},
+        {"with_full": 1},
     ):
         with pytest.raises(InputError):
-            read_more(*more, Settings())
+            read_ask_settings(wrong, Settings())
+    assert read_ask_settings({}, Settings()) == AskSettings()
 
 
 def test_the_look_of_the_maps_is_checked() -> None:
-    assert read_look(None) == read_look("{}") == read_look('{"look": {}}') == Look()
+    def look(values: Any) -> Look:
+        return read_page_state(json.dumps({"keep_ratio": 0.1, "force_keep": [], "force_drop": [], "look": values})).look
+
+    assert read_page_state(None).look == look({}) == Look()
     asked = {"color_map": "viridis", "opacity": 1, "scale": "rank", "word": 3, "with_image": False}
-    assert read_look(json.dumps({"look": asked})) == Look(**asked)
+    assert look(asked) == Look(**asked)
     for name, bad in (
         ("color_map", "jet"),
         ("color_map", []),
@@ -310,10 +320,10 @@ def test_the_look_of_the_maps_is_checked() -> None:
         ("size", 3),
     ):
         with pytest.raises(InputError, match="reload the page"):
-            read_look(json.dumps({"look": {name: bad}}))
-    for text in ("[]", '{"look": []}', '{"look": null}', "{"):
+            look({name: bad})
+    for bad in ([], None, "dark"):
         with pytest.raises(InputError, match="reload the page"):
-            read_look(text)
+            look(bad)
 
 
 def test_compare_reads_answers_as_people_do() -> None:

@@ -15,9 +15,10 @@ from helpers.app_context import question, shared_context
 
 import adafv_core
 from adafv_core.errors import InputError
-from app.saved_runs.save_and_open import Opened, open_run, save_json
+from app.saved_runs.save_and_open import OpenedRun, open_run, save_json
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session
-from app.wire.parse import TokenChoice
+from app.wire.parse import TokenChoice, read_page_state
 
 LOST = object()
 OTHERS = (
@@ -47,9 +48,11 @@ A_FIELD = 5
 @cache
 def record(method: str) -> dict[str, Any]:
     session = Session("pocket")
-    list(shared_context().service.ask(session, question(method=method, choice=TokenChoice(0.4))))
+    list(page_stream(shared_context().service, session, question(method=method, choice=TokenChoice(0.4))))
     place = json.dumps({"keep_ratio": 0.4, "force_keep": [], "force_drop": []})
-    saved: dict[str, Any] = json.loads(Path(save_json(shared_context(), session, place)).read_text(encoding="utf-8"))
+    saved: dict[str, Any] = json.loads(
+        Path(save_json(shared_context(), session, read_page_state(place))).read_text(encoding="utf-8")
+    )
     saved["scores"]["words"] = saved["scores"]["words"][-1:]
     return {**saved, "max_new_tokens": 4}
 
@@ -73,7 +76,7 @@ def changed(whole: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
     return json.dumps(damaged)
 
 
-def usable(opened: Opened, session: Session) -> None:
+def usable(opened: OpenedRun, session: Session) -> None:
     """What the page takes from an opened run is whole: numbers to write, texts to send, and it can be saved."""
     answers = json.loads(opened.answers)
     for card in filter(None, (answers["pruned"], answers["full"])):
@@ -82,7 +85,7 @@ def usable(opened: Opened, session: Session) -> None:
     (opened.prompt + opened.note).encode()
     body = json.loads(opened.payload)
     place = json.dumps({name: body[name] for name in ("keep_ratio", "force_keep", "force_drop")})
-    save_json(shared_context(), session, place)
+    save_json(shared_context(), session, read_page_state(place))
 
 
 @pytest.mark.parametrize("method", ["adafv", "divprune"])

@@ -23,6 +23,7 @@ from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.scoring import rescored
 from app.saved_runs.save_and_open import save_png
 from app.serving.sessions import Run, Session
+from app.wire.parse import read_page_state
 
 KEEP, DROP = [3, 7, 100], [20, 21]
 OPTIONS: dict[str, Any] = {"temperature": 40.0, "floor": 0.25, "text_tokens": "all", "positions": "original"}
@@ -90,7 +91,7 @@ def test_overlays_are_the_picture_that_the_page_saves() -> None:
     scores = shared_context().service.pool.engine("pocket").score(Image.open(scene_path()).convert("RGB"), QUESTION)
     run = Run(Image.open(scene_path()).convert("RGB"), scores, QUESTION, "adafv", OPTIONS, "pocket")
     keep = f'{{"keep_ratio": 0.1, "force_keep": {KEEP}, "force_drop": {DROP}}}'
-    page = Image.open(save_png(shared_context(), Session("pocket", run=run), keep)).convert("RGB")
+    page = Image.open(save_png(shared_context(), Session("pocket", run=run), read_page_state(keep))).convert("RGB")
     assert ImageChops.difference(drawn, page).getbbox() is None
     plain = Image.open(client().predict(handle_file(scene_path()), QUESTION, api_name="/overlays")).convert("RGB")
     assert ImageChops.difference(drawn, plain).getbbox() is not None
@@ -197,7 +198,7 @@ def test_stop_ends_the_sessions_sweep_and_no_other() -> None:
     job = mine.submit(handle_file(scene_path()), QUESTION, ["adafv", "t2i"], ratios, api_name="/sweep")
     session = shared_context().service.sessions.of(mine.session_hash)
     wait_until(lambda: session.scored is not None)
-    assert other.predict(api_name="/stop") == {"stopped": True} and not session.stop.is_set()
+    assert other.predict(api_name="/stop") == {"stopped": True} and not session.asking.stop.is_set()
     assert mine.predict(api_name="/stop") == {"stopped": True}
     told = job.result(timeout=60)
     assert told["complete"] is False and 0 < len(told["rows"]) < 61

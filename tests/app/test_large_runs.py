@@ -15,12 +15,13 @@ import adafv_core
 from adafv_core.errors import InputError
 from app.saved_runs.save_and_open import most_run_bytes, open_run, save_json
 from app.serving.ask import AskRequest
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session
 from app.settings import Settings
 from app.wire.images import open_image, picture_file
-from app.wire.parse import AskSettings, TokenChoice
+from app.wire.parse import AskSettings, PageState, TokenChoice
 
-FEW = AskSettings(max_new_tokens=2, compare=False)
+FEW = AskSettings(max_new_tokens=2, with_full=False)
 
 
 def noise(path: Path, width: int, height: int, **options: object) -> Path:
@@ -35,8 +36,8 @@ def test_a_noisy_photograph_of_12_megapixels_comes_back(tmp_path: Path) -> None:
     exif[0x0112] = 6
     photo = noise(tmp_path / "photo.jpg", 4000, 3000, exif=exif)
     picture, key = context.service.picture(photo)
-    list(context.service.ask(session, AskRequest(picture, key, QUESTION, "adafv", TokenChoice(0.1), FEW)))
-    path = Path(save_json(context, session, None))
+    list(page_stream(context.service, session, AskRequest(picture, key, QUESTION, "adafv", TokenChoice(0.1), FEW)))
+    path = Path(save_json(context, session, PageState()))
     with urllib.request.urlopen(f"{shared_address()}/config", timeout=30) as answer:
         assert path.stat().st_size <= json.load(answer)["max_file_size"] == most_run_bytes(context.settings)
     assert adafv_core.read_run(path.read_text(encoding="utf-8")).picture == photo.read_bytes()
@@ -44,7 +45,7 @@ def test_a_noisy_photograph_of_12_megapixels_comes_back(tmp_path: Path) -> None:
     back, again = context.service.picture(opened.picture_path)
     assert again == key and back.size == (3000, 4000)
     assert ImageChops.difference(back, picture).getbbox() is None
-    assert Path(save_json(context, other, None)).read_bytes() == path.read_bytes()
+    assert Path(save_json(context, other, PageState())).read_bytes() == path.read_bytes()
 
 
 def test_a_picture_is_a_png_where_that_is_small_enough(tmp_path: Path) -> None:
@@ -62,4 +63,4 @@ def test_a_run_that_could_not_be_opened_is_not_saved(monkeypatch: pytest.MonkeyP
     session = Session("pocket")
     monkeypatch.setattr("app.saved_runs.save_and_open.most_run_bytes", lambda settings: 1_000)
     with pytest.raises(InputError, match="can be opened again"):
-        save_json(shared_context(), session, None)
+        save_json(shared_context(), session, PageState())

@@ -20,6 +20,7 @@ from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS, get_method
 from adafv_core.types import Answer, Selection
 from app.serving.ask import Service
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session
 from app.wire.parse import AskSettings, TokenChoice
 from app.wire.payload import method_note, payload
@@ -33,7 +34,7 @@ def why_at(body: dict[str, Any], stop: int) -> np.ndarray:
 
 def asked(service: Service, session: Session, method: str, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The payload and the last answers."""
-    stream = list(service.ask(session, question(method=method, **changes)))
+    stream = list(page_stream(service, session, question(method=method, **changes)))
     return json.loads(stream[0][0] or "{}"), json.loads(stream[-1][1])
 
 
@@ -70,7 +71,7 @@ def test_inside_the_llm_one_prefill_serves_every_stop(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Engine, "select", select)
     body, _ = asked(
-        shared_context().service, Session("pocket"), "fastv", more=AskSettings(max_new_tokens=1, compare=False)
+        shared_context().service, Session("pocket"), "fastv", more=AskSettings(max_new_tokens=1, with_full=False)
     )
     assert len(body["stops"]) > 60 and counted == [1, 1]
 
@@ -93,8 +94,8 @@ def test_neighboring_floats_keep_their_order_at_every_stop() -> None:
 
 @pytest.mark.parametrize("method", ["fastv", "adav_authors"])
 def test_the_api_answers_too(method: str) -> None:
-    result = shared_context().service.answer(Session("pocket"), question(method=method), True)
-    assert result["answer"] and 1 <= result["n_kept"] <= 20 and result["full"]["n_kept"] == 196
+    run, _, pruned = shared_context().service.answered(Session("pocket"), question(method=method, more=AskSettings()))
+    assert pruned.text and 1 <= pruned.n_kept <= 20 and run.full is not None and run.full.n_kept == 196
 
 
 def test_stops_below_the_authors_smallest_budget_say_so() -> None:
@@ -105,7 +106,7 @@ def test_stops_below_the_authors_smallest_budget_say_so() -> None:
     assert "ask for at least" in body["stops"][0]["problem"] and not why_at(body, 0).any()
     assert "problem" not in body["stops"][-1]
     with pytest.raises(BudgetError, match="ask for at least"):
-        service.answer(session, question(method="adav_authors", choice=TokenChoice(0.01)), False)
+        service.answered(session, question(method="adav_authors", choice=TokenChoice(0.01)))
 
 
 def test_a_pruned_answers_time_holds_scoring_and_choosing() -> None:
@@ -141,15 +142,15 @@ def test_stop_ends_the_model_within_a_token() -> None:
     def press_stop(*_: Any) -> None:
         begun.append(len(begun) + 1)
         if len(begun) == 5:
-            session.stop.set()
+            session.asking.stop.set()
 
     hook = engine.model.register_forward_pre_hook(press_stop)
     try:
-        last = json.loads(list(service.ask(session, long))[-1][1])
+        last = json.loads(list(page_stream(service, session, long))[-1][1])
         assert (last["pruned"]["state"], last["full"]["state"]) == ("stopped", "stopped")
         assert 5 <= len(begun) <= 6
         begun.extend(range(5))
-        list(service.ask(session, long))
+        list(page_stream(service, session, long))
     finally:
         hook.remove()
     assert len(begun) > 40

@@ -10,7 +10,7 @@ import pytest
 from helpers.app_context import short_queue
 from helpers.full_queue import FRIENDLY, full_queue
 
-from app.gradio_ext.queue import busy_text
+from app.gradio_ext.busy import busy_text
 
 
 def test_a_full_queue_says_when_to_come_back_and_loses_nothing() -> None:

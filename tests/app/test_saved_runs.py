@@ -20,18 +20,19 @@ import adafv_core
 from adafv_core.errors import AdaFVError, InputError
 from app.saved_runs.save_and_open import open_run, save_json, save_png
 from app.serving.ask import AskRequest
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session
-from app.wire.parse import AskSettings, TokenChoice
+from app.wire.parse import AskSettings, PageState, TokenChoice, read_page_state
 from app.wire.payload import OWN_RATIO_ONLY
 
 
 def saved(choice: TokenChoice, method: str = "adafv") -> tuple[Session, Path]:
     session = Session("pocket")
-    list(shared_context().service.ask(session, question(method=method, choice=choice)))
+    list(page_stream(shared_context().service, session, question(method=method, choice=choice)))
     text = json.dumps(
         {"keep_ratio": choice.keep_ratio, "force_keep": choice.force_keep, "force_drop": choice.force_drop}
     )
-    return session, Path(save_json(shared_context(), session, text))
+    return session, Path(save_json(shared_context(), session, read_page_state(text)))
 
 
 def test_a_run_reads_back_equal_and_the_library_keeps_the_same() -> None:
@@ -60,8 +61,8 @@ def test_a_run_reads_back_equal_and_the_library_keeps_the_same() -> None:
 )
 def test_the_options_of_a_run_come_back(more: AskSettings) -> None:
     session = Session("pocket")
-    list(shared_context().service.ask(session, question(more=replace(more, max_new_tokens=4))))
-    run = adafv_core.read_run(Path(save_json(shared_context(), session, None)).read_text(encoding="utf-8"))
+    list(page_stream(shared_context().service, session, question(more=replace(more, max_new_tokens=4))))
+    run = adafv_core.read_run(Path(save_json(shared_context(), session, PageState())).read_text(encoding="utf-8"))
     assert session.run is not None and session.run.selection is not None
     assert torch.equal(run.selection.indices, session.run.selection.indices)
     again = adafv_core.get_method("adafv", **run.options).select(run.scores, run.selection.budget)
@@ -76,11 +77,11 @@ def test_what_was_opened_is_what_is_saved_again() -> None:
     first.update(model="somebody/else", revision="abc", versions={**first["versions"], "torch": "1.0"})
     path.write_text(json.dumps(first), encoding="utf-8")
     session = Session("pocket")
-    list(context.service.ask(session, question(index=7)))
+    list(page_stream(context.service, session, question(index=7)))
     open_run(context, session, path)
     same = json.dumps({name: first[name] for name in ("keep_ratio", "force_keep", "force_drop")})
-    assert json.loads(Path(save_json(context, session, same)).read_text(encoding="utf-8")) == first
-    moved = json.loads(Path(save_json(context, session, None)).read_text(encoding="utf-8"))
+    assert json.loads(Path(save_json(context, session, read_page_state(same))).read_text(encoding="utf-8")) == first
+    moved = json.loads(Path(save_json(context, session, PageState())).read_text(encoding="utf-8"))
     assert moved["model"] == "somebody/else" and moved["force_keep"] == []
     assert adafv_core.read_run(json.dumps(moved)).selection.size == 20
 
@@ -110,10 +111,10 @@ def test_methods_that_read_features_open_at_their_own_keep_ratio(method: str) ->
     assert mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
     assert json.loads(opened.answers)["pruned"] == record["answers"]["pruned"]
     same = json.dumps({name: record[name] for name in ("keep_ratio", "force_keep", "force_drop")})
-    assert Path(save_json(context, session, same)).read_bytes() == path.read_bytes()
-    assert Image.open(save_png(context, session, same)).width == 2 * 672 + 12
+    assert Path(save_json(context, session, read_page_state(same))).read_bytes() == path.read_bytes()
+    assert Image.open(save_png(context, session, read_page_state(same))).width == 2 * 672 + 12
     with pytest.raises(InputError, match="its own keep ratio only"):
-        save_json(context, session, None)
+        save_json(context, session, PageState())
 
 
 @pytest.mark.parametrize("method", ["adafv", "saliency", "random"])
@@ -122,7 +123,7 @@ def test_an_opened_run_is_saved_again_byte_for_byte(method: str) -> None:
     _, path = saved(TokenChoice(0.1), method)
     body = json.loads(open_run(context, session, path).payload)
     assert body["from_file"] is True
-    assert Path(save_json(context, session, None)).read_bytes() == path.read_bytes()
+    assert Path(save_json(context, session, PageState())).read_bytes() == path.read_bytes()
 
 
 def test_a_ratio_between_the_slider_s_stops_opens_at_its_own() -> None:
@@ -132,7 +133,7 @@ def test_a_ratio_between_the_slider_s_stops_opens_at_its_own() -> None:
 
 
 MORE = AskSettings(
-    temperature=20.0, floor=0.4, text_tokens="all", positions="original", max_new_tokens=7, compare=False
+    temperature=20.0, floor=0.4, text_tokens="all", positions="original", max_new_tokens=7, with_full=False
 )
 
 
@@ -140,25 +141,27 @@ MORE = AskSettings(
     ("method", "back"),
     [
         ("adafv", MORE),
-        ("t2i", AskSettings(20.0, text_tokens="all", max_new_tokens=7, compare=False)),
-        ("divprune", AskSettings(max_new_tokens=7, compare=False)),
+        ("t2i", AskSettings(20.0, text_tokens="all", max_new_tokens=7, with_full=False)),
+        ("divprune", AskSettings(max_new_tokens=7, with_full=False)),
     ],
 )
 def test_opening_brings_the_settings_back(method: str, back: AskSettings) -> None:
     context, session = shared_context(), Session("pocket")
-    list(context.service.ask(session, question(method=method, more=MORE)))
+    list(page_stream(context.service, session, question(method=method, more=MORE)))
     assert session.run is not None
-    path = save_json(context, session, None)
+    path = save_json(context, session, PageState())
     assert adafv_core.read_run(Path(path).read_text(encoding="utf-8")).max_new_tokens == 7
     other = Session("pocket")
     opened = open_run(context, other, path)
-    assert opened.more == back
-    again = Path(save_json(context, other, None))
+    assert opened.settings == back
+    again = Path(save_json(context, other, PageState()))
     assert again.read_bytes() == Path(path).read_bytes()
     picture, key = context.service.picture(opened.picture_path)
     list(
-        context.service.ask(
-            other, AskRequest(picture, key, opened.prompt, opened.method, TokenChoice(0.1), opened.more)
+        page_stream(
+            context.service,
+            other,
+            AskRequest(picture, key, opened.prompt, opened.method, TokenChoice(0.1), opened.settings),
         )
     )
     assert other.run is not None and other.run.selection is not None and session.run.selection is not None
@@ -170,38 +173,43 @@ def test_older_files_say_nothing_of_new_tokens() -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     record.pop("max_new_tokens", None)
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert open_run(shared_context(), Session("pocket"), path).more.max_new_tokens == AskSettings.max_new_tokens
+    assert open_run(shared_context(), Session("pocket"), path).settings.max_new_tokens == AskSettings.max_new_tokens
     record["max_new_tokens"] = 99_999
     path.write_text(json.dumps(record), encoding="utf-8")
     assert (
-        open_run(shared_context(), Session("pocket"), path).more.max_new_tokens
+        open_run(shared_context(), Session("pocket"), path).settings.max_new_tokens
         == shared_context().settings.max_new_tokens
     )
 
 
 def test_an_answer_is_saved_with_its_own_selection_only() -> None:
     context, session = shared_context(), Session("pocket")
-    list(context.service.ask(session, question(choice=TokenChoice(0.1))))
+    list(page_stream(context.service, session, question(choice=TokenChoice(0.1))))
     place = json.dumps({"keep_ratio": 0.25, "force_keep": [], "force_drop": []})
-    there, moved = (json.loads(Path(save_json(context, session, at)).read_text("utf-8")) for at in (None, place))
+    there, moved = (
+        json.loads(Path(save_json(context, session, read_page_state(at))).read_text("utf-8")) for at in (None, place)
+    )
     assert there["answers"]["pruned"]["n_kept"] == there["selection"]["budget"] == 20
     assert there["answers"]["same"] is not None
     assert moved["selection"]["budget"] == 49 and moved["answers"]["full"] == there["answers"]["full"]
     assert [moved["answers"][name] for name in ("pruned", "same", "kl_nats")] == [None] * 3
     opened = Session("pocket")
-    open_run(context, opened, save_json(context, session, None))
-    assert json.loads(Path(save_json(context, opened, place)).read_text("utf-8"))["answers"] == moved["answers"]
+    open_run(context, opened, save_json(context, session, PageState()))
+    assert (
+        json.loads(Path(save_json(context, opened, read_page_state(place))).read_text("utf-8"))["answers"]
+        == moved["answers"]
+    )
 
 
 def test_a_stopped_answer_is_saved_as_stopped() -> None:
     context, session = shared_context(), Session("pocket")
-    list(context.service.ask(session, question()))
+    list(page_stream(context.service, session, question()))
     assert session.run is not None and session.run.pruned is not None and session.run.full is not None
     session.run.full = replace(session.run.full, finished=False)
-    answers = json.loads(Path(save_json(context, session, None)).read_text("utf-8"))["answers"]
+    answers = json.loads(Path(save_json(context, session, PageState())).read_text("utf-8"))["answers"]
     assert (answers["pruned"]["state"], answers["full"]["state"], answers["same"]) == ("done", "stopped", None)
     session.run.pruned = replace(session.run.pruned, finished=False)
-    answers = json.loads(Path(save_json(context, session, None)).read_text("utf-8"))["answers"]
+    answers = json.loads(Path(save_json(context, session, PageState())).read_text("utf-8"))["answers"]
     assert answers["pruned"]["state"] == "stopped" and answers["pruned"]["text"]
 
 
@@ -224,7 +232,7 @@ def test_opening_shows_what_was_saved(method: str, choice: TokenChoice) -> None:
 
 def test_the_picture_is_drawn_at_the_image_s_own_size() -> None:
     session, _ = saved(TokenChoice(0.1))
-    with Image.open(save_png(shared_context(), session, None)) as sheet:
+    with Image.open(save_png(shared_context(), session, PageState())) as sheet:
         assert sheet.width == 2 * 672 + 12
 
 

@@ -8,8 +8,9 @@ import torch
 from helpers.app_context import question, shared_context
 
 from adafv_core.types import Crop, TokenGrid, TokenScores, VisualTokens
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session, Sessions, tensor_bytes
-from app.wire.parse import Shown
+from app.wire.parse import PageState
 
 
 def scores(n: int) -> TokenScores:
@@ -23,15 +24,15 @@ def test_sessions_never_share() -> None:
     sessions = Sessions("pocket", 10**9)
     one, two = sessions.of("one"), sessions.of("two")
     one.scored = ("key", scores(8))
-    one.begin().set()
-    assert two.scored is None and not two.stop.is_set()
+    one.asking.begin().set()
+    assert two.scored is None and not two.asking.stop.is_set()
     assert sessions.of("one") is one and sessions.of("two") is two
     assert sessions.of(None) is not sessions.of(None)
 
 
 def test_leaving_ends_the_run_and_forgets() -> None:
     sessions = Sessions("pocket", 10**9)
-    stop = sessions.of("one").begin()
+    stop = sessions.of("one").asking.begin()
     sessions.leave("one")
     sessions.leave("never came")
     assert stop.is_set() and len(sessions) == 0
@@ -39,18 +40,18 @@ def test_leaving_ends_the_run_and_forgets() -> None:
 
 def test_a_new_question_ends_the_running_one() -> None:
     session = Session("pocket")
-    first = session.begin()
-    second = session.begin()
+    first = session.asking.begin()
+    second = session.asking.begin()
     assert first.is_set() and not second.is_set()
 
 
 def test_a_forgotten_visitor_goes_on_with_the_model_of_the_page() -> None:
     service = shared_context().service
-    session = service.session("comes back", Shown(model="somebody/else"))
+    session = service.session("comes back", PageState(model="somebody/else"))
     assert session.model == "somebody/else"
-    assert service.session("comes back", Shown(model="pocket")) is session and session.model == "somebody/else"
+    assert service.session("comes back", PageState(model="pocket")) is session and session.model == "somebody/else"
     closed = replace(service, settings=replace(service.settings, model_menu=False))
-    assert closed.session("another", Shown(model="somebody/else")).model == "pocket"
+    assert closed.session("another", PageState(model="somebody/else")).model == "pocket"
     service.sessions.leave("comes back")
     service.sessions.leave("another")
 
@@ -79,8 +80,8 @@ def test_shared_storage_is_counted_once() -> None:
 def test_two_visitors_see_only_their_own_run() -> None:
     service = shared_context().service
     one, two = Session("pocket"), Session("pocket")
-    list(service.ask(one, question("What color is the ring?", index=3)))
-    list(service.ask(two, question("Is there a star?", index=11)))
+    list(page_stream(service, one, question("What color is the ring?", index=3)))
+    list(page_stream(service, two, question("Is there a star?", index=11)))
     assert one.run is not None and two.run is not None
     assert one.run.prompt == "What color is the ring?" and two.run.prompt == "Is there a star?"
     assert one.run.picture.tobytes() != two.run.picture.tobytes()

@@ -12,6 +12,7 @@ import pytest
 from helpers.app_context import question, shared_context
 
 from adafv_core.errors import InputError
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session
 from app.sweep.rows import SweepRow
 from app.sweep.run import Sweep, progress_text, read_sweep, run_sweep, sweep_csv, sweep_json
@@ -38,7 +39,7 @@ def test_every_method_at_every_ratio_beside_full() -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        lambda session: session.sweeping.halt(0),
+        lambda session: session.sweeping.stop_through(0),
         lambda session: session.end(),
         lambda session: session.change_model("another"),
     ],
@@ -61,7 +62,7 @@ def test_a_question_asked_meanwhile_leaves_a_sweep_alone() -> None:
     for state in run_sweep(service, session, question(), read_sweep(["random"], [0.5, 0.1])):
         states.append(state)
         if len(state.rows) == 1:
-            assert list(service.ask(session, question(), 7))
+            assert list(page_stream(service, session, question(), 7))
     assert len(states[-1].rows) == 3 and not states[-1].stopped
 
 

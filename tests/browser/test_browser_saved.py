@@ -25,7 +25,7 @@ def asked(page: Page) -> list[str]:
 
 
 def test_an_opened_run_asks_again_as_it_was_asked(open_page: Callable[..., Page], tmp_path: Path) -> None:
-    more = AskSettings(20.0, 0.4, "all", "original", 7, compare=False)
+    more = AskSettings(20.0, 0.4, "all", "original", 7, with_full=False)
     file, kept = saved_run(tmp_path, more=more, max_new_tokens=7)
     page = open_page()
     opened(page, file)

@@ -179,6 +179,7 @@ def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
     from app.serving.ask import AskRequest, Service
     from app.serving.jobs import Bench
     from app.serving.models import ModelPool
+    from app.serving.page_stream import page_stream
     from app.serving.sessions import Sessions
     from app.settings import Settings
     from app.wire.parse import AskSettings, TokenChoice
@@ -188,7 +189,7 @@ def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
     session = service.sessions.of("one")
     for keep_ratio in (0.25, 0.1):
         asked = AskRequest(picture, "key", prompt, "adafv", TokenChoice(keep_ratio), AskSettings(max_new_tokens=6))
-        *_, (_, answers, _) = service.ask(session, asked)
+        *_, (_, answers, _) = page_stream(service, session, asked)
     return str(json.loads(answers)["pruned"]["text"])
 
 

@@ -10,8 +10,9 @@ from helpers.app_context import question, shared_context
 from playwright.sync_api import Page, expect
 
 from app.saved_runs.save_and_open import save_json
+from app.serving.page_stream import page_stream
 from app.serving.sessions import Session
-from app.wire.parse import AskSettings, TokenChoice
+from app.wire.parse import AskSettings, TokenChoice, read_page_state
 
 
 def saved_run(
@@ -24,9 +25,13 @@ def saved_run(
 ) -> tuple[Path, list[int]]:
     """A run file and the tokens it keeps. marks: tokens forced to stay."""
     session = Session("pocket")
-    list(shared_context().service.ask(session, question(method=method, choice=TokenChoice(ratio, marks), more=more)))
+    list(
+        page_stream(
+            shared_context().service, session, question(method=method, choice=TokenChoice(ratio, marks), more=more)
+        )
+    )
     place = json.dumps({"keep_ratio": ratio, "force_keep": marks, "force_drop": []})
-    record = json.loads(Path(save_json(shared_context(), session, place)).read_text(encoding="utf-8"))
+    record = json.loads(Path(save_json(shared_context(), session, read_page_state(place))).read_text(encoding="utf-8"))
     file = folder / "run.json"
     file.write_text(json.dumps({**record, **changed}), encoding="utf-8")
     return file, record["selection"]["kept"]

@@ -3,7 +3,6 @@
 import * as core from "../core/select.js";
 import * as scale from "../core/scale.js";
 import { format } from "../core/format.js";
-import "./busy.js";
 import "./files.js";
 import { about } from "./about.js";
 import { answers } from "./answers.js";

@@ -1,0 +1,90 @@
+"""What happens to a call before and after an endpoint's function: defaults filled in, errors as one sentence."""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio.data_classes import FileData, ImageData
+
+from app.wire.errors import sentence
+
+WRITTEN_FOR = "6.31"
+T = TypeVar("T")
+NOT_A_FILE = (
+    "{names}: only a file that was sent to this page is taken. Upload it first; in Python, pass "
+    "gradio_client.handle_file(path)."
+)
+
+
+class PageBlocks(gr.Blocks):
+    """Blocks whose public endpoints may be called with trailing arguments left out, also over plain HTTP.
+
+    Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components.
+    """
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
+        """The function's arguments. Raises gr.Error with one sentence for values that Gradio does not accept."""
+        values = [*inputs, *missing_values(block_fn, len(inputs))]
+        try:
+            return await super().preprocess_data(block_fn, values, *arguments, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(refusal(block_fn, error), print_exception=False) from None
+
+
+def missing_values(block_fn: Any, given: int) -> list[Any]:
+    """The defaults of a public endpoint's arguments after the first `given`. Raises gr.Error if one has none."""
+    if block_fn.api_visibility == "private":
+        return []
+    rest = block_fn.inputs[given:]
+    without = [index for index, block in enumerate(rest, given) if block.value is None]
+    if without:
+        raise gr.Error(
+            f"/{block_fn.api_name} needs {' and then '.join(argument_names(block_fn)[: without[-1] + 1])}; "
+            f"{given or 'no'} {'value' if given == 1 else 'values'} came.",
+            print_exception=False,
+        )
+    return [block.value for block in rest]
+
+
+def refusal(block_fn: Any, error: Exception) -> str:
+    """Why Gradio did not accept the values of a call."""
+    files = [
+        name
+        for name, block in zip(argument_names(block_fn), block_fn.inputs, strict=True)
+        if getattr(block, "data_model", None) in (FileData, ImageData)
+    ]
+    if not files or not isinstance(error, ValueError):
+        return sentence(error)
+    return NOT_A_FILE.format(names=" and ".join(files))
+
+
+def argument_names(block_fn: Any) -> list[str]:
+    """The names of a function's inputs: those passed by keyword, or else its parameters."""
+    if block_fn.input_keyword_names:
+        positional = len(block_fn.inputs) - len(block_fn.input_keyword_names)
+        labels = [str(getattr(block, "label", None) or "a value") for block in block_fn.inputs[:positional]]
+        return [*labels, *block_fn.input_keyword_names]
+    names = [name for name in inspect.signature(block_fn.fn).parameters if name != "request"]
+    labels = [str(getattr(block, "label", None) or "a value") for block in block_fn.inputs]
+    return names if len(names) == len(labels) else labels
+
+
+def is_from_mcp(request: gr.Request) -> bool:
+    """Whether Gradio's MCP server makes this call; its callers all share one session."""
+    return bool(request.headers.get("x-gradio-user") == "mcp")
+
+
+def with_gradio_errors(work: Callable[[], T]) -> T:
+    """The result of `work`; whatever it raises becomes a gr.Error with one escaped sentence and no traceback."""
+    try:
+        return work()
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(html.escape(sentence(error), quote=False), print_exception=False) from None

@@ -1,0 +1,126 @@
+"""Inputs whose values are checked by our own code: uploaded files and values that Gradio would convert or refuse.
+
+Each class overrides methods that Gradio calls but does not document, as they are in the version below;
+`tests/app/test_gradio_ext.py` fails where another version calls something else. `is_template` makes the browser draw a
+subclass as the component it extends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import gradio as gr
+from gradio.data_classes import FileData, ImageData
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+WRITTEN_FOR = "6.31"
+_SERVED = "/gradio_api/file="
+
+
+class CheckedImage(gr.Image):
+    """An image input that passes on the path of the uploaded file, so that it can be checked before it is decoded."""
+
+    is_template = True
+
+    def __init__(self, value: Any = None, **options: Any) -> None:
+        super().__init__(value, type="filepath", image_mode=None, **options)
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the upload. Raises gr.Error for anything that was not uploaded here."""
+        return uploaded_path(payload, "picture")
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Gradio's step before `preprocess`: it would download a web address; see `served_path`."""
+        own = served_path(url_or_file_path, "picture")
+        return own or await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+class CheckedFile(gr.File):
+    """A file input that passes on the path of the uploaded file."""
+
+    is_template = True
+
+    def __init__(self, value: Any = None, **options: Any) -> None:
+        super().__init__(value, type="filepath", **options)
+
+    def preprocess(self, payload: FileData | None) -> str | None:  # type: ignore[override]
+        """The path of the upload. Raises gr.Error for anything that was not uploaded here."""
+        return uploaded_path(payload, "file")
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Gradio's step before `preprocess`: it would download a web address; see `served_path`."""
+        own = served_path(url_or_file_path, "file")
+        return own or await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+class JsonList(gr.JSON):
+    """A list in the API. items: the JSON-schema type of its entries (string, number, integer)."""
+
+    is_template = True
+
+    def __init__(self, value: list[Any], *, items: str, **options: Any) -> None:
+        self.items = items
+        super().__init__(value, **options)
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of a value."""
+        return {"type": "array", "items": {"type": self.items}}
+
+    def example_payload(self) -> Any:
+        """An example for the API documentation: the default."""
+        return self.value
+
+
+class AnyNumber(gr.Number):
+    """A number checked by the function that receives it, so that every caller gets the same error sentence."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as it came."""
+        return payload
+
+
+class AnyChoice(gr.Radio):
+    """One of a few names, checked by the function that receives it."""
+
+    is_template = True
+
+    def __init__(self, choices: Sequence[str], value: str, **options: Any) -> None:
+        super().__init__(list(choices), value=value, **options)
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as it came."""
+        return payload
+
+
+def uploaded_path(payload: ImageData | FileData | None, noun: str) -> str | None:
+    """The path of an uploaded file. Raises gr.Error for inline data and for any other file of the server.
+
+    noun: what the error sentences call it.
+    """
+    if payload is None:
+        return None
+    if payload.url and payload.url.startswith("data:"):
+        raise gr.Error(f"Send the {noun} as a file.", print_exception=False)
+    if payload.path and not is_in_or_equal(payload.path, get_upload_folder()):
+        refused = f"Upload the {noun} first: only files that were sent to this page are read."
+        raise gr.Error(refused, print_exception=False)
+    return payload.path
+
+
+def served_path(path_or_url: str | Path | None, noun: str) -> str | None:
+    """The uploaded file behind a web address of this page; None for a path.
+
+    The server downloads nothing: raises gr.Error for every other web address.
+    """
+    if not str(path_or_url).lower().startswith(("http://", "https://")):
+        return None
+    _, found, name = urlsplit(str(path_or_url)).path.partition(_SERVED)
+    path = unquote(name)
+    if found and is_in_or_equal(path, get_upload_folder()) and Path(path).is_file():
+        return path
+    raise gr.Error(f"Send the {noun} itself, not its address.", print_exception=False)

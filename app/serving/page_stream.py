@@ -1,0 +1,116 @@
+"""A question's values as the page receives them: payload, answers and notice as JSON texts, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from adafv_core.errors import InputError
+from app.serving.ask import AnswerProgress, AskRequest, Service
+from app.serving.jobs import Stopped
+from app.serving.sessions import Run, Session
+from app.wire.errors import sentence
+from app.wire.parse import TokenChoice
+from app.wire.payload import payload
+from app.wire.views import answer_view, answers_text, compare, notice
+
+FOREIGN = (
+    "The pocket model knows drawn scenes only: colored shapes and numbered cards. On any other picture its maps and "
+    "answers mean little. Choose a real model under More › Model to ask about photographs."
+)
+_STOPPED = answer_view(None, "stopped")
+_WAITING = answer_view(None, "waiting")
+
+
+class PageUpdate(NamedTuple):
+    """New texts of the maps, the answers and the notice line; None leaves what the page shows."""
+
+    payload: str | None
+    answers: str
+    notice: str | None
+
+
+def page_stream(service: Service, session: Session, request: AskRequest, number: int = 0) -> Iterator[PageUpdate]:
+    """Ask, and yield what the page shows. The maps come before the first token.
+
+    number: of this question, as the page counts them; every text carries it back. The notice is set together with the
+    maps; after that the line belongs to whatever else happens on the page.
+    """
+    stop = session.asking.begin(number)
+    settings = request.settings
+    texts = partial(answers_text, method=request.method, asked=number)
+    try:
+        run = service.score(session, request, stop)
+        if session.asking.is_superseded(number):
+            raise Stopped
+        request = replace(request, choice=request.choice.about(run.subject))
+        run.key = _content_key(session.model, request)
+        problem = _select(service, run, request.choice, stop)
+        maps = page_payload(service, run, request.choice, stop) if run.key != session.shown_key else None
+    except Stopped:
+        yield PageUpdate(None, texts(_STOPPED, _STOPPED if settings.with_full else None), None)
+        return
+    except Exception as error:
+        yield PageUpdate(None, texts(answer_view(None, "error", sentence(error)), None), notice())
+        return
+    session.run, session.shown_key = run, run.key
+    foreign = session.model == "pocket" and not service.is_known_scene(request.picture_key)
+    full_key = (session.model, request.picture_key, request.prompt, settings.max_new_tokens)
+    run.full = session.full.get(full_key) if settings.with_full else None
+    pruned = answer_view(None, "error", problem) if problem else _WAITING
+    full = answer_view(run.full, "done") if run.full else _WAITING if settings.with_full else None
+    yield PageUpdate(maps, texts(pruned, full), notice(FOREIGN if foreign else ""))
+
+    for progress in [] if problem else service.stream(run, request, stop, run.method):
+        run.pruned, pruned = progress.answer, _view(progress)
+        yield PageUpdate(None, texts(pruned, full), None)
+    if full is _WAITING and not stop.is_set():
+        for progress in service.stream(run, request, stop, "full"):
+            run.full, full = progress.answer, _view(progress)
+            yield PageUpdate(None, texts(pruned, full), None)
+        if run.full is not None and full["state"] == "done":
+            session.remember_full(full_key, run.full)
+    elif full is _WAITING:
+        full = _STOPPED
+    yield PageUpdate(None, texts(pruned, full, compare(run.pruned, run.full)), None)
+
+
+def page_payload(service: Service, run: Run, choice: TokenChoice, stop: threading.Event | None = None) -> str:
+    """What the browser needs for this run; it adopts the keep ratio and the marks of an opened one."""
+    forced = (choice.force_keep, choice.force_drop) if run.from_file else None
+    with service.selecting(run, stop) as select:
+        return payload(
+            run.scores,
+            run.picture,
+            select,
+            run.method,
+            run.options,
+            choice.keep_ratio,
+            run.key,
+            run.subject,
+            forced,
+            run.only_selection,
+        )
+
+
+def _select(service: Service, run: Run, choice: TokenChoice, stop: threading.Event) -> str:
+    """Select for the run. Returns the sentence that says why no selection is possible; the full answer still is."""
+    try:
+        run.selection = service.select(run, choice, stop)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _view(progress: AnswerProgress) -> dict[str, Any]:
+    return answer_view(progress.answer, progress.state, progress.error)
+
+
+def _content_key(model: str, request: AskRequest) -> str:
+    options = sorted(request.settings.options_for(request.method).items())
+    text = repr((model, request.picture_key, request.prompt, request.method, options))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
