@@ -7,12 +7,12 @@ subclass as the component it extends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.data_classes import FileData, ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 
@@ -27,6 +27,10 @@ class CheckedImage(gr.Image):
 
     def __init__(self, value: Any = None, **options: Any) -> None:
         super().__init__(value, type="filepath", image_mode=None, **options)
+
+    def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
+        """The browser's properties, which Gradio reads off the signature of a constructor: that of gr.Image."""
+        return super().get_config(cls or gr.Image)
 
     def preprocess(self, payload: ImageData | None) -> str | None:
         """The path of the upload. Raises gr.Error for anything that was not uploaded here."""
@@ -46,6 +50,10 @@ class CheckedFile(gr.File):
     def __init__(self, value: Any = None, **options: Any) -> None:
         super().__init__(value, type="filepath", **options)
 
+    def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
+        """The browser's properties, which Gradio reads off the signature of a constructor: that of gr.File."""
+        return super().get_config(cls or gr.File)
+
     def preprocess(self, payload: FileData | None) -> str | None:  # type: ignore[override]
         """The path of the upload. Raises gr.Error for anything that was not uploaded here."""
         return uploaded_path(payload, "file")
@@ -64,6 +72,10 @@ class JsonList(gr.JSON):
     def __init__(self, value: list[Any], *, items: str, **options: Any) -> None:
         self.items = items
         super().__init__(value, **options)
+
+    def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
+        """The browser's properties, which Gradio reads off the signature of a constructor: that of gr.JSON."""
+        return super().get_config(cls or gr.JSON)
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of a value."""
@@ -88,9 +100,6 @@ class AnyChoice(gr.Radio):
     """One of a few names, checked by the function that receives it."""
 
     is_template = True
-
-    def __init__(self, choices: Sequence[str], value: str, **options: Any) -> None:
-        super().__init__(list(choices), value=value, **options)
 
     def preprocess(self, payload: Any) -> Any:
         """The value as it came."""
