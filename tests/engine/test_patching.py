@@ -235,10 +235,11 @@ def state_of(model: Any) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("method", ["adafv", "fastv"])
 @pytest.mark.parametrize("family", ["llava", "llava_onevision"])
 def test_the_model_is_exactly_as_before(family: str, method: str, how: str) -> None:
-    """A fresh model, never run: every attribute and hook of every module, then every parameter."""
+    """Every attribute and hook of every module, then every parameter."""
     model = AutoModelForImageTextToText.from_pretrained(folder_of(family))
     engine = engine_of(family)
     inputs = stock_inputs(engine, [picture(80, 60)], [QUESTIONS[0]])
+    model.generate(**inputs, max_new_tokens=1)  # transformers adds hooks of its own on first use
     before, weights = state_of(model), {name: value.clone() for name, value in model.state_dict().items()}
     generate = model.generate
     try:
@@ -258,6 +259,72 @@ def test_the_model_is_exactly_as_before(family: str, method: str, how: str) -> N
         assert hooks == hooks_after
     assert model.generate == generate
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["adafv", "fastv"])
+@pytest.mark.parametrize("family", ["llava", "llava_onevision"])
+def test_a_model_never_run_is_left_as_a_stock_call_leaves_it(family: str, method: str) -> None:
+    """The names of all attributes and the number of all hooks: what stays are transformers' own."""
+    engine = engine_of(family)
+    inputs = stock_inputs(engine, [picture(80, 60)], [QUESTIONS[0]])
+    left = []
+    for pruned in (False, True):
+        model = AutoModelForImageTextToText.from_pretrained(folder_of(family))
+        if pruned:
+            with adafv_core.prune(model, 0.25, method, engine.processor):
+                model.generate(**inputs, max_new_tokens=2)
+        else:
+            model.generate(**inputs, max_new_tokens=2)
+        left.append([(set(names), len(hooks), len(pre_hooks)) for names, hooks, pre_hooks in state_of(model)])
+    assert left[0] == left[1]
+
+
+def test_what_the_caller_changes_inside_a_block_stays() -> None:
+    """Hooks, attributes, submodules, and a `generate` that the caller wrapped."""
+    model = AutoModelForImageTextToText.from_pretrained(folder_of("llava"))
+    engine = engine_of("llava")
+    inputs = stock_inputs(engine, [picture(80, 60)], [QUESTIONS[0]])
+    stock = model.generate(**inputs, max_new_tokens=3, do_sample=False)
+    runs: list[str] = []
+    with adafv_core.prune(model, budget=4, processor=engine.processor) as pruning:
+        model.lm_head.register_forward_hook(lambda module, args, output: runs.append("after"))
+        model.lm_head.register_forward_pre_hook(lambda module, args: runs.append("before"))
+        model.model.note = model.lm_head.note = "kept"
+        model.probe = torch.nn.Linear(2, 2)
+        pruned_generate = model.generate
+
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            runs.append("wrapped")
+            return pruned_generate(*args, **kwargs)
+
+        model.generate = generate
+        model.generate(**inputs, max_new_tokens=1, do_sample=False)
+        with adafv_core.prune(model, budget=2, processor=engine.processor) as inner:
+            model.generate(**inputs, max_new_tokens=1, do_sample=False)
+    assert runs == ["wrapped", "before", "after"] * 2
+    assert (pruning.selections[0][0].size, inner.selections[0][0].size) == (4, 2)
+    assert model.generate is generate and model.model.note == model.lm_head.note == "kept"
+    assert isinstance(model.probe, torch.nn.Linear)
+    assert torch.equal(model.generate(**inputs, max_new_tokens=3, do_sample=False), stock)
+    assert runs[6:] == ["wrapped"] + ["before", "after"] * 3
+
+
+def test_a_generate_that_the_caller_had_replaced_is_back_afterwards() -> None:
+    model = AutoModelForImageTextToText.from_pretrained(folder_of("llava"))
+    engine = engine_of("llava")
+    inputs = stock_inputs(engine, [picture(80, 60)], [QUESTIONS[0]])
+    stock, lengths = model.generate, []
+
+    def generate(**kwargs: Any) -> Any:
+        lengths.append(kwargs["input_ids"].shape[1])
+        return stock(**kwargs)
+
+    model.generate = generate
+    with adafv_core.prune(model, budget=4, processor=engine.processor):
+        model.generate(**inputs, max_new_tokens=1)
+    assert model.generate is generate
+    model.generate(**inputs, max_new_tokens=1)
+    assert lengths[1] - lengths[0] == 16 - 4
 
 
 def test_blocks_can_be_nested() -> None:
