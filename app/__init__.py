@@ -1,1 +1,1 @@
-"""The web page: layout, events and pictures. All tensor maths is `adafv_core`'s."""
+"""The web page: layout, events and pictures. All tensor math is `adafv_core`'s."""

@@ -1,11 +1,11 @@
 """Installs what the tests need and runs all of them: `python3.11 tests/run.py`. Arguments after it go to pytest.
 
-All of them are run in two parts: what measures time has the machine to itself, the rest is shared between two
-processes, a file of tests in one of them. With arguments there is one part, in one process.
+They run in two parts: tests that measure time have the machine to themselves; the others are distributed over two
+processes, file by file. With arguments there is one part, in one process. How long each part took is printed last.
 
-Uses the virtual environment it is started in, else `.venv` beside the README (made if it is missing; `.venv-tests`
-where that one belongs to another Python). The browser tests drive chromium: `$CHROMIUM`, else the one on the path,
-else Debian's, which is installed where that is permitted.
+Uses the virtual environment it is started in, else `.venv` beside the README (created if missing; `.venv-tests` if
+that one belongs to another Python). The browser tests drive chromium: `$CHROMIUM`, else the one on the path, else
+Debian's, which is installed if that is permitted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,9 +24,10 @@ PARTS = (["-m", "alone"], ["-m", "not alone", "-n", "2", "--dist", "loadfile"])
 
 
 def main() -> int:
-    """The exit status of pytest, or 1 with a sentence that says what is missing."""
+    """The exit status of pytest, or 1 after a sentence on what is missing."""
     if sys.version_info < WANTED:
         return complain(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+    began = time.monotonic()
     python = environment_python()
     install = [str(python), "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
     if subprocess.run([*install, "-r", str(ROOT / "requirements-test.txt")], stdin=subprocess.DEVNULL).returncode:
@@ -37,14 +39,20 @@ def main() -> int:
             "    sudo apt-get update && sudo apt-get install -y chromium\n"
             "elsewhere install Chromium or Chrome and set CHROMIUM to the path of its program. Then run this again."
         )
-    surroundings = {**os.environ, "CHROMIUM": browser}
+    environment = {**os.environ, "CHROMIUM": browser}
     parts = [sys.argv[1:]] if sys.argv[1:] else PARTS
-    done = [subprocess.run([str(python), "-m", "pytest", *part], cwd=ROOT, env=surroundings) for part in parts]
-    return max(abs(part.returncode) for part in done)
+    statuses, times = [], [f"installing {time.monotonic() - began:.0f} s"]
+    for part in parts:
+        part_began = time.monotonic()
+        done = subprocess.run([str(python), "-m", "pytest", *part], cwd=ROOT, env=environment)
+        statuses.append(abs(done.returncode))
+        times.append(f"pytest {' '.join(part)}: {time.monotonic() - part_began:.0f} s")
+    print("; ".join(times), flush=True)
+    return max(statuses)
 
 
 def environment_python() -> Path:
-    """The interpreter of a virtual environment that this project may install into."""
+    """The interpreter of a virtual environment into which the tests may install packages."""
     if sys.prefix != sys.base_prefix:
         return Path(sys.executable)
     for folder in (ROOT / ".venv", ROOT / ".venv-tests"):
@@ -57,7 +65,7 @@ def environment_python() -> Path:
 
 
 def make_environment(folder: Path) -> None:
-    """A virtual environment with pip, also where the system's Python has no ensurepip (Debian without python3-venv)."""
+    """Create a virtual environment with pip, even without ensurepip (Debian without python3-venv)."""
     made = subprocess.run([sys.executable, "-m", "venv", str(folder)], capture_output=True)
     if made.returncode:
         shutil.rmtree(folder, ignore_errors=True)
@@ -67,7 +75,7 @@ def make_environment(folder: Path) -> None:
 
 
 def usable(python: Path) -> bool:
-    """Whether that interpreter starts, is of this version, and has pip."""
+    """Whether that interpreter starts, has this version, and has pip."""
     check = "import sys, pip; print(*sys.version_info[:2])"
     try:
         answer = subprocess.run([str(python), "-c", check], capture_output=True, text=True)
@@ -77,7 +85,7 @@ def usable(python: Path) -> bool:
 
 
 def find_browser() -> str | None:
-    """The chromium to drive: `$CHROMIUM`, else the first of the usual names on the path."""
+    """The path of chromium: `$CHROMIUM`, else the first of the usual names on the path; None if there is none."""
     named = os.environ.get("CHROMIUM")
     if named:
         return shutil.which(named)
@@ -85,7 +93,7 @@ def find_browser() -> str | None:
 
 
 def install_browser() -> str | None:
-    """Debian's chromium, as root or through a sudo that asks for no password; None where neither is possible."""
+    """Install Debian's chromium, as root or by a sudo without password; None if neither is possible."""
     if os.environ.get("CHROMIUM") or not shutil.which("apt-get"):
         return None
     prefix: list[str] = []
@@ -93,16 +101,16 @@ def install_browser() -> str | None:
         if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
             return None
         prefix = ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
-    surroundings = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
         subprocess.run(
-            [*prefix, "apt-get", "-qq", *step], env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            [*prefix, "apt-get", "-qq", *step], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
     return find_browser()
 
 
 def complain(text: str) -> int:
-    """Say what is missing; the exit status to end with."""
+    """Print what is missing; returns the exit status."""
     print(text, file=sys.stderr)
     return 1
 

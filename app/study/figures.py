@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from adafv_core.study.report.tables import labels_of, ratios_of, row_at
 from adafv_core.study.run.configs import FULL
-from app.sweep.charts import COLORS, DASHES, GREY, MARKERS, color_of, titled
+from app.sweep.charts import COLORS, DASHES, GRAY, MARKERS, color_of, titled
 
 OWN = "adafv"
 RANKINGS = {"t2i": "T2I attention", "saliency": "[CLS] saliency", "adafv": "AdaFV's mixture"}
@@ -94,7 +94,7 @@ def similarity_figure(summary: dict[str, Any]) -> go.Figure:
     filled = [place for place, pair in enumerate(zip(found["on"], found["off"], strict=True)) if any(pair)]
     first, last = filled[0], filled[-1] + 1
     figure = go.Figure()
-    for side, color, name in (("off", GREY, "off the object"), ("on", COLORS["t2i"], "on the object")):
+    for side, color, name in (("off", GRAY, "off the object"), ("on", COLORS["t2i"], "on the object")):
         _outline(figure, found["edges"][first : last + 1], found[side][first:last], name, color)
     figure.update_xaxes(title_text="cosine of a token and its nearest word")
     figure.update_yaxes(title_text="share of tokens, %")

@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 
 from app.sweep.rows import SweepRow
 
-GREY = "#8a8f94"
+GRAY = "#8a8f94"
 COLORS = {
     "adafv": "#2f7fdc",
-    "full": GREY,
-    "oracle": GREY,
-    "blind": GREY,
+    "full": GRAY,
+    "oracle": GRAY,
+    "blind": GRAY,
     "t2i": "#d9720f",
     "saliency": "#c2449f",
     "fixed_mix": "#23906a",

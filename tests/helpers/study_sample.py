@@ -14,7 +14,7 @@ def write_pictures(folder: Path) -> Path:
     """one.png: a red ball and a blue box. two.png: a green owl."""
     folder.mkdir(parents=True)
     for name, things in (("one.png", ((1, "red"), (2, "blue"))), ("two.png", ((3, "green"),))):
-        picture = Image.new("RGB", (128, 96), "grey")
+        picture = Image.new("RGB", (128, 96), "gray")
         draw = ImageDraw.Draw(picture)
         for number, color in things:
             x, y, width, height = BOXES[number]

@@ -131,14 +131,14 @@ def _slow_place(thing: Thing) -> str:
     return "-".join(part for part in (row, column) if part) or "center"
 
 
-def test_a_neighbour_that_people_could_dispute_is_never_asked_about():
+def test_a_neighbor_that_people_could_dispute_is_never_asked_about():
     box = lambda x, y, s: (x, y, x + s, y + s)  # noqa: E731
     ring = Thing("ring", "red", "", "small", box(400, 300, 100), 1.0)
     level = Thing("star", "blue", "", "small", box(100, 300, 100), 1.0)
     askew = Thing("heart", "pink", "", "small", box(250, 370, 100), 1.0)
-    assert Scene(0, (level, ring)).neighbour(ring, "left") is level
-    assert Scene(0, (level, ring)).neighbour(ring, "right") is None
-    assert Scene(0, (level, ring, askew)).neighbour(ring, "left") == "unclear"
+    assert Scene(0, (level, ring)).neighbor(ring, "left") is level
+    assert Scene(0, (level, ring)).neighbor(ring, "right") is None
+    assert Scene(0, (level, ring, askew)).neighbor(ring, "left") == "unclear"
 
 
 def test_sets_are_fixed_mixed_and_use_their_own_phrasings():

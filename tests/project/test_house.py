@@ -11,6 +11,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_BYTES = 9 * 1024**2
+BINARY = {".png", ".webp", ".jpg", ".safetensors", ".svg", ".gz"}
+BRITISH = re.compile(
+    r"colour|behaviour|favour|neighbour|honour|flavour|\bcentre|\bgrey\b|\bmaths\b|artefact|judgement|defence"
+    r"|whilst|catalogue|analys(e|ed|ing)\b|labell(ed|ing)|modell(ed|ing)|travell"
+    r"|(optim|normal|synchron|token|initial|summar|recogn|organ|random|special|general|minim|maxim|quant|serial|visual"
+    r"|categor)is(e|ed|es|er|ing|ation)\b",
+    re.IGNORECASE,
+)
+QUOTED = {"adafv_core/pocket/world/vocabulary.py", "tests/pocket/test_world.py", "assets/pocket/tokenizer.json"}
+"""Files in which British spelling is data: the pocket tokenizer reads "colour" as "color"."""
+METAPHORS = re.compile(r"(^|[/_.-])(garage|desk|visits?|site|wish|wishes|told|said|keepsakes|parts|faults)([/_.-]|$)")
 
 
 def tracked() -> list[Path]:
@@ -38,6 +49,16 @@ def test_mypy_is_strict_on_the_library() -> None:
     assert "strict = true" in section and "files" in section
 
 
+def text_lines() -> list[tuple[str, int, str]]:
+    """(path, number, line) of every text file, this one left out."""
+    found = []
+    for path in tracked():
+        if path.suffix not in BINARY and path != Path(__file__):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            found += [(path.relative_to(ROOT).as_posix(), number, line) for number, line in enumerate(lines, 1)]
+    return found
+
+
 def test_no_file_is_too_large() -> None:
     sizes = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked()}
     assert not {path: size for path, size in sizes.items() if size > LARGEST_BYTES}
@@ -46,13 +67,7 @@ def test_no_file_is_too_large() -> None:
 def test_no_path_of_one_machine_in_the_files() -> None:
     homes = "|".join(("work", "farm", "root", "home/(?!user)[a-z]+", "Users"))
     pattern = re.compile(rf"(?<![A-Za-z0-9_.])/({homes})/")
-    found = []
-    for path in tracked():
-        if path.suffix in {".png", ".webp", ".jpg", ".safetensors", ".svg"} or path == Path(__file__):
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if pattern.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}")
+    found = [f"{path}:{number}: {line.strip()[:120]}" for path, number, line in text_lines() if pattern.search(line)]
     assert not found, "\n".join(found)
 
 
@@ -62,3 +77,30 @@ def test_every_asset_has_a_licence() -> None:
     assets = [path.relative_to(ROOT).parts for path in tracked() if ROOT / "assets" in path.parents]
     missing = sorted({parts[1] for parts in assets if f"`{parts[1]}" not in text and parts[1] != "LICENSES.md"})
     assert not missing, f"assets/LICENSES.md says nothing about {', '.join(missing)}"
+
+
+def test_american_spelling() -> None:
+    found = [
+        f"{path}:{number}: {line.strip()[:120]}"
+        for path, number, line in text_lines()
+        if BRITISH.search(line) and path not in QUOTED
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_files_are_named_for_what_they_hold() -> None:
+    """No metaphors; `bench` is the subcommand of that name alone."""
+    paths = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    bench = [one for one in paths if "bench" in re.split(r"[/_.-]", one) and not re.match(r"\w+/bench/", one)]
+    found = [one for one in paths if METAPHORS.search(one)] + bench
+    assert not found, ", ".join(found)
+
+
+@pytest.mark.parametrize("line", ["# Grey", "normalised", "the colours", "tokenisation", "analyse it"])
+def test_british_spelling_is_noticed(line: str) -> None:
+    assert BRITISH.search(line)
+
+
+@pytest.mark.parametrize("line", ["promise", "precise", "revision", "analysis", "license", "centered", "exercises"])
+def test_words_that_are_spelled_so_everywhere_are_not(line: str) -> None:
+    assert not BRITISH.search(line)

@@ -1,8 +1,9 @@
-"""The test command itself: which Python and which browser it takes, and what it says where one is missing."""
+"""The test command itself: which Python and browser it uses, what it prints, and what it says if one is missing."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_the_named_browser_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1), (-11, 0)])
 def test_both_parts_are_run_and_a_failure_in_either_counts(
-    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[list[str]] = []
     left = iter((0, *codes))
@@ -53,6 +54,8 @@ def test_both_parts_are_run_and_a_failure_in_either_counts(
     monkeypatch.setattr(sys, "argv", ["tests/run.py"])
     monkeypatch.setattr(run.subprocess, "run", done)
     assert (run.main() == 0) == (codes == (0, 0))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"installing \d+ s; pytest -m alone: \d+ s; pytest -m not alone -n 2 .*: \d+ s", last)
     assert "install" in asked[0]
     assert [command[1:5] for command in asked[1:]] == [
         ["-m", "pytest", "-m", "alone"],

@@ -1,4 +1,4 @@
-"""One optimisation step shared by several worker processes: bfloat16 model, float32 master weights, mean gradients."""
+"""One optimization step shared by several worker processes: bfloat16 model, float32 master weights, mean gradients."""
 
 from __future__ import annotations
 

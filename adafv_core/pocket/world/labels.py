@@ -18,7 +18,7 @@ CLASSES: dict[str, int] = {
     "count": 4,
     **{direction: len(KINDS) + 1 for direction in DIRECTIONS},
 }
-"""Number of classes by label name. A direction's classes are the kinds of its neighbour, the last one "nothing"."""
+"""Number of classes by label name. A direction's classes are the kinds of its neighbor, the last one "nothing"."""
 
 
 def thing_labels(scenes: list[Scene]) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ def _of(scene: Scene, thing: Thing) -> dict[str, int]:
         "count": sum(other.kind == thing.kind for other in scene.things) - 1,
     }
     for direction in DIRECTIONS:
-        other = scene.neighbour(thing, direction)
+        other = scene.neighbor(thing, direction)
         known[direction] = (
             len(KINDS) if other is None else KINDS.index(other.kind) if isinstance(other, Thing) else IGNORE
         )
@@ -51,7 +51,7 @@ def _of(scene: Scene, thing: Thing) -> dict[str, int]:
 
 
 def large_phrases(scenes: list[Scene]) -> Tensor:
-    """(B, colours × shapes) float32: 1 where a large thing of that colour and shape is in the scene."""
+    """(B, colors × shapes) float32: 1 where a large thing of that color and shape is in the scene."""
     phrases = torch.zeros(len(scenes), len(COLOR_NAMES) * len(SHAPES))
     for row, scene in enumerate(scenes):
         for thing in scene.things:

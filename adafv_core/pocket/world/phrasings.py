@@ -1,6 +1,6 @@
 """How questions are worded: per family, phrasings for training and phrasings that are never trained on.
 
-Places to fill: {s} a shape, {p} its plural, {c} a colour, {r} a reference such as "red ring", {a} the same
+Places to fill: {s} a shape, {p} its plural, {c} a color, {r} a reference such as "red ring", {a} the same
 with its article, {d} a direction such as "left of".
 """
 

@@ -62,7 +62,7 @@ def ask_many(scene: Scene, count: int, rng: random.Random, held_out: bool = Fals
 
 
 def ask_for_training(scene: Scene, count: int, rng: random.Random) -> list[Question]:
-    """`count` questions, up to 60 % of them such that the colour named decides: these are rare and hard to learn."""
+    """`count` questions, up to 60 % of them such that the color named decides: these are rare and hard to learn."""
     asked = ask_many(scene, 3 * count, rng)
     hard = [question for question in asked if color_decides(scene, question)][: (3 * count) // 5]
     easy = [question for question in asked if question not in hard]
@@ -203,7 +203,7 @@ def _relation(scene: Scene, rng: random.Random) -> _Made | None:
         if picked is None:
             return None
         direction = rng.choice(DIRECTIONS)
-        other = scene.neighbour(scene.things[picked[0]], direction)
+        other = scene.neighbor(scene.things[picked[0]], direction)
         if isinstance(other, Thing):
             words = rng.choice(DIRECTION_WORDS[direction])
             targets = (picked[0], scene.things.index(other))

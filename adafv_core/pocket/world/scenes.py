@@ -23,7 +23,7 @@ class Scene:
     def main(self) -> Thing:
         return self.things[0]
 
-    def neighbour(self, thing: Thing, direction: str) -> Thing | str | None:
+    def neighbor(self, thing: Thing, direction: str) -> Thing | str | None:
         """What lies next to `thing` in one of left, right, above, below.
 
         Returns the nearest thing whose middle is level with it; None if nothing lies there; and
@@ -55,7 +55,7 @@ def _extent(thing: Thing, axis: int) -> int:
 
 
 def place_of(thing: Thing) -> str | None:
-    """Which ninth of the picture the thing's centre lies in; None if it is close to a border between two."""
+    """Which ninth of the picture the thing's center lies in; None if it is close to a border between two."""
     third = CANVAS_PX / 3
     column, row = (int(value // third) for value in thing.center)
     for value in thing.center:
@@ -68,7 +68,7 @@ def make_scene(seed: int) -> Scene:
     """Lay out the scene of a seed.
 
     One large main object, six times in ten a second large one, no to two numbered cards and three to
-    six small faint shapes; one shape or colour may recur so that counting has something to count.
+    six small faint shapes; one shape or color may recur so that counting has something to count.
     """
     rng = random.Random(seed)
     things: list[Thing] = []

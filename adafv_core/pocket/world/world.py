@@ -1,4 +1,4 @@
-"""The vocabulary of the pocket world: shapes, colours, cards, places, and which seeds belong to which split."""
+"""The vocabulary of the pocket world: shapes, colors, cards, places, and which seeds belong to which split."""
 
 from __future__ import annotations
 
