@@ -11,10 +11,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from starlette.responses import Response
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
 ENTRY = "ui/main.js"
@@ -41,9 +40,20 @@ def base_url() -> str:
     return f"adafv/{content.hexdigest()[:16]}/"
 
 
-def routes() -> list[Mount]:
-    """For `launch(app_kwargs={"routes": …})`: the scripts, served as files."""
-    return [Mount("/" + base_url().rstrip("/"), app=_Scripts(directory=STATIC), name="adafv-scripts")]
+def routes() -> list[Route]:
+    """For `launch(app_kwargs={"routes": …})`: the scripts, served as files.
+
+    Not a `Mount`, which loses its files where Gradio has a root path and the proxy strips it.
+    """
+    return [Route(f"/{base_url()}{{name:path}}", _script, name="adafv-script")]
+
+
+async def _script(request: Request) -> Response:
+    """Only scripts, with the type that modules need on every system, for the browser to cache forever."""
+    name = request.path_params["name"]
+    if name not in scripts():
+        return PlainTextResponse("No such script.", status_code=404)
+    return FileResponse(STATIC / name, media_type="text/javascript", headers={"Cache-Control": _FOREVER})
 
 
 def page_head() -> str:
@@ -55,15 +65,3 @@ def page_head() -> str:
 def page_css() -> str:
     """The page's style sheet."""
     return (STATIC / "page.css").read_text(encoding="utf-8")
-
-
-class _Scripts(StaticFiles):
-    """Only scripts, each with the type that modules need on every system, kept by the browser for good."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        if path.replace("\\", "/") not in scripts():
-            return Response("No such script.", status_code=404)
-        response = await super().get_response(path, scope)
-        response.headers["Content-Type"] = "text/javascript; charset=utf-8"
-        response.headers["Cache-Control"] = _FOREVER
-        return response

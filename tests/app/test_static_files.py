@@ -1,0 +1,48 @@
+"""The page's scripts are served as files, under a name made from their content, with or without a root path."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.gradio_ext import static_files
+from app.gradio_ext.static_files import STATIC, base_url, page_head, routes, scripts
+
+
+@pytest.mark.parametrize("root_path", ["", "/tools/adafv"])
+def test_every_script_is_served_as_a_module_to_cache(root_path: str) -> None:
+    """A root path is what Gradio sets behind a proxy that strips it before it forwards."""
+    client = TestClient(FastAPI(routes=routes(), root_path=root_path))
+    assert len(scripts()) > 10
+    for name in scripts():
+        answer = client.get(f"/{base_url()}{name}")
+        assert answer.status_code == 200 and answer.content == (STATIC / name).read_bytes()
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert "immutable" in answer.headers["cache-control"]
+
+
+@pytest.mark.parametrize("name", ["page.css", "ui", "", "../gradio_ext/queue.py", "%2e%2e/settings.py", "ui/none.js"])
+def test_nothing_else_is_served(name: str) -> None:
+    client = TestClient(FastAPI(routes=routes()))
+    assert client.get(f"/{base_url()}{name}").status_code == 404
+
+
+def test_the_head_preloads_every_module_from_where_the_page_was_opened() -> None:
+    links = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page_head())
+    assert links == [base_url() + name for name in scripts()]
+    assert not any(link.startswith(("/", "http")) for link in links)
+
+
+def test_changed_content_has_another_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = base_url()
+    for name in scripts():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((STATIC / name).read_bytes())
+    monkeypatch.setattr(static_files, "STATIC", tmp_path)
+    assert base_url.__wrapped__() == before
+    (tmp_path / "ui" / "main.js").write_text("export const mount = () => {};\n", encoding="utf-8")
+    assert base_url.__wrapped__() != before
