@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from helpers.shown import LLAVA_NEXT, PANELS, pixels, scores_on, still_page, wit
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from adafv_core.types import Crop
+from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, Crop
 from app.saved_runs.levels import mixed_levels, plain_levels
 from app.wire.look import COLOR_MAPS, SCALES
 
@@ -137,6 +138,18 @@ def test_the_brush_is_laid_down_where_a_method_takes_no_marks(open_page: Callabl
     expect(page.get_by_role("button", name="Inspect")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate(touch) == "pan-y" and page.evaluate("adafv.page.brush") == "point"
     expect(page.get_by_role("button", name="Clear marks")).to_be_hidden()
+
+
+def test_the_captions_are_true_of_the_model_and_the_method(open_page: Callable[..., Page]) -> None:
+    scores = made_scores(1, ((7, 9),), ties=False)
+    scores = replace(scores, visual=replace(scores.visual, saliency_source=RECEIVED_ATTENTION))
+    page = still_page(open_page)
+    expect(page.locator(".panel-saliency .panel-note")).to_have_text(CLS_ATTENTION)
+    expect(page.locator(".panel-mixed b")).to_have_text("Mixed score")
+    load = "(text) => { adafv.page.load(JSON.parse(text)); adafv.page.notify('scores'); }"
+    page.evaluate(load, sent(scores, "saliency", {}))
+    expect(page.locator(".panel-saliency .panel-note")).to_have_text(RECEIVED_ATTENTION)
+    expect(page.locator(".panel-mixed b")).to_have_text("Score of the method")
 
 
 def test_the_legends_say_what_the_colors_mean(open_page: Callable[..., Page]) -> None:
