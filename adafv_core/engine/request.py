@@ -92,7 +92,7 @@ def request_of(
     InputError for a Request together with further fields.
     """
     in_order = {"method": method, "max_new_tokens": max_new_tokens}
-    given |= {name: value for name, value in in_order.items() if value is not None}
+    given = {**{name: value for name, value in in_order.items() if value is not None}, **given}
     if isinstance(request, Request):
         if given:
             raise InputError(f"Pass a Request or its fields by keyword, not both; got {', '.join(given)} beside it.")

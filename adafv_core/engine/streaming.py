@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from tokenizers.decoders import DecodeStream
 from torch import Tensor, nn
 from transformers import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
@@ -88,22 +87,32 @@ def first_logits(model: Any) -> Iterator[FirstLogits]:
 
 
 class TextStream:
-    """Text of a growing list of token ids; a character appears once all of its tokens are there."""
+    """Text of a growing list of token ids; only the newest ones are decoded each time.
+
+    A piece is added once its characters are complete, so that no part of a multi-byte character ever shows.
+    `tokenizers.decoders.DecodeStream` does the same, but raises on byte tokens that form no valid UTF-8, which a model
+    may well generate.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self.ids: list[int] = []
         self.text = ""
         self._tokenizer = tokenizer
-        self._decoder = DecodeStream(skip_special_tokens=True)
+        self._from = 0
+        self._shown = 0
 
     def add(self, token_id: int) -> str:
         """Append one token and return the text so far, without white space around it."""
         self.ids.append(token_id)
-        if self._tokenizer.is_fast:
-            self.text += self._decoder.step(self._tokenizer.backend_tokenizer, token_id) or ""
-        else:
-            self.text = str(self._tokenizer.decode(self.ids, skip_special_tokens=True)).rstrip("\ufffd")
+        before = self._decode(self.ids[self._from : self._shown])
+        after = self._decode(self.ids[self._from :])
+        if len(after) > len(before) and not after.endswith("\ufffd"):
+            self.text += after[len(before) :]
+            self._from, self._shown = self._shown, len(self.ids)
         return self.text.strip()
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def from_worker(work: Callable[[Callable[[T], None]], None], closed: StopSignal) -> Iterator[T]:

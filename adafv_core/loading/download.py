@@ -1,6 +1,6 @@
-"""A model's files from the hub to the hub client's cache, and how far that is, in bytes.
+"""Downloads a model's files into the hub client's cache and reports the progress in bytes.
 
-Only what a model is made of is fetched: weights as safetensors, and the text files of config, tokenizer and
+Only the files that make up a model are fetched: weights as safetensors, and the text files of config, tokenizer and
 processor. Never a pickle, never code.
 """
 
@@ -28,13 +28,13 @@ PROCESSOR, TOKENIZER = ("processor_config.json", "preprocessor_config.json"), ("
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a download is. total_bytes: of all files that were missing. done_bytes: received of them so far."""
+    """Progress of a download. total_bytes: size of all missing files. done_bytes: received of them so far."""
 
     done_bytes: int
     total_bytes: int
 
     def __str__(self) -> str:
-        """Both in the unit of the total: `3.2 of 14.1 GB`."""
+        """Both numbers in the unit of the total: `3.2 of 14.1 GB`."""
         size, name = next((unit for unit in UNITS if self.total_bytes >= unit[0] / 10), UNITS[-1])
         return f"{self.done_bytes / size:.1f} of {self.total_bytes / size:.1f} {name}"
 
@@ -43,9 +43,9 @@ Report = Callable[[DownloadProgress], None]
 
 
 def folder_here(model_id: str, commit: str | None = None) -> Path | None:
-    """The folder in the cache of this machine where a model lies complete, else None; asks no network.
+    """The folder in this machine's cache that holds a complete model, else None; does not use the network.
 
-    commit: a commit hash or the name of a revision; None is the main branch as it was when last looked at.
+    commit: a commit hash or the name of a revision; None is the main branch as last seen.
     """
 
     def cached(file: str) -> Path | None:
@@ -59,13 +59,13 @@ def folder_here(model_id: str, commit: str | None = None) -> Path | None:
 
 
 def download(model_id: str, commit: str, progress: Report | None = None) -> Path | None:
-    """Fetch what is missing of a model into the cache and return its folder there.
+    """Fetch the missing files of a model into the cache and return its folder there.
 
-    Where the model lies there complete, no network is asked. None: the hub cannot be reached, and something is missing.
-    progress: called from the downloading threads, one call at a time, with done_bytes that never fall, from 0 to
-    total_bytes; it must not raise. Without it the hub client shows its own bars in the terminal.
+    If the cache is complete, the network is not used. Returns None if files are missing and the hub cannot be reached.
+    progress: called from the downloading threads, one call at a time, with done_bytes rising from 0 to total_bytes; it
+    must not raise. Without it the hub client shows its own progress bars in the terminal.
 
-    Raises ModelNotFoundError when the connection breaks off, ModelError when the disk has no room.
+    Raises ModelNotFoundError if the connection breaks off, ModelError if the disk is full.
     """
     here = folder_here(model_id, commit)
     if here is not None:
@@ -83,7 +83,7 @@ def download(model_id: str, commit: str, progress: Report | None = None) -> Path
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
         raise ModelNotFoundError(
-            f"The download of {model_id} broke off ({count.place()}{first}): load it again to go on; "
+            f"The download of {model_id} broke off ({count.in_words()}{first}): load it again to go on; "
             "files that were complete are kept."
         ) from error
     count.finish()
@@ -91,38 +91,41 @@ def download(model_id: str, commit: str, progress: Report | None = None) -> Path
 
 
 class _Count:
-    """Bytes received, as the byte counters of the hub client tell them from several threads."""
+    """Bytes received, from the byte counters of the hub client in several threads."""
 
     def __init__(self, total: int, progress: Report | None) -> None:
         self.total = total
         self.done = 0
         self._progress = progress
         self._lock = threading.Lock()
-        self._tell()
+        self._report()
 
     def reached(self, done: float) -> None:
-        """A counter stands at `done`. Counters fall back when a file starts anew; what is told does not."""
+        """A counter reached `done`. Counters may reset when a file is retried; reported progress never falls."""
         with self._lock:
             if self.done < done:
                 self.done = min(int(done), self.total)
-                self._tell()
+                self._report()
 
     def finish(self) -> None:
-        """Everything is here, whatever the counters said."""
+        """Everything has arrived, whatever the counters said."""
         self.reached(self.total)
 
-    def place(self) -> str:
-        """Where it stands, in words; empty where nobody counts."""
+    def in_words(self) -> str:
+        """The progress in words; empty if nobody asked for it."""
         return f"at {DownloadProgress(self.done, self.total)}; " if self._progress else ""
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._progress(DownloadProgress(self.done, self.total))
 
 
 def _bar_into(count: _Count) -> type[tqdm]:
-    """A progress bar class that shows nothing and counts. The hub client makes one for bytes received, one for bytes
-    written and one for files; the further of the first two is told."""
+    """A progress bar class that shows nothing and only counts.
+
+    The hub client makes one bar for bytes received, one for bytes written and one for files; the larger of the first
+    two is reported.
+    """
 
     class Bar(tqdm):
         def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which weights a model has: one short key that any two copies of a checkpoint share."""
+"""A short key of a model's weights, the same for every copy of a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 def weights_key(model: Any) -> str:
     """A hash of every parameter's name, shape and up to 256 of its values, evenly strided: cheap at any size.
 
-    Values enter as float32 rounded to bfloat16, so that a checkpoint has one key whatever dtype it is loaded in.
-    A parameter that accelerate left on disk enters with its name and shape alone.
+    Values are rounded to bfloat16 first, so that a checkpoint has one key whatever dtype it is loaded in. A parameter
+    that accelerate left on disk contributes its name and shape only.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

@@ -1,4 +1,5 @@
-"""From a model id or folder to an adapter: with downloading.py the only file here that reads files or the network.
+"""From a model id or folder to an adapter: with download.py the only file of the library that reads models from disk or
+the network.
 
 Weights come from safetensors only, and no code of a repository is ever run.
 """
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText
-from transformers.utils.hub import cached_file
 
 from adafv_core.bundled import ASSETS
 from adafv_core.errors import InputError, ModelNotFoundError, UnsupportedModelError
 from adafv_core.loading.download import Report, download
-from adafv_core.loading.errors import refuse_broken_template, refuse_missing_weights, said_plainly
+from adafv_core.loading.errors import friendly_load_errors, refuse_broken_template, refuse_missing_weights
 from adafv_core.loading.fingerprint import weights_key
 from adafv_core.loading.known_models import KNOWN_MODELS, find_known
 from adafv_core.memory import memory_guard
@@ -32,8 +33,8 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 class LoadedModel:
     """A model ready to run.
 
-    revision: the commit its files came from, or None for a local folder. weights: their `weights_key`, taken before
-    they moved to the device.
+    revision: the commit its files came from, or None for a local folder. weights: the `weights_key` of its weights,
+    computed before they moved to the device.
     """
 
     adapter: Adapter
@@ -55,22 +56,21 @@ def load_model(
     """Load a stock model and its processor.
 
     model: "pocket" (the bundled one), a hub id, or a folder. device: "auto" or None takes CUDA, else MPS, else the
-    CPU; with several GPUs the layers are spread over them by accelerate. dtype: "auto" is the checkpoint's
-    own on an accelerator and float32 on the CPU. revision: a branch, tag or commit of a hub id; without it the
-    pinned one of a known model, else the newest. attn_implementation: as in transformers ("sdpa",
-    "flash_attention_2", …). progress: told how far the download is, as in `download`; never called where
-    nothing is downloaded.
+    CPU; with several GPUs, accelerate spreads the layers over them. dtype: "auto" is the checkpoint's own on an
+    accelerator and float32 on the CPU. revision: a branch, tag or commit of a hub id; by default the pinned one of a
+    known model, else the newest. attn_implementation: as in transformers ("sdpa", "flash_attention_2", …). progress:
+    receives the progress of a download, as in `download`; never called if nothing is downloaded.
 
-    Raises ModelNotFoundError when there is nothing to load, weights are missing or a download breaks off,
-    UnsupportedModelError when no adapter knows its class, OutOfMemoryError when it does not fit into the device's
-    memory, ModelError for a chat template that cannot be followed, InputError for a device, dtype or attention
-    that does not exist here.
+    Raises ModelNotFoundError if there is nothing to load, weights are missing or a download breaks off,
+    UnsupportedModelError if no adapter knows the model's class, OutOfMemoryError if it does not fit into the device's
+    memory, ModelError for a chat template that cannot be rendered, InputError for a device, dtype or attention
+    implementation that is not available.
     """
     name = str(model)
     source, revision = _source(name, revision)
     device = "auto" if device is None else device
     place = _device(device)
-    with said_plainly(name):
+    with friendly_load_errors(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         revision = _commit(source, revision)
     if config.model_type not in _FAMILIES:
@@ -86,7 +86,7 @@ def load_model(
     if several:
         options["device_map"] = "auto"
     too_large = "Load a smaller model, or this one in a smaller dtype or on the CPU."
-    with memory_guard(f"what was loaded of {name} was freed. {too_large}"), said_plainly(name):
+    with memory_guard(f"what was loaded of {name} was freed. {too_large}"), friendly_load_errors(name):
         folder = download(source, revision, progress) if revision is not None else None
         files = source if folder is None else str(folder)
         adapter, weights = _read(files, revision, name, config, None if several else place, options)
@@ -97,9 +97,10 @@ def load_model(
 def _read(
     files: str, revision: str | None, name: str, config: Any, place: torch.device | None, options: dict[str, Any]
 ) -> tuple[Adapter, str]:
-    """A whole model that can be asked, moved to `place` where one is given, and the key of its weights.
+    """A complete model, moved to `place` if one is given, and the key of its weights.
 
-    Nothing outside holds any of it before it is there, so that all of its memory can be freed where some is lacking.
+    The caller holds no reference to any part of it before this returns, so that all of its memory can be freed when
+    the device runs out.
     """
     loaded, found = AutoModelForImageTextToText.from_pretrained(
         files, revision=revision, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **options
@@ -116,9 +117,7 @@ def _read(
 
 
 def load_processor(source: str, model_type: str, revision: str | None = None, local_files_only: bool = False) -> Any:
-    """The processor of a model, its image side on Pillow, so that pictures do not depend on what is
-    installed.
-    """
+    """The processor of a model, with its Pillow image processor: pixels then do not depend on installed packages."""
     options: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": False,
@@ -130,9 +129,7 @@ def load_processor(source: str, model_type: str, revision: str | None = None, lo
 
 
 def find_processor(model: Any) -> Any | None:
-    """The processor of a model someone else loaded, from the files it came from, without the network; else
-    None.
-    """
+    """The processor of a model that the caller loaded, from the files it came from, without the network; else None."""
     source = str(getattr(model, "name_or_path", "") or "")
     if not source:
         return None
@@ -145,7 +142,7 @@ def find_processor(model: Any) -> Any | None:
 
 
 def _complete(processor: Any, config: Any, name: str) -> None:
-    """Fill in what old checkpoints leave out of their processor files."""
+    """Fill in what the processor files of old checkpoints leave out."""
     known = find_known(name)
     if known is not None and not processor.chat_template:
         processor.chat_template = known.chat_template
@@ -173,11 +170,10 @@ def _source(name: str, revision: str | None) -> tuple[str, str | None]:
 
 
 def _commit(source: str, revision: str | None) -> str | None:
-    """The commit a hub id's files come from, so that all of them come from the same; None for a folder."""
+    """The commit that all files of a hub id are read from; None for a folder."""
     if Path(source).is_dir():
         return None
-    file = cached_file(source, "config.json", revision=revision)
-    snapshot = Path(str(file)).parent
+    snapshot = Path(hf_hub_download(source, "config.json", revision=revision)).parent
     return snapshot.name if snapshot.parent.name == "snapshots" else revision
 
 

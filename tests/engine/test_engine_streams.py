@@ -60,6 +60,17 @@ def test_text_grows_without_ever_showing_half_a_character(family: str, text: str
     assert shown[-1] == tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bytes_that_form_no_character_end_no_stream(family: str) -> None:
+    """Random token ids, as an untrained model or a high temperature gives them."""
+    tokenizer = engine_of(family).tokenizer
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        stream = TextStream(tokenizer)
+        shown = [stream.add(one) for one in torch.randint(len(tokenizer), (40,), generator=generator).tolist()]
+        assert all(later.startswith(earlier) for earlier, later in pairwise(shown))
+
+
 @pytest.mark.parametrize("text", ["ring", "a red ring and a blue star", "2"])
 def test_text_grows_word_by_word(text: str) -> None:
     """The pocket model's tokenizer has one token per word."""
