@@ -1,7 +1,7 @@
-"""Keep up the appearance of the whole prompt around a `generate` call that runs on a shorter one.
+"""Shows callers the prompt they wrote around a `generate` call that runs on a pruned one.
 
-Streamers, stopping criteria and logits processors of the caller, length limits, and the returned sequences
-all speak of the prompt as the caller wrote it.
+The caller's streamers, stopping criteria, logits processors and length limits, and the returned sequences, all refer to
+the unpruned prompt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from transformers.generation.streamers import BaseStreamer
 
 
 class WholePrompt:
-    """The caller's prompt ids (B, L), and the length L' of those that really run."""
+    """The unpruned view of one call.
+
+    input_ids: (B, L) int64, the caller's prompts. length: L', the padded length of the pruned ones.
+    """
 
     def __init__(self, input_ids: Tensor, length: int) -> None:
         self.input_ids = input_ids
@@ -25,19 +28,19 @@ class WholePrompt:
 
     @property
     def difference(self) -> int:
-        """How many tokens longer the caller's prompt is."""
+        """L − L', how many tokens longer the caller's prompts are."""
         return int(self.input_ids.shape[1]) - self.length
 
     def restore(self, sequences: Tensor) -> Tensor:
-        """(B·n, L' + new) -> (B·n, L + new): the caller's prompt in front of the new tokens."""
+        """Put the caller's prompts back in front of the new tokens: (B·n, L' + new) -> (B·n, L + new)."""
         prompts = self.input_ids.to(sequences.device)
         prompts = prompts.repeat_interleave(sequences.shape[0] // prompts.shape[0], dim=0)
         return torch.cat((prompts, sequences[:, self.length :]), dim=1)
 
     def arguments(self, kwargs: dict[str, Any], stock_config: Any) -> dict[str, Any]:
-        """The caller's arguments, so that what looks at prompts sees the whole one.
+        """The caller's arguments of `generate`, with lengths counted and prompts seen as in the unpruned prompt.
 
-        stock_config: the model's own generation config, whose limits hold where the caller gave none.
+        stock_config: the model's own generation config, whose limits apply where the caller sets none.
         """
         found = dict(kwargs)
         config = found.get("generation_config")
