@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
@@ -26,18 +26,24 @@ _LATE_LOADER = """<style>
 
 
 @cache
-def scripts() -> tuple[str, ...]:
-    """The modules' paths below `STATIC`, with forward slashes."""
-    return tuple(sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")))
+def scripts() -> dict[str, bytes]:
+    """The modules by their path below `STATIC`, with forward slashes; read once, so that content and name agree."""
+    found = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*.js")}
+    return dict(sorted(found.items()))
 
 
 @cache
 def base_url() -> str:
     """Where the scripts are, relative to the page; ends with a slash."""
-    content = hashlib.sha256()
-    for name in scripts():
-        content.update(name.encode() + b"\0" + (STATIC / name).read_bytes() + b"\0")
-    return f"adafv/{content.hexdigest()[:16]}/"
+    return url_of(scripts())
+
+
+def url_of(contents: dict[str, bytes]) -> str:
+    """The address of such scripts: another one for any other content."""
+    digest = hashlib.sha256()
+    for name, content in contents.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return f"adafv/{digest.hexdigest()[:16]}/"
 
 
 def routes() -> list[Route]:
@@ -50,10 +56,10 @@ def routes() -> list[Route]:
 
 async def _script(request: Request) -> Response:
     """Only scripts, with the type that modules need on every system, for the browser to cache forever."""
-    name = request.path_params["name"]
-    if name not in scripts():
+    content = scripts().get(request.path_params["name"])
+    if content is None:
         return PlainTextResponse("No such script.", status_code=404)
-    return FileResponse(STATIC / name, media_type="text/javascript", headers={"Cache-Control": _FOREVER})
+    return Response(content, media_type="text/javascript", headers={"Cache-Control": _FOREVER})
 
 
 def page_head() -> str:
