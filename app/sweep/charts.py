@@ -7,25 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from adafv_core.study.report.figures import color_of
 from app.sweep.rows import SweepRow
 
-GRAY = "#8a8f94"
-COLORS = {
-    "adafv": "#2f7fdc",
-    "full": GRAY,
-    "oracle": GRAY,
-    "blind": GRAY,
-    "t2i": "#d9720f",
-    "saliency": "#c2449f",
-    "fixed_mix": "#23906a",
-    "random": "#b0673c",
-    "adav_authors": "#0f8a9d",
-    "visionzip": "#8a6fd0",
-    "vispruner": "#a8850a",
-    "divprune": "#5b9140",
-    "fastv": "#d9566a",
-}
-"""One color a method on the whole page, each at 3:1 or more against the light ground and the dark one."""
 MARKERS = (
     "circle",
     "square",
@@ -41,11 +25,6 @@ MARKERS = (
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 KL_FLOOR = 1e-6
 """The lowest KL that the logarithmic axis has a place for, in nats; what is less is drawn there."""
-
-
-def color_of(label: str, place: int) -> str:
-    """A method's color; methods with options take one by place."""
-    return COLORS.get(label) or list(COLORS.values())[4 + place % (len(COLORS) - 4)]
 
 
 def kl_figure(rows: Sequence[SweepRow]) -> go.Figure:

@@ -15,9 +15,17 @@ from helpers.study_sample import coco, write_pictures
 
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
+from adafv_core.study.report.draw import FIGURES
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.run.configs import parse_configs
-from app.study.figures import accuracy_figure, auc_figure, hit_figure, similarity_figure
+from app.study.figures import (
+    accuracy_figure,
+    auc_figure,
+    auc_spread_figure,
+    hit_figure,
+    plotly_figure,
+    similarity_figure,
+)
 from app.study.run import progress_text, read_wish, run_study, stored_results, summary_of
 from app.study.tab import _show
 from app.study.text import command, details, headline, overview
@@ -61,6 +69,19 @@ def test_figures_2_to_4_show_the_summary(summary: dict[str, Any]) -> None:
     hit = lines_of(hit_figure(summary))
     name = next(name for name in hit if name.startswith("[CLS]"))
     assert name.endswith("mean 35.0") and hit[name].y[-1] == 100.0
+
+
+def test_page_and_picture_files_draw_the_same_figures_in_the_same_colors(summary: dict[str, Any]) -> None:
+    drawn = {
+        plotly_figure(make(summary)).layout.title.text: make(summary) for both in FIGURES.values() for make in both
+    }
+    assert len(drawn) == 5, "no two figures have one title"
+    page = (accuracy_figure, auc_figure, auc_spread_figure, similarity_figure, hit_figure)
+    for figure in (make(summary) for make in page):
+        data = drawn[figure.layout.title.text]
+        assert [trace.name for trace in figure.data] == [one.name for one in data.series]
+        shown = [trace.marker.color if data.kind == "bars" else trace.line.color for trace in figure.data]
+        assert shown == [one.color for one in data.series]
 
 
 def test_text_command_and_headline(summary: dict[str, Any]) -> None:
