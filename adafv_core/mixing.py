@@ -22,6 +22,7 @@ of the scores.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +40,13 @@ BELOW_ONE = 1.0 - 2.0**-24
 class Mix:
     """One budget, split. For batched scores every field gains a leading axis B.
 
-    k_text, k_visual: lengths of the heads (int, or (B,) int64), counted among tokens that are not forced.
+    k_text, k_visual: () int64, lengths of the heads, counted among tokens that are not forced.
     kept: (N,) bool. mixed: (N,) float32, m_i of section 4, ≥ 1 exactly where kept, finite.
     in_text, in_visual: (N,) bool, the two heads; forced tokens are in neither.
     """
 
-    k_text: int | Tensor
-    k_visual: int | Tensor
+    k_text: Tensor
+    k_visual: Tensor
     kept: Tensor
     mixed: Tensor
     in_text: Tensor
@@ -80,14 +81,13 @@ class SplitCurve:
 
 @dataclass(frozen=True)
 class _Split:
+    """One image: both rankings, the tokens forced to stay, and how many are free to choose from."""
+
     text: Ranking
     visual: Ranking
     forced: Tensor
-    n_free: Tensor
-
-    @property
-    def n_forced(self) -> Tensor:
-        return self.forced.sum(dim=1)
+    n_forced: int
+    n_free: int
 
 
 def mix(
@@ -104,21 +104,11 @@ def mix(
     force_keep, force_drop: bool masks of the same shape; forced tokens count in the budget.
     Ties: the smaller k_text. O(N log N). Raises ScoreError, BudgetError, InputError.
     """
-    split = _prepare(t2i, saliency, force_keep, force_drop)
-    left = _budget_left(split, check_budget(budget, t2i.shape[-1]))
-    k_visual_of, product = _products(split, left, check_floor(floor))
-    k_text = product.argmax(dim=1, keepdim=True)
-    k_visual = k_visual_of.gather(1, k_text)
-    in_text, in_visual = split.text.rank < k_text, split.visual.rank < k_visual
-    kept = in_text | in_visual | split.forced
-    ratio = torch.maximum(_ratio(split.text, k_text), _ratio(split.visual, k_visual))
-    mixed = ratio.clamp(max=torch.finfo(torch.float32).max).float()
-    mixed = torch.where(kept, mixed.clamp(min=1.0), mixed.clamp(max=BELOW_ONE))
-    if t2i.dim() == 1:
-        masks = (x[0].to(t2i.device) for x in (kept, mixed, in_text, in_visual))
-        return Mix(int(k_text), int(k_visual), *masks)
-    both = (x.to(t2i.device) for x in (k_text[:, 0], k_visual[:, 0], kept, mixed, in_text, in_visual))
-    return Mix(*both)
+    splits = _prepare(t2i, saliency, force_keep, force_drop)
+    budget, floor = check_budget(budget, t2i.shape[-1]), check_floor(floor)
+    rows = [_mix_row(split, budget, floor) for split in splits]
+    fields = (torch.stack(values).to(t2i.device) for values in zip(*rows, strict=True))
+    return Mix(*fields) if t2i.dim() == 2 else Mix(*(values[0] for values in fields))
 
 
 def split_curve(
@@ -130,14 +120,14 @@ def split_curve(
     force_drop: Tensor | None = None,
 ) -> SplitCurve:
     """The geometric mean of every admissible split of one budget; arguments as `mix`, unbatched (N,) only."""
-    split = _prepare(t2i, saliency, force_keep, force_drop)
+    splits = _prepare(t2i, saliency, force_keep, force_drop)
     if t2i.dim() != 1:
         raise InputError(f"split_curve takes the scores of one image, shape (N,); got {tuple(t2i.shape)}.")
-    left = _budget_left(split, check_budget(budget, t2i.shape[0]))
-    k_visual_of, product = _products(split, left, check_floor(floor))
-    k_text = (product[0] >= 0).nonzero()[:, 0]
-    admissible = product[0, k_text]
-    return SplitCurve(k_text, k_visual_of[0, k_text], admissible.sqrt(), int(admissible.argmax()))
+    left = _budget_left(splits[0], check_budget(budget, t2i.shape[0]))
+    k_visual, product = _products(splits[0], left, check_floor(floor))
+    k_text = (product >= 0).nonzero()[:, 0]
+    admissible = product[k_text]
+    return SplitCurve(k_text, k_visual[k_text], admissible.sqrt(), int(admissible.argmax()))
 
 
 def budget_path(
@@ -152,73 +142,86 @@ def budget_path(
     Arguments as `mix`. With the two rankings, two numbers for each K reproduce every mask. O(N²) time in
     blocks of bounded memory.
     """
-    split = _prepare(t2i, saliency, force_keep, force_drop)
+    splits = _prepare(t2i, saliency, force_keep, force_drop)
     floor, size = check_floor(floor), t2i.shape[-1]
-    paths = torch.full((2, split.forced.shape[0], size + 1), -1, dtype=torch.int64)
-    for row, (n_free, n_forced) in enumerate(zip(split.n_free, split.n_forced, strict=True)):
-        free, first = int(n_free), int(n_forced)
-        paths[:, row, first : first + free + 1] = _path_of_row(split, row, free, floor)
+    paths = torch.full((2, len(splits), size + 1), -1, dtype=torch.int64)
+    for row, split in enumerate(splits):
+        paths[:, row, split.n_forced : split.n_forced + split.n_free + 1] = _path_row(split, floor)
     if t2i.dim() == 1:
         paths = paths[:, 0]
     return BudgetPath(paths[0].to(t2i.device), paths[1].to(t2i.device))
 
 
-def _prepare(t2i: Tensor, saliency: Tensor, force_keep: Tensor | None, force_drop: Tensor | None) -> _Split:
+def _prepare(t2i: Tensor, saliency: Tensor, force_keep: Tensor | None, force_drop: Tensor | None) -> list[_Split]:
+    """One _Split per image."""
     t2i, saliency = check_pair(t2i, saliency)
     nothing = torch.zeros(t2i.shape, dtype=torch.bool)
     keep = nothing if force_keep is None else check_mask("force_keep", force_keep, t2i.shape)
     drop = nothing if force_drop is None else check_mask("force_drop", force_drop, t2i.shape)
     if bool((keep & drop).any()):
         raise InputError(f"{int((keep & drop).sum())} visual tokens are in both force_keep and force_drop.")
-    width = t2i.shape[-1]
-    keep, excluded = keep.view(-1, width), (keep | drop).view(-1, width)
-    text, visual = (rank(scores.reshape(-1, width), excluded) for scores in (t2i, saliency))
-    return _Split(text, visual, keep, (~excluded).sum(dim=1))
+    rows = zip(*(one.reshape(-1, t2i.shape[-1]) for one in (t2i, saliency, keep, keep | drop)), strict=True)
+    return [
+        _Split(rank(text, excluded), rank(visual, excluded), forced, int(forced.sum()), int((~excluded).sum()))
+        for text, visual, forced, excluded in rows
+    ]
 
 
-def _budget_left(split: _Split, budget: int) -> Tensor:
-    """(B,) int64, the budget after forced tokens; BudgetError where the masks do not allow it."""
-    n_forced = split.n_forced
-    if bool((n_forced > budget).any()):
+def _budget_left(split: _Split, budget: int) -> int:
+    """The budget after forced tokens; BudgetError where the masks do not allow it."""
+    left = budget - split.n_forced
+    if left < 0:
         raise BudgetError(
-            f"{int(n_forced.max())} visual tokens are forced to stay, more than the budget of {budget}: "
+            f"{split.n_forced} visual tokens are forced to stay, more than the budget of {budget}: "
             "keep more tokens or force fewer."
         )
-    left: Tensor = budget - n_forced
-    if bool((left > split.n_free).any()):
-        most = int((n_forced + split.n_free).min())
+    if left > split.n_free:
         raise BudgetError(
-            f"The tokens forced to go leave {most} visual tokens, fewer than the budget of {budget}: "
-            "keep fewer tokens or force fewer to go."
+            f"The tokens forced to go leave {split.n_forced + split.n_free} visual tokens, fewer than the budget of "
+            f"{budget}: keep fewer tokens or force fewer to go."
         )
     return left
 
 
-def _products(split: _Split, budget: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """By k_text = 0..N, both (B, N + 1): k_visual, and T · V or −1 where the pair is not admissible."""
+def _mix_row(split: _Split, budget: int, floor: float) -> tuple[Tensor, ...]:
+    """The fields of `Mix` for one image."""
+    k_visual_of, product = _products(split, _budget_left(split, budget), floor)
+    k_text = product.argmax()
+    k_visual = k_visual_of[k_text]
+    in_text, in_visual = split.text.rank < k_text, split.visual.rank < k_visual
+    kept = in_text | in_visual | split.forced
+    ratio = torch.maximum(_ratio(split.text, int(k_text)), _ratio(split.visual, int(k_visual)))
+    mixed = ratio.clamp(max=torch.finfo(torch.float32).max).float()
+    mixed = torch.where(kept, mixed.clamp(min=1.0), mixed.clamp(max=BELOW_ONE))
+    return k_text, k_visual, kept, mixed, in_text, in_visual
+
+
+def _products(split: _Split, budget: int, floor: float) -> tuple[Tensor, Tensor]:
+    """By k_text = 0..budget: k_visual, and T · V or −1 where the pair is not admissible."""
     k_visual = largest_k_visual(split.text, split.visual, budget)
-    k_text = torch.arange(k_visual.shape[1])
-    least = (floor * budget.double()).floor().unsqueeze(1)
-    admissible = (k_text <= budget.unsqueeze(1)) & (k_text >= least) & (k_visual >= least)
-    product = split.text.sums * split.visual.sums.gather(1, k_visual)
-    return k_visual, product.masked_fill(~admissible, -1.0)
+    least = math.floor(floor * budget)
+    product = split.text.sums[: budget + 1] * split.visual.sums[k_visual]
+    product[:least] = -1.0
+    return k_visual, product.masked_fill_(k_visual < least, -1.0)
 
 
-def _ratio(ranking: Ranking, k: Tensor) -> Tensor:
-    """(B, N) float64, each score over the k-th; 1 and 0 by rank where that is 0; 0 everywhere for k = 0."""
-    last = ranking.scores.gather(1, ranking.order.gather(1, (k - 1).clamp(min=0)))
-    by_rank = (ranking.rank < k).double()
-    return torch.where(last > 0, ranking.scores / last, by_rank).masked_fill(k == 0, 0.0)
+def _ratio(ranking: Ranking, k: int) -> Tensor:
+    """(N,) float64, each score over the k-th; 1 and 0 by rank where that is 0; 0 everywhere for k = 0."""
+    if k == 0:
+        return torch.zeros_like(ranking.scores)
+    last = ranking.scores[ranking.order[k - 1]]
+    return ranking.scores / last if last > 0 else (ranking.rank < k).double()
 
 
-def _path_of_row(split: _Split, row: int, size: int, floor: float, block: int = 64) -> Tensor:
-    """(2, size + 1) int64: best k_text and k_visual of one image for every budget of its `size` free tokens.
+def _path_row(split: _Split, floor: float, block: int = 64) -> Tensor:
+    """(2, size + 1) int64: best k_text and k_visual of one image for every budget of its size = n_free tokens.
 
     In the row of one k_text, visual ranks whose token has text rank ≥ k_text are, in order, the k_visual of
     the budgets k_text, k_text + 1, … size − 1; the budget `size` takes them all.
     """
-    text_rank = split.text.rank[row][split.visual.order[row, :size]]
-    text_sums, visual_sums = split.text.sums[row], split.visual.sums[row]
+    size = split.n_free
+    text_rank = split.text.rank[split.visual.order[:size]]
+    text_sums, visual_sums = split.text.sums, split.visual.sums
     best = torch.full((size + 1,), -1.0, dtype=torch.float64)
     path = torch.zeros((2, size + 1), dtype=torch.int64)
     for low in range(0, size + 1, block):
