@@ -11,22 +11,9 @@ import math
 import torch
 from torch import Tensor
 
-from adafv_core.errors import InputError
 from adafv_core.types import Crop, TokenGrid
 
 Box = tuple[float, float, float, float]
-
-
-def locate(grid: TokenGrid, index: int) -> tuple[Crop, int, int]:
-    """The crop, row and column of visual token `index` (0 ≤ index < N).
-
-    Raises InputError when the index is outside the grid.
-    """
-    for crop in grid.crops:
-        if crop.offset <= index < crop.offset + crop.size:
-            row, col = divmod(index - crop.offset, crop.cols)
-            return crop, row, col
-    raise InputError(f"Expected a token index in 0..{grid.size - 1}, got {index}.")
 
 
 def token_boxes(grid: TokenGrid) -> Tensor:
@@ -48,31 +35,6 @@ def _cell_boxes(crop: Crop) -> Tensor:
         for side, vertical in zip(corners, by_row, strict=True)
     ]
     return torch.stack(planes, dim=-1).reshape(crop.size, 4)
-
-
-def overlap_fraction(grid: TokenGrid, box: Box) -> Tensor:
-    """(N,) float64: which part of each token's area lies inside `box` (left, top, right, bottom; original
-    pixels).
-    """
-    cells = token_boxes(grid)
-    left, top, right, bottom = box
-    width = (cells[:, 2].clamp(max=right) - cells[:, 0].clamp(min=left)).clamp(min=0)
-    height = (cells[:, 3].clamp(max=bottom) - cells[:, 1].clamp(min=top)).clamp(min=0)
-    area = (cells[:, 2] - cells[:, 0]) * (cells[:, 3] - cells[:, 1])
-    return width * height / area
-
-
-def split_by_crop(grid: TokenGrid, values: Tensor) -> list[Tensor]:
-    """Cut per-token values (N, ...) into one (rows, cols, ...) view a crop.
-
-    Raises InputError when the first dimension is not N.
-    """
-    if values.shape[0] != grid.size:
-        raise InputError(f"Expected values for {grid.size} tokens, got {values.shape[0]}.")
-    return [
-        values[crop.offset : crop.offset + crop.size].reshape(crop.rows, crop.cols, *values.shape[1:])
-        for crop in grid.crops
-    ]
 
 
 def row_numbers(grid: TokenGrid) -> Tensor:

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from adafv_core import grid as places
-from adafv_core.errors import InputError
 from adafv_core.types import Crop, TokenGrid
 
 GRID = TokenGrid(
@@ -22,32 +21,15 @@ def test_boxes_tile_each_crop() -> None:
     assert boxes[7].tolist() == pytest.approx([40, 0, 90, 15])
 
 
-@pytest.mark.parametrize("index", range(14))
-def test_locate_agrees_with_the_boxes(index: int) -> None:
-    crop, row, col = places.locate(GRID, index)
-    left, top, right, bottom = crop.box
-    corner = (left + col * (right - left) / crop.cols, top + row * (bottom - top) / crop.rows)
-    assert places.token_boxes(GRID)[index, :2].tolist() == pytest.approx(corner)
-
-
-@pytest.mark.parametrize("index", [-1, 14])
-def test_locate_outside(index: int) -> None:
-    with pytest.raises(InputError, match=r"0\.\.13"):
-        places.locate(GRID, index)
-
-
-def test_overlap_fraction_by_hand() -> None:
-    fraction = places.overlap_fraction(GRID, (0, 0, 40, 30))
-    assert fraction[:6].tolist() == pytest.approx([1, 0.5, 0, 0, 0, 0])
-    assert fraction[6:].tolist() == pytest.approx([0.8, 0, 0.8, 0, 0, 0, 0, 0])
-
-
-def test_split_by_crop_is_a_reshape() -> None:
-    base, tiles = places.split_by_crop(GRID, torch.arange(14))
-    assert base.tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert tiles[3].tolist() == [12, 13]
-    with pytest.raises(InputError, match="14"):
-        places.split_by_crop(GRID, torch.arange(13))
+def test_boxes_run_row_by_row_through_each_crop() -> None:
+    corners = [
+        (left + col * (right - left) / crop.cols, top + row * (bottom - top) / crop.rows)
+        for crop in GRID.crops
+        for left, top, right, bottom in [crop.box]
+        for row in range(crop.rows)
+        for col in range(crop.cols)
+    ]
+    torch.testing.assert_close(places.token_boxes(GRID)[:, :2], torch.tensor(corners, dtype=torch.float64))
 
 
 def test_newlines_follow_rows_with_a_kept_token() -> None:

@@ -15,6 +15,7 @@ from adafv_core.pocket.training.evaluate import accuracy, auc, chance, grounding
 from adafv_core.pocket.world.drawing import draw_scene
 from adafv_core.pocket.world.questions import question_set
 from adafv_core.pocket.world.scenes import make_scene
+from adafv_core.pocket.world.vocabulary import CHAT_TEMPLATE
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "pocket"
 
@@ -51,6 +52,22 @@ def test_stock_transformers_answers_without_any_of_our_code():
         tokens = model.generate(**inputs, max_new_tokens=4, do_sample=False)
     answer = processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     assert answer.strip() == scene.main.kind
+
+
+def test_the_chat_template_takes_plain_text_as_it_takes_items() -> None:
+    assert (FOLDER / "chat_template.jinja").read_text(encoding="utf-8") == CHAT_TEMPLATE
+    processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
+
+    def prompt_of(question: object, answer: object) -> str:
+        turns = [("user", question), ("assistant", answer), ("user", question)]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True))
+
+    question = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
+    items = prompt_of(question, [{"type": "text", "text": "A ring"}])
+    assert prompt_of("<image> What is it?", "A ring") == items
+    turn = "USER: <image> What is it? "
+    assert items == f"{turn}ASSISTANT: A ring</s>{turn}ASSISTANT:"
 
 
 def test_it_answers_its_world_with_all_tokens(engine, pairs):

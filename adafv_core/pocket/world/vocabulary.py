@@ -16,14 +16,16 @@ ANSWERS = (*COLOR_NAMES, *SHAPES, CARD, *DIGITS, *COUNTS, *PLACES, "yes", "no", 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}USER: "
+    "{% if message['content'] is string %}{{ message['content'] }} {% else %}"
     "{% for item in message['content'] if item['type'] == 'image' %}<image> {% endfor %}"
-    "{% for item in message['content'] if item['type'] == 'text' %}{{ item['text'] }} {% endfor %}"
+    "{% for item in message['content'] if item['type'] == 'text' %}{{ item['text'] }} {% endfor %}{% endif %}"
     "{% else %}ASSISTANT: "
-    "{% for item in message['content'] if item['type'] == 'text' %}{{ item['text'] }}{% endfor %}</s>"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for item in message['content'] if item['type'] == 'text' %}{{ item['text'] }}{% endfor %}{% endif %}</s>"
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-"""LLaVA-1.5's "USER: <image> question ASSISTANT: answer</s>"."""
+"""LLaVA-1.5's "USER: <image> question ASSISTANT: answer</s>". Content may also be plain text, with <image> in it."""
 
 GROUNDED: dict[str, tuple[str, str]] = {
     **{shape: ("kind", shape) for shape in SHAPES},
