@@ -19,14 +19,15 @@ from app.settings import settings_table
 
 
 def models_table() -> str:
-    """The known models: Hub id, parameters, download size, visual tokens, license."""
+    """The known models: Hub id, parameters, download size, memory of a GPU and a CPU, visual tokens, license."""
     rows = [
-        "| model | Hub id | parameters | download | visual tokens | license |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| model | Hub id | parameters | download | GPU / CPU memory | visual tokens | license |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for known in KNOWN_MODELS:
         tokens = f"{'up to ' if known.n_visual > 576 else ''}{known.n_visual:,}"
-        sizes = f"{known.parameters / 1e9:.1f} B | {known.download_bytes / 1e9:.1f} GB | {tokens}"
+        memory = f"{known.gpu_bytes / 1e9:.0f} / {known.cpu_bytes / 1e9:.0f} GB"
+        sizes = f"{known.parameters / 1e9:.1f} B | {known.download_bytes / 1e9:.1f} GB | {memory} | {tokens}"
         rows.append(f"| {known.title} | `{known.model_id}` | {sizes} | {known.licence} |")
     return "\n".join(rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, LlavaConfig
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, LlavaConfig, Qwen3VLMoeConfig
 
 from adafv_core.cost import (
     LLMShape,
@@ -109,3 +109,12 @@ def test_impossible_counts_are_refused() -> None:
         kv_cache_bytes(VICUNA_7B, -1)
     with pytest.raises(InputError, match="between 0 and the 4 layers"):
         fastv_tokens(4, 5, 10, 1)
+
+
+def test_windows_gated_mlps_and_experts_are_counted() -> None:
+    """One full and one windowed layer of four patches in windows of one and three, by hand."""
+    vision = VisionShape(2, 8, 5, 4, 4, patch_size=2, channels=6, mlp_matrices=3, windowed_layers=1, window_pairs=10)
+    weights = 2 * 4 * (4 * 64 + 3 * 8 * 5)
+    assert vision_flops(vision) == 2 * weights + 4 * (16 + 10) * 8 + 2 * 4 * 6 * 4 * 8
+    experts = Qwen3VLMoeConfig(text_config={"num_experts_per_tok": 3, "moe_intermediate_size": 11, "head_dim": 16})
+    assert LLMShape.from_config(experts).intermediate == 33 and LLMShape.from_config(experts).head_dim == 16

@@ -10,6 +10,7 @@ import torch
 from helpers.models_shared import QUESTIONS, engine_of, folder_of, until_end
 from helpers.tiny_families import NEWER
 from helpers.tiny_models import picture
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForImageTextToText
 
 import adafv_core
@@ -369,6 +370,18 @@ def test_beams_inside_the_llm_equal_beams_alone(family: str) -> None:
             one = stock_call(engine, [[picture(*size, seed)]], [_prompt(engine, QUESTIONS[row])])
             alone = run(engine.model, one, **CALLS["beams"])[0, one["input_ids"].shape[1] :]
             assert until_end(engine, together[row, length:].tolist()) == until_end(engine, alone.tolist())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_cost_of_an_image_is_what_stock_multiplies(family: str) -> None:
+    """Vision encoder, projector and DeepStack's mergers, counted in an eager model that only encodes."""
+    engine, image = engine_of(family), picture(150, 90)
+    model = AutoModelForImageTextToText.from_pretrained(folder_of(family), attn_implementation="eager").eval()
+    adapter = ADAPTERS[type(model).__name__](model, engine.processor)
+    pixels = adapter.pixels([image])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.model.get_image_features(**adapter.pixel_arguments(pixels), return_dict=True)
+    assert engine.adapter.vision_flops(engine.encode(image)) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("family", NEWER)

@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel
 from adafv_core.engine import load
 from adafv_core.errors import InputError, ModelError, ModelNotFoundError, UnsupportedModelError
 from adafv_core.loading import load as loading
-from adafv_core.loading.known_models import KNOWN_MODELS, find_known
+from adafv_core.loading.known_models import KNOWN_MODELS, advised, find_known
 from adafv_core.loading.load import find_processor, load_model
 from adafv_core.models import ADAPTERS
 
@@ -250,4 +250,16 @@ def test_the_registry_names_real_families() -> None:
         assert known.model_class in ADAPTERS
         assert known.download_bytes == pytest.approx(2 * known.parameters, rel=0.05)
         assert find_known(known.model_id) is known
+        assert known.download_bytes < known.gpu_bytes < known.cpu_bytes
     assert find_known("someone/else") is None
+    assert {known.model_class for known in KNOWN_MODELS} == set(ADAPTERS) - {"Qwen3VLMoeForConditionalGeneration"}
+
+
+def test_models_are_advised_by_what_fits() -> None:
+    laptop = advised(8_000_000_000, on_gpu=False)
+    assert laptop[0] is min(KNOWN_MODELS, key=lambda known: known.parameters)
+    assert all(known.cpu_bytes <= 8_000_000_000 for known in laptop) and len(laptop) >= 3
+    card = advised(24_000_000_000, on_gpu=True)
+    assert [known.parameters for known in card] == sorted((known.parameters for known in card), reverse=True)
+    assert max(known.gpu_bytes for known in card) <= 24_000_000_000 < max(known.gpu_bytes for known in KNOWN_MODELS)
+    assert advised(100, on_gpu=False) == ()
