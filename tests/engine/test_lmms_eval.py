@@ -44,7 +44,8 @@ class StockHarnessModel:
             eos_token_id=self.processor.tokenizer.eos_token_id,
         )
         cont = cont[:, inputs["input_ids"].shape[-1] :]
-        return self.processor.batch_decode(cont, skip_special_tokens=True)
+        texts = self.processor.batch_decode(cont, skip_special_tokens=True)
+        return [str(text) for text in texts]
 
 
 def test_the_harness_answers_what_the_engine_answers() -> None:

@@ -47,7 +47,7 @@ def test_nothing_pruned_returns_what_stock_returns(family: str, call: str) -> No
 @pytest.mark.parametrize("options", [{}, {"newline": "rows"}, {"positions": "original"}], ids=str)
 @pytest.mark.parametrize("method", ["adafv", "visionzip", "random", "fastv"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_keeps_and_answers_what_the_engine_does(family: str, method: str, options: dict[str, str]) -> None:
+def test_it_keeps_and_answers_what_the_engine_does(family: str, method: str, options: dict[str, Any]) -> None:
     engine = engine_of(family)
     inputs = batch_of(engine)
     length = inputs["input_ids"].shape[1]

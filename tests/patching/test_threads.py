@@ -126,11 +126,12 @@ def test_each_of_two_tasks_has_its_own_block(engine: Engine, jobs: list[dict[str
             outputs = [await asyncio.to_thread(engine.model.generate, **job, **CALL) for job in jobs[:3]]
             return [output.pruned.selections[0][0].size for output in outputs]
 
-    async def both() -> list[list[int]]:
+    async def both() -> tuple[list[int], list[int]]:
         barrier = asyncio.Barrier(2)
-        return await asyncio.gather(task(5, barrier), task(9, barrier))
+        five, nine = await asyncio.gather(task(5, barrier), task(9, barrier))
+        return five, nine
 
-    assert asyncio.run(both()) == [[5, 5, 5], [9, 9, 9]]
+    assert asyncio.run(both()) == ([5, 5, 5], [9, 9, 9])
 
 
 @pytest.mark.parametrize("method", ["adafv", "fastv"])
