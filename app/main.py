@@ -25,6 +25,8 @@ import torch
 from starlette.middleware import Middleware
 
 import adafv_core
+from adafv_core.backends.base import Backend
+from adafv_core.engine.gate import Gate
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.download import Report
 from app.about import tab as about
@@ -41,7 +43,6 @@ from app.saved_runs.save_and_open import most_run_bytes
 from app.serving.ask import Service
 from app.serving.exports import Exports
 from app.serving.first_screen import first_screen, warm_up
-from app.serving.jobs import Bench, Engine
 from app.serving.models import ModelPool, load_first
 from app.serving.scenes import SceneFolder
 from app.serving.sessions import Sessions
@@ -56,23 +57,30 @@ TITLE = "AdaFV: which visual tokens does the question need?"
 def open_context(settings: Settings) -> AppContext:
     """Load the model and prepare the first screen. Raises ModelError where the model cannot be loaded."""
 
-    def load(name: str, progress: Report | None = None) -> Engine:
-        place = {"device": settings.device, "dtype": settings.dtype}
-        engine: Engine = adafv_core.load(name, **place, cache_bytes=0, progress=progress)
-        return for_this_machine(engine)
+    gate = Gate()  # one for all models: they share a device
 
-    def load_beside(name: str, progress: Report) -> Engine:
+    def load(name: str, progress: Report | None = None) -> Backend:
+        return for_this_machine(
+            adafv_core.load(
+                name,
+                device=settings.device,
+                dtype=settings.dtype,
+                cache_bytes=settings.cache_bytes,
+                progress=progress,
+                gate=gate,
+            )
+        )
+
+    def load_beside(name: str, progress: Report) -> Backend:
         engine = load(name, progress)
-        with bench.turn():
-            warm_up(engine)
+        warm_up(engine)
         return engine
 
-    bench = Bench()
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
     started = load_first(settings.model, settings.fallback, load)
     settings = replace(settings, model=started.name, model_menu=settings.model_menu and not on_zero_gpu())
     pool = ModelPool(started.name, started.engine, load_beside)
-    service = Service(pool, bench, Sessions(settings.model, settings.visit_bytes), settings, scenes.knows)
+    service = Service(pool, Sessions(settings.model, settings.cache_bytes), settings, scenes.knows)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
     first = first_screen(service, scenes)
     return AppContext(settings, service, scenes, first, exports, gpu=torch.cuda.is_available(), fallback=started.notice)

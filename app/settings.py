@@ -88,8 +88,8 @@ class Settings:
     )
     max_prompt_characters: int = _setting(2_000, "ADAFV_MAX_PROMPT_CHARACTERS", "longest prompt, in characters")
     max_new_tokens: int = _setting(512, "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens")
-    visit_bytes: int = _setting(
-        GIGABYTE, "ADAFV_VISIT_BYTES", "memory for the encoded images of all sessions together, in bytes"
+    cache_bytes: int = _setting(
+        GIGABYTE, "ADAFV_CACHE_BYTES", "memory for the encoded images of all sessions together, in bytes"
     )
     uploads_kept_s: int = _setting(3_600, "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted")
     model_menu: bool = _setting(

@@ -85,8 +85,8 @@ def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, 
     method = read_method(values["method"])
     settings = read_ask_settings(values, context.settings)
     prompt = read_prompt(values["prompt"], context.settings)
-    picture, key = context.service.picture(read_path(values["image"]))
-    return AskRequest(picture, key, prompt, method, choice, settings)
+    picture = context.service.picture(read_path(values["image"]))
+    return AskRequest(picture, prompt, method, choice, settings)
 
 
 def build(context: AppContext) -> Explore:

@@ -135,11 +135,11 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
     An answer in progress ends once the file has proved good. number: the page's count of requests, for this one.
     """
     saved, picture_path = read_saved(context, path)
-    picture, key = context.service.picture(picture_path)
+    picture = context.service.picture(picture_path)
     known = METHODS[saved.method].__dataclass_fields__
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
     run = Run(
-        picture,
+        picture.image,
         saved.scores,
         saved.prompt,
         saved.method,
@@ -149,12 +149,12 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
         saved.selection,
         from_file=FromFile(saved.versions, saved.answers, None if _selects_again(saved) else saved.selection),
         max_new_tokens=saved.max_new_tokens,
-        subject=subject_of(f"{saved.model}/{key}", saved.scores.size),
+        subject=subject_of(saved.model, picture.key, saved.scores.size),
     )
     choice = TokenChoice(saved.keep_ratio, saved.force_keep, saved.force_drop)
     if not torch.equal(context.service.select(run, choice).indices, saved.selection.indices):
         raise InputError("This saved run is damaged: selection.kept: these are not the tokens that its scores give.")
-    run.key = f"file/{key}/{uuid.uuid4().hex}"
+    run.key = f"file/{picture.key}/{uuid.uuid4().hex}"
     body = page_payload(context.service, run, choice)
     session.asking.supersede(number)
     session.run, session.shown_key = run, ""
@@ -191,7 +191,7 @@ def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:
     saved = read_run(file.read_bytes())
     picture_path = context.exports.place(f"picture.{saved.picture_type}")
     picture_path.write_bytes(saved.picture)
-    picture, _ = context.service.picture(picture_path)
+    picture = context.service.picture(picture_path).image
     if picture.size != saved.scores.visual.grid.image_size:
         raise InputError(
             f"This saved run is damaged: grid.image_size: expected the picture's {picture.width} × {picture.height} "

@@ -5,20 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.errors import BudgetError, ModelError
-from adafv_core.methods import METHODS, get_method
+from adafv_core.engine.request import Request
+from adafv_core.errors import BudgetError, ModelError, StoppedError
+from adafv_core.images import Picture, read_picture
+from adafv_core.methods import METHODS
 from adafv_core.types import Answer, Selection
-from app.serving.jobs import Bench, Stopped
 from app.serving.models import ModelPool
-from app.serving.scenes import picture_key
 from app.serving.sessions import Run, Session, Sessions
 from app.settings import Settings
 from app.wire.errors import sentence
@@ -31,10 +28,9 @@ UPDATES_PER_S = 15
 
 @dataclass(frozen=True)
 class AskRequest:
-    """One checked question. picture_key: names the picture's content."""
+    """One checked question."""
 
-    picture: Image.Image
-    picture_key: str
+    picture: Picture
     prompt: str
     method: str
     choice: TokenChoice
@@ -52,18 +48,16 @@ class AnswerProgress:
 
 @dataclass
 class Service:
-    """What answers. is_known_scene: whether a picture key is of a scene from the pocket model's world."""
+    """What answers. is_known_scene: whether a picture's key is that of a scene from the pocket model's world."""
 
     pool: ModelPool
-    bench: Bench
     sessions: Sessions
     settings: Settings
     is_known_scene: Callable[[str], bool]
 
-    def picture(self, path: Path | str | None) -> tuple[Image.Image, str]:
-        """The checked picture of an upload and the key of its content."""
-        picture = open_image(path, self.settings)
-        return picture, picture_key(picture)
+    def picture(self, path: Path | str | None) -> Picture:
+        """The checked picture of an upload, with the key of its content."""
+        return read_picture(open_image(path, self.settings))
 
     def session(self, session_id: str | None, state: PageState) -> Session:
         """The session with this id; one that the server has forgotten continues with the model that its page names."""
@@ -71,17 +65,17 @@ class Service:
         return self.sessions.of(session_id, state.model if known else "")
 
     def score(self, session: Session, request: AskRequest, stop: threading.Event | None = None) -> Run:
-        """Encode and score, unless this session's image and prompt already are; waits for the model."""
+        """Encode and score, unless the session's last scores are those. Raises StoppedError while it waits."""
         engine = self.pool.engine(session.model)
-        key = f"{session.model}/{request.picture_key}"
-        with self.bench.turn(stop):
-            before = session.scored[1] if session.scored is not None and session.scored[0] == key else None
-            scores = before
-            if scores is None or scores.prompt != request.prompt:
-                scores = engine.score(before.visual if before else request.picture, request.prompt)
-                session.scored = (key, scores)
+        scores = session.scores
+        same_image = scores is not None and scores.visual.image_key == request.picture.key
+        if stop is not None and stop.is_set():
+            raise StoppedError("The question was stopped before it began; ask again.")
+        if scores is None or not same_image or scores.prompt != request.prompt:
+            image = scores.visual if scores is not None and same_image else request.picture
+            session.scores = scores = engine.score(image, request.prompt, stop=stop)
         return Run(
-            picture=request.picture,
+            picture=request.picture.image,
             scores=scores,
             prompt=request.prompt,
             method=request.method,
@@ -89,71 +83,55 @@ class Service:
             model=session.model,
             revision=engine.revision,
             max_new_tokens=request.settings.max_new_tokens,
-            subject=subject_of(key, scores.size),
+            subject=subject_of(session.model, request.picture.key, scores.size),
         )
 
     def select(self, run: Run, choice: TokenChoice, stop: threading.Event | None = None) -> Selection:
         """A run's selection at this choice."""
         masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
         budget = budget_from_keep_ratio(choice.keep_ratio, run.scores.size)
-        with self.selecting(run, stop) as select:
-            return select(budget, **masks)
+        return self.selector(run, stop)(budget, **masks)
 
-    @contextmanager
-    def selecting(self, run: Run, stop: threading.Event | None) -> Iterator[Callable[..., Selection]]:
-        """Yields how this run's method selects for a budget; the model is held only for a method that runs inside it.
+    def selector(self, run: Run, stop: threading.Event | None = None) -> Callable[..., Selection]:
+        """How this run's method selects for a budget; it asks the model only if the method runs inside the LLM.
 
         An opened run that cannot select again has its saved selection, and raises BudgetError for other budgets.
         """
         own = run.only_selection
-        if own is not None:
 
-            def select(budget: int, **masks: Any) -> Selection:
+        def select(budget: int, **masks: Any) -> Selection:
+            if own is not None:
                 if budget != own.budget:
                     raise BudgetError(OWN_RATIO_ONLY)
                 return own
+            request = Request(run.method, {**run.options, **masks}, budget=budget)
+            if METHODS[run.method].inside_llm:
+                return self.pool.engine(run.model).select(run.scores, request, stop=stop)
+            return request.select(run.scores)
 
-            yield select
-        elif METHODS[run.method].inside_llm:
-            engine = self.pool.engine(run.model)
-            with self.bench.turn(stop):
-                yield lambda budget: engine.select(run.scores, budget=budget, method=run.method, **run.options)
-        else:
-            yield lambda budget, **masks: get_method(run.method, **run.options, **masks).select(run.scores, budget)
+        return select
 
     def stream(self, run: Run, request: AskRequest, stop: threading.Event, method: str) -> Iterator[AnswerProgress]:
         """One answer of a run, at most UPDATES_PER_S values a second; the last says how it ended.
 
-        method: the run's own, or "full". The engine scores and selects again, so that its times cover all the work.
+        method: the run's own, or "full". Times include scoring and selecting; the image was encoded for the maps.
         """
-        engine = self.pool.engine(run.model)
-        marks = request.choice.masks(run.scores.size) if run.method == "adafv" else {}
-        options = (
-            {"keep_ratio": 1.0}
-            if method == "full"
-            else {"keep_ratio": request.choice.keep_ratio, **run.options, **marks}
-        )
-
-        def job() -> Iterator[Answer]:
-            return engine.stream(
-                run.scores.visual,
-                request.prompt,
-                method=method,
-                max_new_tokens=request.settings.max_new_tokens,
-                stop=stop,
-                **options,
-            )
-
+        longest = request.settings.max_new_tokens
+        if method == "full":
+            asked = Request("full", keep_ratio=1.0, max_new_tokens=longest)
+        else:
+            marks = request.choice.masks(run.scores.size) if run.method == "adafv" else {}
+            options = {**run.options, **marks}
+            asked = Request(method, options, keep_ratio=request.choice.keep_ratio, max_new_tokens=longest)
         answer: Answer | None = None
         try:
-            shown_at = 0.0
-            for answer in self.bench.run(job, stop):
-                if time.perf_counter() - shown_at >= 1 / UPDATES_PER_S:
-                    shown_at = time.perf_counter()
+            shown_at_s = 0.0
+            for answer in self.pool.engine(run.model).stream(replace(run.scores, encode_s=0.0), None, asked, stop=stop):
+                if time.perf_counter() - shown_at_s >= 1 / UPDATES_PER_S:
+                    shown_at_s = time.perf_counter()
                     yield AnswerProgress(answer, "running")
-            done = answer is not None and answer.finished
-            yield AnswerProgress(answer, "done" if done else "stopped")
-        except Stopped:
+            yield AnswerProgress(answer, "done" if answer is not None and answer.finished else "stopped")
+        except StoppedError:
             yield AnswerProgress(answer, "stopped")
         except Exception as error:
             yield AnswerProgress(None, "error", sentence(error))
@@ -185,6 +163,6 @@ class Service:
         return last
 
 
-def subject_of(model_and_picture: str, n: int) -> str:
-    """What N tokens belong to: marks on them are valid for this model and this picture only."""
-    return f"{model_and_picture}/{n}"
+def subject_of(model: str, image_key: str, n: int) -> str:
+    """What N tokens belong to: marks on them are valid for this model and this image only."""
+    return f"{model}/{image_key}/{n}"

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from adafv_core.backends.base import Backend
+from adafv_core.images import read_picture
 from app.serving.ask import AskRequest, Service
-from app.serving.jobs import Engine
 from app.serving.page_stream import page_stream
-from app.serving.scenes import SceneFolder, ShownScene, picture_key
+from app.serving.scenes import SceneFolder, ShownScene
 from app.serving.sessions import Run, Session
 from app.wire.parse import AskSettings, TokenChoice
 from app.wire.views import notice
@@ -37,8 +38,8 @@ class FirstScreen:
     run: Run | None
 
 
-def warm_up(engine: Engine) -> None:
-    """One throw-away answer pruned and one on all tokens, so that a model's first real answers are not slow ones."""
+def warm_up(engine: Backend) -> None:
+    """One pruned and one full generation, so that a model's first real answers are not slowed by its start."""
     gray = Image.new("RGB", (64, 64), "gray")
     for method, keep_ratio in (("adafv", KEEP_RATIO), ("full", 1.0)):
         for _ in engine.stream(gray, "What is this?", keep_ratio=keep_ratio, method=method, max_new_tokens=2):
@@ -51,10 +52,10 @@ def first_screen(service: Service, scenes: SceneFolder) -> FirstScreen:
     first = examples[0]
     prompt = first.questions[0][0]
     settings = AskSettings(max_new_tokens=service.settings.answer_tokens)
-    request = AskRequest(first.picture, picture_key(first.picture), prompt, "adafv", TokenChoice(KEEP_RATIO), settings)
+    request = AskRequest(read_picture(first.picture), prompt, "adafv", TokenChoice(KEEP_RATIO), settings)
     warm = Session(service.pool.first)
     list(page_stream(service, warm, request))
-    session = Session(service.pool.first, scored=warm.scored)
+    session = Session(service.pool.first, scores=warm.scores)
     updates = list(page_stream(service, session, request))
     payload, last = updates[0].payload or "", updates[-1]
     body = json.loads(payload) if payload else None

@@ -7,9 +7,9 @@ from collections import deque
 from concurrent.futures import Future, wait
 from typing import Any
 
+from adafv_core.backends.base import Backend
 from adafv_core.loading.download import DownloadProgress
 from adafv_core.study.report.tables import duration
-from app.serving.jobs import Engine
 
 _RECENT_S = 20.0
 _LEAST_S = 2.0
@@ -20,7 +20,7 @@ class ModelLoad:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._outcome: Future[Engine] = Future()
+        self._outcome: Future[Backend] = Future()
         self._since = time.monotonic()
         self._recent: deque[tuple[float, DownloadProgress]] = deque()
 
@@ -32,7 +32,7 @@ class ModelLoad:
         self._recent = recent
         self._since = now if progress.done_bytes == progress.total_bytes else self._since
 
-    def finish(self, engine: Engine) -> None:
+    def finish(self, engine: Backend) -> None:
         """The model is there."""
         self._outcome.set_result(engine)
 
@@ -44,7 +44,7 @@ class ModelLoad:
         """Wait at most this long, and say whether it is over."""
         return bool(wait([self._outcome], within_s).done)
 
-    def engine(self) -> Engine:
+    def engine(self) -> Backend:
         """The model, waited for. Raises what loading it raised."""
         return self._outcome.result()
 

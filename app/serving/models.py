@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from cachetools import LRUCache
 
+from adafv_core.backends.base import Backend
 from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
 from adafv_core.loading.download import Report, folder_here
 from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, find_known
 from adafv_core.memory import free_memory
-from app.serving.jobs import Engine
 from app.serving.model_load import ModelLoad
 from app.serving.sessions import Session
 from app.settings import Settings
@@ -33,7 +33,7 @@ class Started:
     """The first model. notice: a sentence for the page where it is not the one that was asked for, else empty."""
 
     name: str
-    engine: Engine
+    engine: Backend
     notice: str = ""
 
 
@@ -44,7 +44,7 @@ def starting_model(setting: str, gpu: bool) -> str:
     return ON_A_GPU if gpu else POCKET
 
 
-def load_first(setting: str, fallback: bool, load: Callable[[str], Engine], gpu: bool | None = None) -> Started:
+def load_first(setting: str, fallback: bool, load: Callable[[str], Backend], gpu: bool | None = None) -> Started:
     """Load the model a setting stands for.
 
     fallback: where it cannot be loaded, start with the pocket model and a notice instead of raising ModelError.
@@ -61,7 +61,7 @@ def load_first(setting: str, fallback: bool, load: Callable[[str], Engine], gpu:
     return Started(POCKET, _loaded(POCKET, load), sentence)
 
 
-def _loaded(name: str, load: Callable[[str], Engine]) -> Engine:
+def _loaded(name: str, load: Callable[[str], Backend]) -> Backend:
     try:
         return load(name)
     except torch.OutOfMemoryError as error:
@@ -74,16 +74,16 @@ class ModelPool:
     load: from a model name, and whom to tell how far its download is, to an engine; raises ModelError.
     """
 
-    def __init__(self, first: str, engine: Engine, load: Callable[[str, Report], Engine]) -> None:
+    def __init__(self, first: str, engine: Backend, load: Callable[[str, Report], Backend]) -> None:
         self.first = first
         self._make = load
         self._first_engine = engine
-        self._beside: OrderedDict[str, Engine] = OrderedDict()
+        self._beside: LRUCache[str, Backend] = LRUCache(_MOST_BESIDE)
         self._coming: dict[str, ModelLoad] = {}
         self._changing = threading.Lock()
         self._one_at_a_time = threading.Lock()
 
-    def engine(self, name: str) -> Engine:
+    def engine(self, name: str) -> Backend:
         """The engine of that name, loaded now if it is not there."""
         return self.load(name).engine()
 
@@ -96,8 +96,6 @@ class ModelPool:
             there = self._first_engine if name == self.first else self._beside.get(name)
             if there is None:
                 self._coming[name] = load
-            elif name in self._beside:
-                self._beside.move_to_end(name)
         if there is None:
             threading.Thread(target=self._fetch, args=(load,), name="adafv-load", daemon=True).start()
         else:
@@ -114,8 +112,6 @@ class ModelPool:
                 engine = self._made(load)
                 with self._changing:
                     self._beside[load.name] = engine
-                    while len(self._beside) > _MOST_BESIDE:
-                        self._beside.popitem(last=False)
         except BaseException as error:
             self._gone(load)
             load.fail(error)
@@ -127,7 +123,7 @@ class ModelPool:
         with self._changing:
             del self._coming[load.name]
 
-    def _made(self, load: ModelLoad) -> Engine:
+    def _made(self, load: ModelLoad) -> Backend:
         """The engine; where memory does not hold it beside the others, in place of those that would leave anyway."""
         engine = self._tried(load)
         if engine is None and self._beside:
@@ -138,7 +134,7 @@ class ModelPool:
             raise OutOfMemoryError(f"{load.name} does not fit into this device's memory: choose a smaller model.")
         return engine
 
-    def _tried(self, load: ModelLoad) -> Engine | None:
+    def _tried(self, load: ModelLoad) -> Backend | None:
         gc.collect()
         torch.cuda.empty_cache()
         try:
@@ -192,7 +188,7 @@ def read_model(value: object, settings: Settings) -> str:
     return name
 
 
-def switch_model(session: Session, coming: ModelLoad) -> Engine:
+def switch_model(session: Session, coming: ModelLoad) -> Backend:
     """Wait for a model and let it answer this visitor. Raises ModelError where it cannot; nothing has changed then."""
     try:
         engine = coming.engine()

@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from adafv_core.errors import InputError
+from adafv_core.errors import InputError, StoppedError
 from app.serving.ask import AnswerProgress, AskRequest, Service
-from app.serving.jobs import Stopped
 from app.serving.sessions import Run, Session
 from app.wire.errors import sentence
 from app.wire.parse import TokenChoice
@@ -46,20 +45,20 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
     try:
         run = service.score(session, request, stop)
         if session.asking.is_superseded(number):
-            raise Stopped
+            raise StoppedError("A newer question is on its way.")
         request = replace(request, choice=request.choice.about(run.subject))
         run.key = _content_key(session.model, request)
         problem = _select(service, run, request.choice, stop)
         maps = page_payload(service, run, request.choice, stop) if run.key != session.shown_key else None
-    except Stopped:
+    except StoppedError:
         yield PageUpdate(None, texts(_STOPPED, _STOPPED if settings.with_full else None), None)
         return
     except Exception as error:
         yield PageUpdate(None, texts(answer_view(None, "error", sentence(error)), None), notice())
         return
     session.run, session.shown_key = run, run.key
-    foreign = session.model == "pocket" and not service.is_known_scene(request.picture_key)
-    full_key = (session.model, request.picture_key, request.prompt, settings.max_new_tokens)
+    foreign = session.model == "pocket" and not service.is_known_scene(request.picture.key)
+    full_key = (session.model, request.picture.key, request.prompt, settings.max_new_tokens)
     run.full = session.full.get(full_key) if settings.with_full else None
     pruned = answer_view(None, "error", problem) if problem else _WAITING
     full = answer_view(run.full, "done") if run.full else _WAITING if settings.with_full else None
@@ -73,7 +72,7 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
             run.full, full = progress.answer, _view(progress)
             yield PageUpdate(None, texts(pruned, full), None)
         if run.full is not None and full["state"] == "done":
-            session.remember_full(full_key, run.full)
+            session.full[full_key] = run.full
     elif full is _WAITING:
         full = _STOPPED
     yield PageUpdate(None, texts(pruned, full, compare(run.pruned, run.full)), None)
@@ -82,19 +81,18 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
 def page_payload(service: Service, run: Run, choice: TokenChoice, stop: threading.Event | None = None) -> str:
     """What the browser needs for this run; it adopts the keep ratio and the marks of an opened one."""
     forced = (choice.force_keep, choice.force_drop) if run.from_file else None
-    with service.selecting(run, stop) as select:
-        return payload(
-            run.scores,
-            run.picture,
-            select,
-            run.method,
-            run.options,
-            choice.keep_ratio,
-            run.key,
-            run.subject,
-            forced,
-            run.only_selection,
-        )
+    return payload(
+        run.scores,
+        run.picture,
+        service.selector(run, stop),
+        run.method,
+        run.options,
+        choice.keep_ratio,
+        run.key,
+        run.subject,
+        forced,
+        run.only_selection,
+    )
 
 
 def _select(service: Service, run: Run, choice: TokenChoice, stop: threading.Event) -> str:
@@ -112,5 +110,5 @@ def _view(progress: AnswerProgress) -> dict[str, Any]:
 
 def _content_key(model: str, request: AskRequest) -> str:
     options = sorted(request.settings.options_for(request.method).items())
-    text = repr((model, request.picture_key, request.prompt, request.method, options))
+    text = repr((model, request.picture.key, request.prompt, request.method, options))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

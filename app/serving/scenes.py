@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import secrets
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+from cachetools import LRUCache
 from PIL import Image
 
+from adafv_core.images import read_picture
 from adafv_core.pocket.world.drawing import draw_scene
 from adafv_core.pocket.world.questions import ask
 from adafv_core.pocket.world.scenes import make_scene
@@ -38,7 +38,7 @@ class SceneFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: LRUCache[str, None] = LRUCache(_MOST_KNOWN)
         self._lock = threading.Lock()
 
     def scene(self, index: int) -> ShownScene:
@@ -54,9 +54,7 @@ class SceneFolder:
             picture.save(unfinished)
             unfinished.replace(path)
         with self._lock:
-            self._known[picture_key(picture)] = None
-            while len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+            self._known[read_picture(picture).key] = None
         return ShownScene(seed, path, picture, tuple((one.text, one.answer) for one in found if one is not None))
 
     def new_scene(self) -> ShownScene:
@@ -66,10 +64,3 @@ class SceneFolder:
     def knows(self, key: str) -> bool:
         """Whether the picture of this key was drawn here."""
         return key in self._known
-
-
-def picture_key(picture: Image.Image) -> str:
-    """A picture's content as a short name."""
-    digest = hashlib.sha256(picture.tobytes())
-    digest.update(repr(picture.size).encode())
-    return digest.hexdigest()

@@ -1,19 +1,21 @@
-"""What the server remembers of each visitor, apart from all others, bounded in number and bytes."""
+"""What the server remembers of each user, kept apart from all others and bounded in number and bytes."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from cachetools import LRUCache
 from PIL import Image
-from torch import Tensor
 
+from adafv_core.memory import tensor_bytes
 from adafv_core.types import Answer, Selection, TokenScores
 
-_MOST_VISITS = 512
+_MOST_SESSIONS = 512
+_MOST_FULL = 8
 
 
 @dataclass
@@ -98,17 +100,16 @@ class Run:
 class Session:
     """One user's state.
 
-    asking, sweeping, studying: control of its running question, sweep and study. scored: the last scores, with the key
-    of their image (the model's name in it). full: answers on all tokens, by what they answer. shown_key: of the
-    payload that the page shows.
+    asking, sweeping, studying: control of its running question, sweep and study. scores: the last ones. full: answers
+    on all tokens, by what they answer. shown_key: of the payload that the page shows.
     """
 
     model: str
     asking: JobControl = field(default_factory=JobControl)
     sweeping: JobControl = field(default_factory=JobControl)
     studying: JobControl = field(default_factory=JobControl)
-    scored: tuple[str, TokenScores] | None = None
-    full: OrderedDict[tuple[Any, ...], Answer] = field(default_factory=OrderedDict)
+    scores: TokenScores | None = None
+    full: LRUCache[tuple[Any, ...], Answer] = field(default_factory=lambda: LRUCache(_MOST_FULL))
     run: Run | None = None
     shown_key: str = ""
 
@@ -116,13 +117,7 @@ class Session:
         """This model answers from now on; a sweep of another one ends."""
         if model != self.model:
             self.sweeping.stop.set()
-            self.model, self.scored, self.shown_key = model, None, ""
-
-    def remember_full(self, key: tuple[Any, ...], answer: Answer) -> None:
-        """Keep an answer on all tokens, so that moving the slider does not ask it again."""
-        self.full[key] = answer
-        while len(self.full) > 8:
-            self.full.popitem(last=False)
+            self.model, self.scores, self.shown_key = model, None, ""
 
     def end(self) -> None:
         """End everything it runs."""
@@ -131,82 +126,52 @@ class Session:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the last scores, the encoded picture in them, and the run that is shown."""
-        seen: set[int] = set()
-        scores = [self.scored[1]] if self.scored else []
-        pixels = 0
-        if self.run is not None:
-            scores.append(self.run.scores)
-            pixels = 3 * self.run.picture.width * self.run.picture.height
-        held = [value for one in scores for value in (one, one.visual)]
-        return pixels + sum(tensor_bytes(value, seen) for value in held)
+        """Memory of the last scores, the encoded image in them, and the run that is shown."""
+        pixels = 3 * self.run.picture.width * self.run.picture.height if self.run is not None else 0
+        return pixels + tensor_bytes(self.scores, self.run.scores if self.run is not None else None)
 
 
 class Sessions:
-    """All visitors by session; the longest idle ones go first when there are too many or too much is held."""
+    """All sessions by id, bounded in number and in bytes; those idle longest are forgotten first."""
 
-    def __init__(self, first_model: str, most_bytes: int) -> None:
+    def __init__(self, first_model: str, max_bytes: int) -> None:
         self.first_model = first_model
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._by_session: OrderedDict[str, Session] = OrderedDict()
+        # Not an LRUCache: a session's size changes while it is held, and one that holds too much stays, emptied.
+        self._by_id: OrderedDict[str, Session] = OrderedDict()
 
     def of(self, session_id: str | None, model: str = "") -> Session:
-        """The session with this id; a caller without a session gets a fresh one that nobody else can reach.
+        """The session with this id; a caller without one gets a new session that nobody else can reach.
 
-        model: which one answers a session that is new here, or was forgotten; else the first one.
+        model: answers in a session that is new or was forgotten; by default the first model.
         """
-        fresh = Session(model or self.first_model)
+        new = Session(model or self.first_model)
         if not session_id:
-            return fresh
+            return new
         with self._lock:
-            session = self._by_session.setdefault(session_id, fresh)
-            self._by_session.move_to_end(session_id)
+            session = self._by_id.setdefault(session_id, new)
+            self._by_id.move_to_end(session_id)
             self._trim()
             return session
 
     def leave(self, session_id: str | None) -> None:
         """Forget a session and end what it runs."""
         with self._lock:
-            session = self._by_session.pop(session_id or "", None)
+            session = self._by_id.pop(session_id or "", None)
         if session is not None:
             session.end()
 
-    def forget(self) -> None:
-        """Forget every session."""
-        for session_id in list(self._by_session):
-            self.leave(session_id)
-
     def __len__(self) -> int:
-        return len(self._by_session)
+        return len(self._by_id)
 
     def _trim(self) -> None:
-        while len(self._by_session) > _MOST_VISITS:
-            self._by_session.popitem(last=False)[1].end()
-        held = sum(session.size_bytes for session in self._by_session.values())
-        for session in list(self._by_session.values())[:-1]:
-            if held <= self.most_bytes:
+        while len(self._by_id) > _MOST_SESSIONS:
+            self._by_id.popitem(last=False)[1].end()
+        held = sum(session.size_bytes for session in self._by_id.values())
+        for session in list(self._by_id.values())[:-1]:
+            if held <= self.max_bytes:
                 return
             held -= session.size_bytes
-            session.scored, session.run = None, None
+            session.scores = session.run = None
             session.full.clear()
-
-
-def tensor_bytes(value: Any, seen: set[int]) -> int:
-    """Bytes of the tensors in a value of `adafv_core.types`, each storage counted once."""
-    return sum(_storage_bytes(tensor, seen) for tensor in _tensors(value))
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    for item in fields(value):
-        found = getattr(value, item.name)
-        if isinstance(found, Tensor):
-            yield found
-
-
-def _storage_bytes(tensor: Tensor, seen: set[int]) -> int:
-    storage = tensor.untyped_storage()
-    if storage.data_ptr() in seen:
-        return 0
-    seen.add(storage.data_ptr())
-    return int(storage.nbytes())

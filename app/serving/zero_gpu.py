@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -21,8 +21,15 @@ try:
 except ImportError:
     spaces = None
 
-from adafv_core.errors import AdaFVError, ModelError
-from app.serving.jobs import Engine
+import torch
+
+from adafv_core.backends.base import Backend, Turns
+from adafv_core.engine import Engine
+from adafv_core.engine.gate import Stop, StopSignal, stop_signal
+from adafv_core.engine.request import Request, request_of
+from adafv_core.engine.streaming import from_worker
+from adafv_core.errors import AdaFVError, ModelError, StoppedError
+from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +44,15 @@ def on_zero_gpu() -> bool:
     return spaces is not None and os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
-def for_this_machine(engine: Engine) -> Engine:
+def for_this_machine(engine: Backend) -> Backend:
     """The engine itself, or on ZeroGPU one whose work runs in the GPU function."""
-    return cast(Engine, ZeroGpuEngine(engine)) if on_zero_gpu() else engine
+    return ZeroGpuEngine(cast(Engine, engine)) if on_zero_gpu() else engine
 
 
 def duration_s(name: str, call: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> int:
-    """Seconds of GPU to ask for: a base for the kind of work, and a share for each token the answer may have."""
-    tokens = options.get("max_new_tokens", 64) if call in ("stream", "answer", "answer_batch") else 0
+    """Seconds of GPU to request: a base for the kind of work, and a share for each token the answer may have."""
+    request = next((one for one in arguments if isinstance(one, Request)), None)
+    tokens = request.max_new_tokens if request is not None and call != "select" else 0
     questions = len(arguments[0]) if call == "answer_batch" else 1
     return min(_LONGEST_S, _BASE_S[call] + -(-questions * tokens // _TOKENS_PER_S))
 
@@ -64,62 +72,152 @@ on_gpu: Callable[..., Iterator[Any]] = spaces.GPU(_work, duration=duration_s) if
 
 
 class ZeroGpuEngine:
-    """An engine with the same calls, each of which asks for the GPU. Everything it hands out lies on the CPU."""
+    """A `Backend` whose calls each request the GPU. Everything it returns lies on the CPU.
 
-    def __init__(self, engine: Any) -> None:
+    A stop signal does not reach the other process: it is checked here, between the values that come.
+    """
+
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         _ENGINES[engine.name] = engine
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.engine, name)
+    @property
+    def name(self) -> str:
+        """`Engine.name`."""
+        return self.engine.name
 
-    def encode(self, image: object) -> Any:
+    @property
+    def model_class(self) -> str:
+        """`Engine.model_class`."""
+        return self.engine.model_class
+
+    @property
+    def revision(self) -> str | None:
+        """`Engine.revision`."""
+        return self.engine.revision
+
+    @property
+    def weights(self) -> str:
+        """`Engine.weights`."""
+        return self.engine.weights
+
+    @property
+    def device(self) -> torch.device:
+        """`Engine.device`."""
+        return self.engine.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """`Engine.dtype`."""
+        return self.engine.dtype
+
+    def encode(self, image: object, *, stop: Stop = None) -> VisualTokens:
         """`Engine.encode`."""
-        return self._one("encode", image)
+        return cast(VisualTokens, self._value("encode", stop, image))
 
-    def encode_many(self, images: Any) -> Any:
+    def encode_many(self, images: Iterable[object], *, stop: Stop = None) -> list[VisualTokens]:
         """`Engine.encode_many`."""
-        return self._one("encode_many", images)
+        return cast("list[VisualTokens]", self._value("encode_many", stop, list(images)))
 
-    def score(self, visual_tokens: Any, prompt: str, *arguments: Any, **options: Any) -> Any:
+    def clear_cache(self) -> None:
+        """`Engine.clear_cache`; the other process keeps its own, bounded, for as long as it lives."""
+        self.engine.clear_cache()
+
+    def score(
+        self, visual_tokens: object, prompt: str, history: Turns = (), temperature: float = 100.0, *, stop: Stop = None
+    ) -> TokenScores:
         """`Engine.score`."""
-        return self._one("score", visual_tokens, prompt, *arguments, **options)
+        return cast(TokenScores, self._value("score", stop, visual_tokens, prompt, history, temperature))
 
     def select(
-        self, scores: Any, keep_ratio: float | None = None, method: str = "adafv", *arguments: Any, **options: Any
-    ) -> Any:
-        """`Engine.select`; asks for the GPU only where the method decides inside the LLM."""
-        from adafv_core.methods import METHODS
+        self,
+        scores: TokenScores,
+        request: Request | float | None = None,
+        method: str | None = None,
+        *,
+        stop: Stop = None,
+        **fields: Any,
+    ) -> Selection:
+        """`Engine.select`; requests the GPU only for a method that decides inside the LLM."""
+        asked = request_of(request, method, **fields)
+        if not asked.chooser.inside_llm:
+            return self.engine.select(scores, asked, stop=stop)
+        return cast(Selection, self._value("select", stop, scores, asked))
 
-        arguments = (keep_ratio, method, *arguments)
-        if method in METHODS and METHODS[method].inside_llm:
-            return self._one("select", scores, *arguments, **options)
-        return self.engine.select(scores, *arguments, **options)
+    def stream(
+        self,
+        image: object,
+        prompt: str | None = None,
+        request: Request | float | None = None,
+        method: str | None = None,
+        max_new_tokens: int | None = None,
+        *,
+        stop: Stop = None,
+        history: Turns = (),
+        **fields: Any,
+    ) -> Iterator[Answer]:
+        """`Engine.stream`."""
+        asked = request_of(request, method, max_new_tokens, **fields)
+        closed = StopSignal()
+        stopped = stop_signal(stop, closed)
 
-    def stream(self, image: object, prompt: str, *arguments: Any, stop: Any = None, **options: Any) -> Iterator[Any]:
-        """`Engine.stream`; a stop signal is looked at here, since it does not reach the other process."""
-        asked = stop if callable(stop) else stop.is_set if stop is not None else bool
-        values = self._values("stream", image, prompt, *arguments, **options)
-        try:
-            for value in values:
-                yield value
-                if asked():
-                    return
-        finally:
-            values.close()
+        def work(emit: Callable[[Answer], None]) -> None:
+            try:
+                with self.engine.gate.turn(stop, closed):
+                    values = self._values("stream", image, prompt, asked, history=tuple(history))
+                    try:
+                        for value in values:
+                            emit(value)
+                            if stopped():
+                                return
+                    finally:
+                        values.close()
+            except StoppedError:
+                return
 
-    def answer(self, image: object, prompt: str, *arguments: Any, **options: Any) -> Any:
+        yield from from_worker(work, closed)
+
+    def answer(
+        self,
+        image: object,
+        prompt: str | None = None,
+        request: Request | float | None = None,
+        method: str | None = None,
+        max_new_tokens: int | None = None,
+        *,
+        stop: Stop = None,
+        history: Turns = (),
+        **fields: Any,
+    ) -> Answer:
         """`Engine.answer`."""
-        *_, last = self.stream(image, prompt, *arguments, **options)
-        return last
+        asked = request_of(request, method, max_new_tokens, **fields)
+        answers = list(self.stream(image, prompt, asked, stop=stop, history=history))
+        if not answers:
+            raise StoppedError("The run was stopped before it began; ask again.")
+        return answers[-1]
 
-    def answer_batch(self, questions: Any, *arguments: Any, stop: Any = None, **options: Any) -> Any:
+    def answer_batch(
+        self,
+        questions: Iterable[tuple[object, str]],
+        request: Request | float | None = None,
+        method: str | None = None,
+        max_new_tokens: int | None = None,
+        *,
+        batch_size: int = 16,
+        selections: Iterable[Selection | None] | None = None,
+        stop: Stop = None,
+        **fields: Any,
+    ) -> list[Answer]:
         """`Engine.answer_batch`."""
-        return self._one("answer_batch", questions, *arguments, **options)
+        asked = request_of(request, method, max_new_tokens, **fields)
+        given = None if selections is None else list(selections)
+        options = {"batch_size": batch_size, "selections": given}
+        return cast("list[Answer]", self._value("answer_batch", stop, list(questions), asked, **options))
 
-    def _one(self, call: str, *arguments: Any, **options: Any) -> Any:
-        (value,) = self._values(call, *arguments, **options)
-        return value
+    def _value(self, call: str, stop: Stop, *arguments: Any, **options: Any) -> Any:
+        with self.engine.gate.turn(stop):
+            (value,) = self._values(call, *arguments, **options)
+            return value
 
     def _values(self, call: str, *arguments: Any, **options: Any) -> Any:
         values = on_gpu(self.engine.name, call, moved(arguments, "cpu"), moved(options, "cpu"))
@@ -150,8 +248,6 @@ def _gave_no_gpu(error: Exception) -> bool:
 
 def moved(value: Any, device: Any) -> Any:
     """The same value with every tensor in it on that device."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if is_dataclass(value) and not isinstance(value, type):

@@ -26,7 +26,6 @@ from adafv_core.study.run.inference import InferenceSettings
 from adafv_core.study.run.results_file import read_records
 from adafv_core.study.run.runner import Progress, Study
 from app.serving.ask import Service
-from app.serving.jobs import Stopped
 from app.wire.images import open_image
 from app.wire.parse import read_count, read_list, read_number
 
@@ -92,13 +91,10 @@ def run_study(service: Service, wish: Wish, file: Path, stop: threading.Event) -
     steps = study.run()
     try:
         while not stop.is_set():
-            with service.bench.turn(stop):
-                step = next(steps, None)
+            step = next(steps, None)
             if step is None:
                 return
             yield step
-    except Stopped:
-        return
     finally:
         steps.close()
 

@@ -80,6 +80,7 @@ def payload(
         "crops": grid_view(scores)["crops"],
         "t2i": packed(array(scores.t2i, np.float32)),
         "saliency": packed(array(scores.saliency, np.float32)),
+        "saliency_source": scores.visual.saliency_source,
         "order_text": packed(array(top_k(scores.t2i, n), np.uint32)),
         "order_vision": packed(array(top_k(scores.saliency, n), np.uint32)),
         "words": word_maps(scores),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adafv_core.engine import Engine
+from adafv_core.backends.base import Backend
 from adafv_core.scoring import rescored
 from adafv_core.types import Answer, Selection, TokenScores
 
@@ -143,7 +143,7 @@ def notice(text: str = "", level: str = "info", asked: int = 0, of: str = "") ->
     return json.dumps({"text": text, "level": level, "asked": asked, "of": of})
 
 
-def masthead(engine: Engine, fallback: str = "") -> str:
+def masthead(engine: Backend, fallback: str = "") -> str:
     """Which model answers, as JSON text. fallback: a sentence if it is not the one that was requested."""
     place = f"{engine.device} {str(engine.dtype).removeprefix('torch.')}"
     revision = engine.revision

@@ -13,6 +13,7 @@ from helpers.app_context import question, shared_context
 from helpers.slow_engine import slow_context
 
 from adafv_core.errors import BudgetError, InputError, OutOfMemoryError, PromptError, UnknownNameError
+from adafv_core.images import read_picture
 from app.serving.ask import UPDATES_PER_S, Service
 from app.serving.page_stream import FOREIGN, page_stream
 from app.serving.sessions import Session
@@ -150,7 +151,7 @@ def test_stop_ends_within_a_token_and_the_model_is_free() -> None:
     assert seen[-1] == ("stopped", "stopped") and seen.count(("running", "waiting")) <= 2
     assert session.run is not None and session.run.pruned is not None and not session.run.pruned.finished
     assert json.loads(step[1])["same"] is None
-    with service.bench.turn():
+    with service.pool.engine("pocket").gate.turn():
         pass
     assert states(list(page_stream(shared_context().service, session, question(), number=4)))[-1] == ("done", "done")
 
@@ -187,9 +188,21 @@ def test_more_forced_tokens_than_the_budget_leave_the_answer_on_all_tokens() -> 
     assert last["pruned"]["error"].startswith("14 visual tokens are forced to stay, more than the budget of 10")
 
 
-def test_many_visitors_never_overlap_on_the_model() -> None:
-    service = shared_context().service
+def test_many_visitors_never_overlap_on_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, model = shared_context().service, shared_context().service.pool.engine("pocket").model
     texts: dict[int, str] = {}
+    running: list[int] = []
+    most = [0]
+
+    def watched(*_: Any, stock: Any = model.generate, **options: Any) -> Any:
+        running.append(1)
+        most[0] = max(most[0], len(running))
+        try:
+            return stock(**options)
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(model, "generate", watched)
 
     def visitor(index: int) -> None:
         texts[index] = service.answered(Session("pocket"), question(index=(3, 7, 11)[index % 3]))[2].text
@@ -199,7 +212,7 @@ def test_many_visitors_never_overlap_on_the_model() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert service.bench.most_running == 1
+    assert running == [] and most == [1]
     assert all(texts[index] == texts[index + 3] for index in range(3))
 
 
@@ -225,7 +238,7 @@ def test_special_tokens_in_a_prompt_stay_text(text: str) -> None:
 def test_pictures_from_elsewhere_get_a_notice() -> None:
     from PIL import Image
 
-    foreign = replace(question(), picture=Image.new("RGB", (80, 60), "teal"), picture_key="elsewhere")
+    foreign = replace(question(), picture=read_picture(Image.new("RGB", (80, 60), "teal")))
     stream = list(page_stream(shared_context().service, Session("pocket"), foreign))
     assert json.loads(stream[0][2])["text"] == FOREIGN
     assert json.loads(next(iter(page_stream(shared_context().service, Session("pocket"), question())))[2])["text"] == ""

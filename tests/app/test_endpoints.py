@@ -197,7 +197,7 @@ def test_stop_ends_the_sessions_sweep_and_no_other() -> None:
     ratios = [index / 100 for index in range(1, 31)]
     job = mine.submit(handle_file(scene_path()), QUESTION, ["adafv", "t2i"], ratios, api_name="/sweep")
     session = shared_context().service.sessions.of(mine.session_hash)
-    wait_until(lambda: session.scored is not None)
+    wait_until(lambda: session.scores is not None)
     assert other.predict(api_name="/stop") == {"stopped": True} and not session.asking.stop.is_set()
     assert mine.predict(api_name="/stop") == {"stopped": True}
     told = job.result(timeout=60)

@@ -35,16 +35,16 @@ def test_a_noisy_photograph_of_12_megapixels_comes_back(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     photo = noise(tmp_path / "photo.jpg", 4000, 3000, exif=exif)
-    picture, key = context.service.picture(photo)
-    list(page_stream(context.service, session, AskRequest(picture, key, QUESTION, "adafv", TokenChoice(0.1), FEW)))
+    picture = context.service.picture(photo)
+    list(page_stream(context.service, session, AskRequest(picture, QUESTION, "adafv", TokenChoice(0.1), FEW)))
     path = Path(save_json(context, session, PageState()))
     with urllib.request.urlopen(f"{shared_address()}/config", timeout=30) as answer:
         assert path.stat().st_size <= json.load(answer)["max_file_size"] == most_run_bytes(context.settings)
     assert adafv_core.read_run(path.read_text(encoding="utf-8")).picture == photo.read_bytes()
     opened = open_run(context, other, path)
-    back, again = context.service.picture(opened.picture_path)
-    assert again == key and back.size == (3000, 4000)
-    assert ImageChops.difference(back, picture).getbbox() is None
+    back = context.service.picture(opened.picture_path)
+    assert back.key == picture.key and back.image.size == (3000, 4000)
+    assert ImageChops.difference(back.image, picture.image).getbbox() is None
     assert Path(save_json(context, other, PageState())).read_bytes() == path.read_bytes()
 
 

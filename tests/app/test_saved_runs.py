@@ -156,12 +156,12 @@ def test_opening_brings_the_settings_back(method: str, back: AskSettings) -> Non
     assert opened.settings == back
     again = Path(save_json(context, other, PageState()))
     assert again.read_bytes() == Path(path).read_bytes()
-    picture, key = context.service.picture(opened.picture_path)
+    picture = context.service.picture(opened.picture_path)
     list(
         page_stream(
             context.service,
             other,
-            AskRequest(picture, key, opened.prompt, opened.method, TokenChoice(0.1), opened.settings),
+            AskRequest(picture, opened.prompt, opened.method, TokenChoice(0.1), opened.settings),
         )
     )
     assert other.run is not None and other.run.selection is not None and session.run.selection is not None
@@ -225,7 +225,7 @@ def test_opening_shows_what_was_saved(method: str, choice: TokenChoice) -> None:
     body = json.loads(opened.payload)
     assert (body["method"], body["keep_ratio"], body["set_choice"]) == (method, choice.keep_ratio, True)
     assert tuple(body["force_keep"]) == choice.force_keep and tuple(body["force_drop"]) == choice.force_drop
-    picture, _ = context.service.picture(opened.picture_path)
+    picture = context.service.picture(opened.picture_path).image
     assert picture.size == (672, 672)
     assert opened.prompt == question().prompt
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 from helpers.app_context import question, shared_context
 
+from adafv_core.memory import tensor_bytes
 from adafv_core.types import Crop, TokenGrid, TokenScores, VisualTokens
 from app.serving.page_stream import page_stream
-from app.serving.sessions import Session, Sessions, tensor_bytes
+from app.serving.sessions import Session, Sessions
 from app.wire.parse import PageState
 
 
@@ -23,9 +24,9 @@ def scores(n: int) -> TokenScores:
 def test_sessions_never_share() -> None:
     sessions = Sessions("pocket", 10**9)
     one, two = sessions.of("one"), sessions.of("two")
-    one.scored = ("key", scores(8))
+    one.scores = scores(8)
     one.asking.begin().set()
-    assert two.scored is None and not two.asking.stop.is_set()
+    assert two.scores is None and not two.asking.stop.is_set()
     assert sessions.of("one") is one and sessions.of("two") is two
     assert sessions.of(None) is not sessions.of(None)
 
@@ -57,11 +58,11 @@ def test_a_forgotten_visitor_goes_on_with_the_model_of_the_page() -> None:
 
 
 def test_memory_is_bounded_and_the_longest_idle_go_first() -> None:
-    sessions = Sessions("pocket", 3 * Session("pocket", scored=("", scores(1000))).size_bytes)
+    sessions = Sessions("pocket", 3 * Session("pocket", scores=scores(1000)).size_bytes)
     for name in "abcde":
-        sessions.of(name).scored = (name, scores(1000))
+        sessions.of(name).scores = scores(1000)
     sessions.of("e")
-    held = [name for name in "abcde" if sessions._by_session[name].scored is not None]
+    held = [name for name in "abcde" if sessions._by_id[name].scores is not None]
     assert held == ["c", "d", "e"]
 
 
@@ -74,7 +75,7 @@ def test_many_visitors_are_bounded_too() -> None:
 
 def test_shared_storage_is_counted_once() -> None:
     visual = scores(10).visual
-    assert tensor_bytes(visual, set()) == 4 * (10 * 4 + 10 + 10)
+    assert tensor_bytes(visual) == 4 * (10 * 4 + 10 + 10)
 
 
 def test_two_visitors_see_only_their_own_run() -> None:

@@ -146,15 +146,14 @@ def test_stop_ends_after_a_batch_and_run_goes_on(tmp_path: Path) -> None:
     assert last.done == total and json.loads(progress_text(last))["text"] == f"All {total} answers are in."
     found = summary_of(file)
     assert found is not None and {row["row"] for row in found["rows"]} == {"full", "adafv"}
-    assert service.bench.running == 0
 
 
 def test_others_get_the_model_between_two_batches(tmp_path: Path) -> None:
     service = shared_context().service
     wish = read_wish(service, "pocket", ["adafv"], [0.1], 2, None)
     for _ in run_study(service, wish, tmp_path / "study.jsonl", threading.Event()):
-        with service.bench.turn():
-            assert service.bench.running == 1
+        with service.pool.engine("pocket").gate.turn():
+            pass
 
 
 def test_own_pictures_through_the_page(tmp_path: Path) -> None:

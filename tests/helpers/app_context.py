@@ -14,10 +14,10 @@ import gradio as gr
 from helpers.tiny_models import save_tiny
 from PIL import Image
 
+from adafv_core.images import read_picture
 from app.context import AppContext
 from app.main import launch, make_page, open_context
 from app.serving.ask import AskRequest
-from app.serving.scenes import picture_key
 from app.settings import Settings
 from app.wire.parse import AskSettings, TokenChoice
 
@@ -86,7 +86,7 @@ def question(
     """A checked question about a drawn scene."""
     picture = Image.open(scene_path(index)).convert("RGB")
     few = AskSettings(max_new_tokens=4)
-    return AskRequest(picture, picture_key(picture), prompt, method, choice or TokenChoice(0.1), more or few)
+    return AskRequest(read_picture(picture), prompt, method, choice or TokenChoice(0.1), more or few)
 
 
 def free_port() -> int:

@@ -176,8 +176,8 @@ def said_by(engine: Any, picture: Any) -> str:
 
 def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
     """Ask as the page does, then move the slider; the pruned answer that is shown at the end."""
+    from adafv_core.images import read_picture
     from app.serving.ask import AskRequest, Service
-    from app.serving.jobs import Bench
     from app.serving.models import ModelPool
     from app.serving.page_stream import page_stream
     from app.serving.sessions import Sessions
@@ -185,10 +185,12 @@ def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
     from app.wire.parse import AskSettings, TokenChoice
 
     pool = ModelPool("pocket", engine, lambda name: engine)
-    service = Service(pool, Bench(), Sessions("pocket", 10**9), Settings(), lambda key: True)
+    service = Service(pool, Sessions("pocket", 10**9), Settings(), lambda key: True)
     session = service.sessions.of("one")
     for keep_ratio in (0.25, 0.1):
-        asked = AskRequest(picture, "key", prompt, "adafv", TokenChoice(keep_ratio), AskSettings(max_new_tokens=6))
+        asked = AskRequest(
+            read_picture(picture), prompt, "adafv", TokenChoice(keep_ratio), AskSettings(max_new_tokens=6)
+        )
         *_, (_, answers, _) = page_stream(service, session, asked)
     return str(json.loads(answers)["pruned"]["text"])
 

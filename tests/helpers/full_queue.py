@@ -29,7 +29,7 @@ def full_queue() -> Any:
     page, address = short_queue()
     client = Client(address, verbose=False)
     jobs: list[Future[Any]] = []
-    with shared_context().service.bench.turn():
+    with shared_context().service.pool.engine("pocket").gate.turn():
         for wanted in (lambda: any(page._queue.active_jobs), lambda: len(page._queue) == 1):
             jobs.append(client.submit(handle_file(scene_path()), QUESTION, 0.1, "adafv", api_name="/scores"))
             until(wanted)

@@ -19,9 +19,9 @@ from helpers.running_app import running_app
 from transformers import PreTrainedModel
 
 import adafv_core
+from adafv_core.backends.base import Backend as Engine
 from adafv_core.errors import ModelError, OutOfMemoryError
 from app.explore.model_menu import build_offer
-from app.serving.jobs import Engine
 from app.serving.models import ON_A_GPU, POCKET, load_first, starting_model
 from app.serving.zero_gpu import duration_s
 from app.settings import Settings, read_settings, settings_table
