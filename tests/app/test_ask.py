@@ -12,6 +12,7 @@ import pytest
 from helpers.app_context import question, shared_context
 from helpers.slow_engine import slow_context
 
+from adafv_core.engine.request import Request
 from adafv_core.errors import BudgetError, InputError, OutOfMemoryError, PromptError, UnknownNameError
 from adafv_core.images import read_picture
 from app.serving.ask import UPDATES_PER_S, Service
@@ -86,7 +87,7 @@ def test_moving_the_slider_asks_the_full_tokens_only_once_and_sends_no_new_maps(
 def test_a_picture_is_encoded_once_and_a_question_scored_once() -> None:
     engine, seen = shared_context().service.pool.engine("pocket"), []
 
-    def score(target: Any, prompt: str) -> Any:
+    def score(target: Any, prompt: str, **options: Any) -> Any:
         seen.append((type(target).__name__, prompt))
         return engine.score(target, prompt)
 
@@ -96,7 +97,7 @@ def test_a_picture_is_encoded_once_and_a_question_scored_once() -> None:
     list(page_stream(service, session, question(index=7)))
     prompts = [prompt for _, prompt in seen]
     assert prompts == [question().prompt, "How many rings?", question().prompt]
-    assert [kind for kind, _ in seen] == ["Image", "VisualTokens", "Image"]
+    assert [kind for kind, _ in seen] == ["Picture", "VisualTokens", "Picture"]
 
 
 def test_updates_are_few_enough_for_a_page() -> None:
@@ -118,10 +119,10 @@ def test_updates_are_few_enough_for_a_page() -> None:
 def test_if_one_answer_fails_the_other_stays() -> None:
     engine = shared_context().service.pool.engine("pocket")
 
-    def broken(*arguments: Any, **options: Any) -> Any:
-        if options["method"] == "full":
+    def broken(image: Any, prompt: Any, request: Request, **options: Any) -> Any:
+        if request.method == "full":
             raise OutOfMemoryError("The device ran out of memory; ask for fewer tokens.")
-        yield from engine.stream(*arguments, **options)
+        yield from engine.stream(image, prompt, request, **options)
 
     session = Session("pocket")
     last = json.loads(list(page_stream(desk_with(Wrapped(stream=broken)), session, question()))[-1][1])
@@ -133,7 +134,7 @@ def test_if_one_answer_fails_the_other_stays() -> None:
 
 
 def test_an_error_before_the_maps_is_one_sentence() -> None:
-    def score(image: Any, prompt: str) -> Any:
+    def score(image: Any, prompt: str, **options: Any) -> Any:
         raise OutOfMemoryError("The device ran out of memory; its tensors were freed.")
 
     stream = list(page_stream(desk_with(Wrapped(score=score)), Session("pocket"), question()))
@@ -158,7 +159,7 @@ def test_stop_ends_within_a_token_and_the_model_is_free() -> None:
 
 @pytest.mark.parametrize("signal", ["stop_through", "supersede"])
 def test_what_was_stopped_or_followed_before_it_began_is_never_asked(signal: str) -> None:
-    def score(target: Any, prompt: str) -> Any:
+    def score(target: Any, prompt: str, **options: Any) -> Any:
         raise AssertionError("the model was asked")
 
     session = Session("pocket")
