@@ -72,7 +72,6 @@ def payload(
         "key": key,
         "subject": subject,
         "method_note": method_note(method),
-        "saliency_source": scores.visual.saliency_source,
         "floor": floor,
         "keep_ratio": keep_ratio,
         "picture": data_url(picture),
