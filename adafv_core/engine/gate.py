@@ -90,8 +90,6 @@ class Gate:
                     self._holder = None
                     self._changed.notify_all()
 
-    entered = turn
-
     def _wait(self, me: int, stops: tuple[Stop, ...], stopped: Callable[[], bool]) -> None:
         signals = [stop for stop in stops if isinstance(stop, StopSignal)]
         poll_s = None if len(signals) == sum(stop is not None for stop in stops) else _POLL_S
