@@ -1,0 +1,84 @@
+"""Several images in one prompt under one budget: their tokens are ranked together, then each gets its own selection.
+
+Selecting per image needs nothing of this: a row holds any number of images, each with its selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from adafv_core.errors import InputError
+from adafv_core.types import Selection, TokenGrid, VisualTokens
+
+
+def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
+    """The tokens of several images side by side, in order, for scoring and selecting over all of them.
+
+    Saliency is put on one footing: each image's is scaled to its share of all tokens (as much on average per token in
+    every image), since its softmax runs over that image alone. Crops carry the number of their image in their name,
+    from 1. Newline tokens are left out. Raises InputError for no images, and for images of different models.
+    """
+    if not visuals:
+        raise InputError("Expected at least one image, got none.")
+    if len({visual.model_key for visual in visuals}) > 1:
+        raise InputError("The images were encoded by different models; encode all of them with the one that is asked.")
+    crops, encoder_crops, tokens, first_crop = [], [], 0, 0
+    for number, visual in enumerate(visuals, 1):
+        for crop in visual.grid.crops:
+            crops.append(replace(crop, name=f"image {number}: {crop.name}", offset=crop.offset + tokens))
+        own = visual.encoder_crop if visual.encoder_crop is not None else torch.zeros(visual.size, dtype=torch.long)
+        encoder_crops.append(own + first_crop)
+        first_crop += int(own.max()) + 1
+        tokens += visual.size
+    features = _together(visuals, "features")
+    saliency = [visual.saliency / visual.saliency.mean().clamp(min=1e-12) / tokens for visual in visuals]
+    return VisualTokens(
+        features=features,
+        saliency=torch.cat(saliency),
+        grid=TokenGrid(visuals[0].grid.image_size, tuple(crops)),
+        stock_features=features,
+        cls_attention=None,
+        vision_features=_together(visuals, "vision_features"),
+        vision_keys=_together(visuals, "vision_keys"),
+        encoder_crop=torch.cat(encoder_crops),
+        saliency_source=visuals[0].saliency_source,
+        image_key="+".join(visual.image_key for visual in visuals) if all(v.image_key for v in visuals) else "",
+        model_key=visuals[0].model_key,
+    )
+
+
+def dealt(selection: Selection, visuals: Sequence[VisualTokens]) -> list[Selection]:
+    """A selection over `joined(visuals)` as one selection per image; an image may keep none of its tokens.
+
+    Raises InputError where the selection is over another number of tokens.
+    """
+    sizes = [visual.size for visual in visuals]
+    if selection.kept.shape[0] != sum(sizes):
+        raise InputError(f"The selection is over {selection.kept.shape[0]} tokens, the images have {sum(sizes)}.")
+    kept, mixed, why = (torch.split(plane, sizes) for plane in (selection.kept, selection.mixed, selection.why))
+    counts = [int(one.sum()) for one in kept]
+    features: Sequence[Tensor | None] = [None] * len(sizes)
+    if selection.features is not None:
+        features = torch.split(selection.features, counts)
+    return [
+        replace(
+            selection,
+            indices=kept[image].nonzero()[:, 0],
+            kept=kept[image],
+            mixed=mixed[image],
+            why=why[image],
+            budget=counts[image],
+            features=features[image],
+            image_key=visual.image_key,
+        )
+        for image, visual in enumerate(visuals)
+    ]
+
+
+def _together(visuals: Sequence[VisualTokens], name: str) -> Tensor | None:
+    found = [getattr(visual, name) for visual in visuals]
+    return torch.cat(found) if all(one is not None for one in found) else None
