@@ -23,7 +23,7 @@ _FILES = (
 
 
 def _adapter_in(file: str) -> type[Adapter]:
-    """The Adapter subclass that a file of this folder defines."""
+    """The Adapter subclass defined in a file of this package."""
     module = import_module(f"{__name__}.{file}")
     found = [
         value
@@ -36,13 +36,13 @@ def _adapter_in(file: str) -> type[Adapter]:
 
 
 ADAPTERS: dict[str, type[Adapter]] = {adapter.model_class: adapter for adapter in map(_adapter_in, _FILES)}
-"""Every adapter by the name of the transformers class it serves."""
+"""Adapters by the name of the transformers class they serve."""
 
 
 def adapter_for(model: Any, processor: Any = None) -> Adapter:
-    """The adapter of a loaded stock model; subclasses of a known class are served too.
+    """The adapter for a loaded stock model, or for a model of a subclass of a known class.
 
-    Raises UnsupportedModelError naming the classes that are known.
+    Raises UnsupportedModelError, which lists the known classes, for any other model.
     """
     for cls in type(model).__mro__:
         if cls.__name__ in ADAPTERS:

@@ -1,4 +1,4 @@
-"""What a caller asks with, checked before a model runs: prompts, earlier turns, images, and pairs of a batch."""
+"""Checks of a caller's input before a model runs: prompts, earlier turns, images, and the pairs of a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ONE_IMAGE = (str, bytes, Path, Image.Image, VisualTokens)
 
 
 def check_prompt(prompt: object) -> str:
-    """The prompt itself. Raises PromptError unless it is text with a visible character that UTF-8 can hold."""
+    """Return the prompt. Raises PromptError unless it is text with a visible character that UTF-8 can encode."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise PromptError(f"Expected a question of at least one visible character, got {prompt!r}.")
     _check_whole("The question", prompt)
@@ -23,8 +23,9 @@ def check_prompt(prompt: object) -> str:
 
 
 def check_history(history: object) -> tuple[tuple[str, str], ...]:
-    """The earlier (question, answer) turns. Raises InputError unless each is a pair of texts, PromptError for a text
-    that UTF-8 cannot hold.
+    """Return the earlier (question, answer) turns as tuples.
+
+    Raises InputError unless each turn is a pair of strings, PromptError for a string that UTF-8 cannot encode.
     """
     if isinstance(history, str) or not isinstance(history, Sequence):
         came = f"{history!r:.60}" if isinstance(history, str) else type(history).__name__
@@ -40,7 +41,7 @@ def check_history(history: object) -> tuple[tuple[str, str], ...]:
 
 
 def check_images(images: object) -> list[object]:
-    """Several images as a list. Raises ImageError for one image alone, and for what holds none."""
+    """Return several images as a list. Raises ImageError for a single image, and for anything that is no iterable."""
     alone = isinstance(images, _ONE_IMAGE) or (isinstance(images, np.ndarray) and images.ndim < 4)
     if alone or not isinstance(images, Iterable):
         raise ImageError(f"encode_many takes a list of images, `encode` one image alone; got {type(images).__name__}.")
@@ -48,9 +49,9 @@ def check_images(images: object) -> list[object]:
 
 
 def check_questions(questions: object) -> list[tuple[object, str]]:
-    """The (image, prompt) pairs of a batch as a list. Raises InputError unless they are pairs.
+    """Return the (image, prompt) pairs of a batch as a list. Raises InputError unless every item is a pair.
 
-    What an image or a prompt may be is checked where it is read.
+    Images and prompts themselves are checked where they are read.
     """
     if isinstance(questions, str) or not isinstance(questions, Iterable):
         raise InputError(f"answer_batch takes a list of (image, prompt) pairs; got {type(questions).__name__}.")

@@ -16,9 +16,8 @@ from adafv_core.types import Crop, TokenGrid
 
 
 class LlavaNextAdapter(Adapter):
-    """The LLM sees the base crop, then the tiles stitched row by row, un-padded, a newline token after each
-    row. Of a very wide or tall picture un-padding may leave no tile tokens at all: its grid is the base crop
-    alone.
+    """The LLM sees the base crop, then the tiles stitched row by row and unpadded, with a newline token after each row.
+    Unpadding may leave no tile tokens of a very wide or tall picture; its grid is the base crop alone.
     """
 
     model_class = "LlavaNextForConditionalGeneration"
@@ -66,7 +65,7 @@ class LlavaNextAdapter(Adapter):
         return TokenGrid((width, height), (base, tiles))
 
     def _tile_rows(self, pixels: PixelInputs, image: int) -> int:
-        """Rows of the stitched grid as the LLM sees it: stock ends each with one newline."""
+        """Rows of the stitched grid as the LLM sees it; stock code ends each with one newline."""
         patches = self.grid_side[0] * self.grid_side[1]
         blank = torch.zeros(self.crop_counts(pixels)[image], patches, 1)
         return int(self.pack(blank, pixels, image, torch.ones(1)).sum().round())

@@ -1,6 +1,4 @@
-"""LLaVA-OneVision: SigLIP without [CLS], tiles shrunk to at most N crops
-(`LlavaOnevisionForConditionalGeneration`).
-"""
+"""LLaVA-OneVision: SigLIP, tiles shrunk to the area of N crops (`LlavaOnevisionForConditionalGeneration`)."""
 
 from __future__ import annotations
 
@@ -15,8 +13,7 @@ StillsProcessor = stills(LlavaOnevisionProcessor)
 class LlavaOnevisionAdapter(LlavaNextAdapter):
     """Any-resolution as in LLaVA-NeXT; above `anyres_max_N` crops the stitched grid is shrunk bilinearly.
 
-    Several images in one prompt are each a single crop with one newline at the end, as stock transformers
-    does.
+    Several images in one prompt are a single crop each, with one newline at the end, as in stock transformers.
     """
 
     model_class = "LlavaOnevisionForConditionalGeneration"

@@ -1,8 +1,8 @@
-"""From a question to token ids, with the user's own words told apart from the template's.
+"""From a question to token ids, with the user's words distinguished from the template's.
 
-The template is rendered with marks in place of what users wrote, so that what is template and what is text
-is known exactly, whatever the text says. Text that spells a special token (`<image>`, `</s>`, …) is
-tokenized as the characters it consists of: a prompt can never add or remove image tokens.
+The template is rendered with placeholders for the user's text, so the boundary between template and text is known
+exactly, whatever the text says. Text that spells a special token (`<image>`, `</s>`, …) is tokenized as ordinary
+characters: a prompt can never add or remove image tokens.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _PLAIN_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt, tokenized, its image still one placeholder token.
+    """One tokenized prompt in which the image is still a single placeholder token.
 
-    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after it, as people
-    read them. counted: T flags, whether the token holds a piece of the current question (template words,
-    and earlier turns of the conversation, do not). slots: T numbers, the user-written text a token belongs
-    to (question, answer, question, … from 0), None for the template.
+    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after the image, in readable form.
+    counted: T flags, whether the token belongs to the current question (template words and earlier turns do not).
+    slots: T numbers, the user-written text a token belongs to (question, answer, question, … from 0), None for the
+    template.
     """
 
     ids: tuple[int, ...]
@@ -51,7 +51,7 @@ class Prompt:
 class Prompter:
     """Builds prompts for one processor (its tokenizer and chat template).
 
-    Raises InputError for what is no processor, as a tokenizer alone.
+    Raises InputError if `processor` is not a full processor (e.g. a bare tokenizer).
     """
 
     def __init__(self, processor: Any, image_token_id: int) -> None:
@@ -75,8 +75,8 @@ class Prompter:
     def __call__(self, question: str, history: Sequence[Turn] = ()) -> Prompt:
         """Tokenize `question` about one image, after the (question, answer) turns of `history`.
 
-        Raises PromptError when the question is empty, a text holds half a character, or the template cannot be
-        followed, InputError for a history of anything but pairs of texts.
+        Raises PromptError if the question is empty, a text contains half a surrogate pair, or the template cannot be
+        applied; InputError if `history` holds anything but pairs of strings.
         """
         texts = _texts(question, history)
         pieces = self._template(len(texts) // 2)
@@ -96,7 +96,7 @@ class Prompter:
         return Prompt(tuple(ids), image_at, words, counted, own)
 
     def is_idle(self, token_id: int) -> bool:
-        """Whether a token never counts as a word: special tokens, and those that are white space alone."""
+        """Whether a token never counts as a word: special tokens and pure white space."""
         if token_id in self.protected:
             return True
         if token_id not in self._idle:
@@ -104,7 +104,7 @@ class Prompter:
         return self._idle[token_id]
 
     def render(self, question: str, history: Sequence[Turn] = ()) -> str:
-        """The prompt as text, as the processor would be given it. Raises as a call does."""
+        """The prompt as text, as one would pass it to the processor. Raises the same errors as a call."""
         texts = _texts(question, history)
         pieces = self._template(len(texts) // 2)
         return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
@@ -135,9 +135,7 @@ class Prompter:
         return pieces
 
     def _tokenize(self, pieces: list[str], texts: list[str]) -> tuple[list[int], list[int | None], list[str | None]]:
-        """Token ids, for each token the text it belongs to (None: template), and its characters where
-        known.
-        """
+        """Token ids; per token the number of the text it belongs to (None: template) and, where known, its characters."""
         bos = self.tokenizer.bos_token
         add_special = not (bos and pieces[0].startswith(bos))
         if self.tokenizer.is_fast:
@@ -149,7 +147,7 @@ class Prompter:
     def _whole(
         self, pieces: list[str], texts: list[str], add_special: bool
     ) -> tuple[list[int], list[int | None], list[str | None]]:
-        """All at once, exactly as the stock processor does."""
+        """Tokenize the whole prompt at once, exactly as the stock processor does."""
         full = pieces[0]
         ranges = []
         for text, piece in zip(texts, pieces[1:], strict=True):
@@ -167,7 +165,7 @@ class Prompter:
     def _piecewise(
         self, pieces: list[str], texts: list[str], add_special: bool
     ) -> tuple[list[int], list[int | None], list[str | None]]:
-        """Template and texts one by one, texts cut so that no special token can be spelt."""
+        """Tokenize template and texts piece by piece, with texts cut so that none can spell a special token."""
         ids = list(self.tokenizer(pieces[0], add_special_tokens=False)["input_ids"])
         if add_special:
             empty = list(self.tokenizer("", add_special_tokens=True)["input_ids"])
@@ -181,7 +179,7 @@ class Prompter:
         return ids, slots, [None] * len(ids)
 
     def _plain(self, text: str) -> list[int]:
-        """`text` as ordinary tokens only."""
+        """Tokenize `text` into ordinary tokens only."""
         cuts = {0, len(text)}
         for token in self.protected.values():
             cuts |= {match.start() + 1 for match in re.finditer(f"(?={re.escape(token)})", text)}
@@ -193,9 +191,7 @@ class Prompter:
         return ids
 
     def _continued(self, text: str) -> list[int]:
-        """Tokens of text in the middle of a prompt: without the space some tokenizers put before a first
-        word.
-        """
+        """Tokens of text in the middle of a prompt, without the space that some tokenizers put before a first word."""
         if not text:
             return []
         lead = list(self.tokenizer("\n", add_special_tokens=False)["input_ids"])
@@ -212,6 +208,6 @@ class Prompter:
 
 
 def _texts(question: str, history: Sequence[Turn]) -> list[str]:
-    """What users wrote and were answered, in order, without white space around it."""
-    said = [text for turn in check_history(history) for text in turn]
-    return [text.strip() for text in (*said, check_prompt(question))]
+    """Questions and answers in order, stripped of surrounding white space."""
+    earlier = [text for turn in check_history(history) for text in turn]
+    return [text.strip() for text in (*earlier, check_prompt(question))]
