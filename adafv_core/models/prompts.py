@@ -135,7 +135,7 @@ class Prompter:
         return pieces
 
     def _tokenize(self, pieces: list[str], texts: list[str]) -> tuple[list[int], list[int | None], list[str | None]]:
-        """Token ids; per token the number of the text it belongs to (None: template) and, where known, its characters."""
+        """Token ids; per token the number of its text (None: template) and, where known, its characters."""
         bos = self.tokenizer.bos_token
         add_special = not (bos and pieces[0].startswith(bos))
         if self.tokenizer.is_fast:
