@@ -22,7 +22,7 @@ PUBLISHED_TIMES = """
 | LLaVA-NeXT-7B, 90 % | 3.8 samples/s | 6.7 samples/s (FasterVLM) | GlobalCom², table 4 |
 """
 """As printed by the sources that the last column names: the prefill times on POPE for SinkPruner's table."""
-OF_EQUATIONS = ("docs/methods.md",)
+OF_EQUATIONS_AND_NAMES = ("docs/methods.md", "docs/models.md")
 NAMES = (
     r"LLaVA-1\.5(-7B)?",
     r"LLaVA-NeXT-7B",
@@ -37,7 +37,7 @@ NAMES = (
 
 def prose() -> str:
     """All documents without code, links, and the parts that a program writes."""
-    text = "\n".join(text for name, text in DOCUMENTS.items() if name not in OF_EQUATIONS)
+    text = "\n".join(text for name, text in DOCUMENTS.items() if name not in OF_EQUATIONS_AND_NAMES)
     text = re.sub(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", "", text, flags=re.DOTALL)
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"`[^`\n]*`|\[!\[[^]]*\]\([^)]*\)\]\([^)]*\)|!?\[[^]]*\]\([^)]*\)", "", text)
