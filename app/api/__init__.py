@@ -1,4 +1,4 @@
-"""The endpoints of the HTTP API. Those of Study are added with its tab."""
+"""The endpoints of the HTTP API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from app.api.arguments import Endpoints
 from app.api.ask import add_ask
 from app.api.saved_runs import add_saved_runs
 from app.api.sessions import add_sessions
+from app.api.study import add_study
 from app.context import AppContext
 
 
@@ -15,3 +16,4 @@ def add_endpoints(context: AppContext) -> None:
     add_ask(context, endpoints)
     add_saved_runs(context, endpoints)
     add_sessions(context, endpoints)
+    add_study(context)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adafv_core.engine import Engine
+from adafv_core.bundled import ASSETS
 from adafv_core.errors import InputError
 from adafv_core.methods import METHODS
 from adafv_core.study.data.base import DataSet
@@ -29,17 +29,17 @@ from app.serving.ask import Service
 from app.wire.images import open_image
 from app.wire.parse import read_count, read_list, read_number
 
-RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
+RESULTS = ASSETS / "results"
 MOST_PICTURES = 500
 _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Wish:
+class StudyRequest:
     """A checked request. data: the bundled scenes or a visitor's own pictures."""
 
     model: str
-    rows: tuple[Config, ...]
+    configs: tuple[Config, ...]
     ratios: tuple[float, ...]
     data: DataSet
     settings: InferenceSettings
@@ -51,7 +51,7 @@ class Wish:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_wish(service: Service, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> Wish:
+def read_request(service: Service, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> StudyRequest:
     """Check what came from the page or the API. Raises InputError."""
     names = [str(name) for name in read_list(methods, "methods", "saliency and adafv")]
     unknown = [name for name in names if name not in (*METHODS, *BOUNDS)]
@@ -59,11 +59,11 @@ def read_wish(service: Service, model: str, methods: Any, ratios: Any, scenes: A
         raise InputError(f"There is no method {unknown[0]!r}; expected {', '.join((*METHODS, *BOUNDS))}.")
     given = read_list(ratios, "keep_ratios", "0.25 and 0.1")
     shares = check_keep_ratios([read_number(ratio, "Each of keep_ratios", 0.1) for ratio in given])
-    rows = parse_configs(names)
+    configs = parse_configs(names)
     if files:
-        return Wish(model, rows, shares, _own_data(service, files), InferenceSettings(_BATCH, 16, SUFFIX))
+        return StudyRequest(model, configs, shares, _own_data(service, files), InferenceSettings(_BATCH, 16, SUFFIX))
     count = read_count(scenes, "scenes", STUDY_SCENES)
-    return Wish(model, rows, shares, PocketSet("study", count), InferenceSettings(_BATCH, 8))
+    return StudyRequest(model, configs, shares, PocketSet("study", count), InferenceSettings(_BATCH, 8))
 
 
 def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
@@ -81,12 +81,10 @@ def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
     )
 
 
-def run_study(service: Service, wish: Wish, file: Path, stop: threading.Event) -> Iterator[Progress]:
+def run_study(service: Service, wanted: StudyRequest, file: Path, stop: threading.Event) -> Iterator[Progress]:
     """Answer what is missing in `file`, taking turns with everyone else; ends early once `stop` is set."""
-    engine = service.pool.engine(wish.model)
-    if not isinstance(getattr(engine, "engine", engine), Engine):
-        raise InputError(f"The model {wish.model} cannot be studied on this page; use the command line.")
-    study = Study(engine, wish.data, wish.rows, wish.ratios, file, wish.settings)  # type: ignore[arg-type]
+    engine = service.pool.engine(wanted.model)
+    study = Study(engine, wanted.data, wanted.configs, wanted.ratios, file, wanted.settings)
     yield Progress(study.done, study.total, None, "waiting for the model")
     steps = study.run()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -9,6 +10,7 @@ from adafv_core.study.report import markdown as parts
 from adafv_core.study.report.tables import labels_of, ratios_of, reduction, row_at
 from adafv_core.study.run.configs import parse_configs
 
+_LISTED = 10
 _COMPARED = ("full", "adafv", "t2i", "saliency", "fixed_mix", "random", "oracle", "blind")
 
 
@@ -79,8 +81,18 @@ def _argument(label: str) -> str:
 
 
 def _left_out(summary: dict[str, Any]) -> str:
+    """Budgets that a method cannot serve, and data that could not be used, as Markdown."""
     lines = [f"- `{one['row']}` at {one['keep']:g}: {one['why']}" for one in summary["left_out"]]
+    omitted = summary.get("omitted", [])
+    lines += [f"- {_plain(one['where'])}: {_plain(one['why'])}" for one in omitted[:_LISTED]]
+    if len(omitted) > _LISTED:
+        lines.append(f"- … and {len(omitted) - _LISTED:,} more, all in the summary")
     return "\n\nLeft out:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _plain(text: str) -> str:
+    """Names from a visitor's files as text, whatever Markdown or HTML they would be."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~$-])", r"\\\1", " ".join(text.split()))
 
 
 def headline(summary: dict[str, Any]) -> str:

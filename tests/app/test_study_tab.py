@@ -26,8 +26,8 @@ from app.study.figures import (
     plotly_figure,
     similarity_figure,
 )
-from app.study.run import progress_text, read_wish, run_study, stored_results, summary_of
-from app.study.tab import _show
+from app.study.run import progress_text, read_request, run_study, stored_results, summary_of
+from app.study.tab import view_of
 from app.study.text import command, details, headline, overview
 
 
@@ -99,14 +99,14 @@ def test_text_command_and_headline(summary: dict[str, Any]) -> None:
 
 def test_an_empty_folder_of_results_says_how_to_get_some(tmp_path: Path) -> None:
     assert stored_results(tmp_path / "none") == {} and stored_results(tmp_path) == {}
-    shown = _show(None, None, None)
-    assert "python -m adafv_core.study" in shown[0] and shown[1:6] == [None] * 5
+    shown = view_of(None, None, None)
+    assert "python -m adafv_core.study" in shown.table and shown.figures == (None,) * 5
 
 
 def test_stored_results_are_shown_whole() -> None:
     for name, stored in stored_results().items():
-        shown = _show(stored, None, None)
-        assert all(figure is not None for figure in shown[1:6]), name
+        shown = view_of(stored, None, None)
+        assert all(figure is not None for figure in shown.figures), name
 
 
 @pytest.mark.parametrize(
@@ -126,23 +126,23 @@ def test_stored_results_are_shown_whole() -> None:
     ],
 )
 def test_requests_are_checked(changes: dict[str, Any], says: str) -> None:
-    wish = {"methods": ["adafv"], "ratios": [0.1], "scenes": 2, "files": None, **changes}
+    wanted = {"methods": ["adafv"], "ratios": [0.1], "scenes": 2, "files": None, **changes}
     with pytest.raises(AdaFVError, match=says):
-        read_wish(shared_context().service, "pocket", *wish.values())
+        read_request(shared_context().service, "pocket", *wanted.values())
 
 
 def test_stop_ends_after_a_batch_and_run_goes_on(tmp_path: Path) -> None:
     service, stop, file = shared_context().service, threading.Event(), tmp_path / "study.jsonl"
-    wish = read_wish(service, "pocket", ["adafv"], [0.1], 5, None)
+    wanted = read_request(service, "pocket", ["adafv"], [0.1], 5, None)
     steps = []
-    for step in run_study(service, wish, file, stop):
+    for step in run_study(service, wanted, file, stop):
         steps.append(step)
         if step.done:
             stop.set()
     total = 2 * len(PocketSet("study", 5).items)
     assert 0 < steps[-1].done < total == steps[-1].total
     assert "Run goes on from there" in json.loads(progress_text(steps[-1], stopped=True))["text"]
-    *_, last = run_study(service, wish, file, threading.Event())
+    *_, last = run_study(service, wanted, file, threading.Event())
     assert last.done == total and json.loads(progress_text(last))["text"] == f"All {total} answers are in."
     found = summary_of(file)
     assert found is not None and {row["row"] for row in found["rows"]} == {"full", "adafv"}
@@ -150,8 +150,8 @@ def test_stop_ends_after_a_batch_and_run_goes_on(tmp_path: Path) -> None:
 
 def test_others_get_the_model_between_two_batches(tmp_path: Path) -> None:
     service = shared_context().service
-    wish = read_wish(service, "pocket", ["adafv"], [0.1], 2, None)
-    for _ in run_study(service, wish, tmp_path / "study.jsonl", threading.Event()):
+    wanted = read_request(service, "pocket", ["adafv"], [0.1], 2, None)
+    for _ in run_study(service, wanted, tmp_path / "study.jsonl", threading.Event()):
         with service.pool.engine("pocket").gate.turn():
             pass
 
@@ -160,16 +160,16 @@ def test_own_pictures_through_the_page(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures")
     (tmp_path / "notes.json").write_text(json.dumps(coco()))
     files = [*(str(file) for file in pictures.iterdir()), str(tmp_path / "notes.json")]
-    wish = read_wish(shared_context().service, "pocket", ["adafv", "oracle"], [0.1], None, files)
-    list(run_study(shared_context().service, wish, tmp_path / "own.jsonl", threading.Event()))
+    wanted = read_request(shared_context().service, "pocket", ["adafv", "oracle"], [0.1], None, files)
+    list(run_study(shared_context().service, wanted, tmp_path / "own.jsonl", threading.Event()))
     found = summary_of(tmp_path / "own.jsonl")
     assert found is not None and found["families"] == ["attribute", "counting"]
     (pictures / "one.png").write_text("<html>")
     with pytest.raises(AdaFVError, match="not a picture"):
-        wish.data.picture("one.png")
+        wanted.data.picture("one.png")
     (tmp_path / "notes.json").write_text('{"images": [}')
     with pytest.raises(InputError, match=r"notes.json, line 1: not JSON"):
-        read_wish(shared_context().service, "pocket", ["adafv"], [0.1], None, files)
+        read_request(shared_context().service, "pocket", ["adafv"], [0.1], None, files)
 
 
 def test_endpoints_measure_and_hand_out_stored_results() -> None:
