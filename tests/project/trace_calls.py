@@ -108,10 +108,37 @@ def prune_and_generate() -> Trace:
     return traced(call)
 
 
+def page_ask() -> Trace:
+    """Ask on the page, the server's side: from the values of the event to the last text, for a new picture."""
+    import json
+
+    from app.explore.tab import read_request
+    from app.main import open_context
+    from app.serving.page_stream import page_stream
+    from app.settings import Settings
+    from app.wire.parse import read_page_state
+
+    context = open_context(Settings(device="cpu"))
+    paths = [str(context.scenes.scene(index).path) for index in (3, 11)]
+
+    def call(number: int) -> None:
+        text = json.dumps({"keep_ratio": 0.1, "force_keep": [], "force_drop": [], "asked": number})
+        state = read_page_state(text)
+        session = context.service.session("traced", state)
+        session.asking.supersede(number)
+        values = {"image": paths[number - 1], "prompt": "What color is the ring?", "method": "adafv"}
+        asked = read_request(context, state.choice, {**values, "max_new_tokens": 4})
+        list(page_stream(context.service, session, asked, number))
+
+    call(1)
+    return traced(lambda: call(2))
+
+
 CALLS: dict[str, Callable[[], Trace]] = {
     "engine.answer": engine_answer,
     "engine.answer, encoded picture": engine_answer_again,
     "prune + generate": prune_and_generate,
+    "page Ask": page_ask,
 }
 """What is traced, by the name in `trace_counts.json`; a new entry needs its counts there."""
 
