@@ -1,4 +1,4 @@
-"""Everything one running page is made of, handed to the tabs."""
+"""What every tab and endpoint of one running page is given."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from app.settings import Settings
 
 @dataclass(frozen=True)
 class AppContext:
-    """settings: as started. service: what answers. scenes: what draws. first: the first screen.
-    exports: files to download. gpu: whether there is one to run a large model. fallback: a sentence where another model
-    answers than was asked for, else empty."""
+    """settings: those the page was started with. service: answers questions. scenes: draws scenes. first: the first
+    screen. exports: files to download. gpu: whether this machine has one. fallback: a sentence if another model answers
+    than the one that was requested, else empty."""
 
     settings: Settings
     service: Service

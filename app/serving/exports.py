@@ -1,4 +1,4 @@
-"""Files offered for download: written into one folder, gone after a while."""
+"""Files for download, deleted after a while."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 class Exports:
-    """A folder for downloads; each file has a folder of its own, so that names can repeat."""
+    """A folder for downloads; each file has its own subfolder, so that names can repeat."""
 
     def __init__(self, folder: Path, kept_s: int) -> None:
         self.folder = folder
         self.kept_s = kept_s
 
     def place(self, name: str) -> Path:
-        """A path for a new file of this name; old ones are cleared away first."""
+        """A path for a new file of this name; expired files are deleted first."""
         self._clear()
         own = self.folder / secrets.token_urlsafe(12)
         own.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""One model on its way: fetched, loaded, there or failed; and what the page tells meanwhile."""
+"""A model that is being downloaded and loaded, and the progress that the page shows meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_S = 2.0
 
 
 class ModelLoad:
-    """Written by the thread that loads, read by everyone who waits for the model."""
+    """One load in progress: the loading thread writes, everyone who waits for the model reads."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,7 +25,7 @@ class ModelLoad:
         self._recent: deque[tuple[float, DownloadProgress]] = deque()
 
     def report(self, progress: DownloadProgress) -> None:
-        """The download has come this far."""
+        """Record the progress of the download."""
         now = time.monotonic()
         recent = deque(mark for mark in self._recent if mark[0] >= now - _RECENT_S)
         recent.append((now, progress))
@@ -33,23 +33,23 @@ class ModelLoad:
         self._since = now if progress.done_bytes == progress.total_bytes else self._since
 
     def finish(self, engine: Backend) -> None:
-        """The model is there."""
+        """The model is loaded."""
         self._outcome.set_result(engine)
 
     def fail(self, error: BaseException) -> None:
-        """It is not there, and will not be."""
+        """Loading failed with this error."""
         self._outcome.set_exception(error)
 
     def ended(self, within_s: float) -> bool:
-        """Wait at most this long, and say whether it is over."""
+        """Wait at most this long; returns whether the load has ended."""
         return bool(wait([self._outcome], within_s).done)
 
     def engine(self) -> Backend:
-        """The model, waited for. Raises what loading it raised."""
+        """Wait for the model. Raises what loading it raised."""
         return self._outcome.result()
 
     def view(self) -> dict[str, Any]:
-        """A line of text, and the share (0–1) that is done; None where it is not known."""
+        """A line of text, and the share (0–1) that is done, None if unknown."""
         recent = self._recent
         seconds = time.monotonic() - self._since
         if not recent:
@@ -64,7 +64,7 @@ class ModelLoad:
 
 
 def seconds_left(recent: deque[tuple[float, DownloadProgress]]) -> float | None:
-    """How long the rest takes at the speed of the last marks (seconds, progress); None while they say too little."""
+    """Estimated seconds left at the speed between the first and last of `recent` (seconds, progress); None at first."""
     (first_s, first), (last_s, last) = recent[0], recent[-1]
     received = last.done_bytes - first.done_bytes
     if last_s - first_s < _LEAST_S or received <= 0:

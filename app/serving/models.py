@@ -30,7 +30,7 @@ _MOST_BESIDE = 1
 
 @dataclass(frozen=True)
 class Started:
-    """The first model. notice: a sentence for the page where it is not the one that was asked for, else empty."""
+    """The first model. notice: a sentence for the page if it is not the one that was requested, else empty."""
 
     name: str
     engine: Backend
@@ -47,8 +47,8 @@ def starting_model(setting: str, gpu: bool) -> str:
 def load_first(setting: str, fallback: bool, load: Callable[[str], Backend], gpu: bool | None = None) -> Started:
     """Load the model a setting stands for.
 
-    fallback: where it cannot be loaded, start with the pocket model and a notice instead of raising ModelError.
-    `auto` always falls back. gpu: whether there is one; None looks.
+    fallback: if it cannot be loaded, start with the pocket model and a notice instead of raising ModelError; `auto`
+    always falls back. gpu: whether there is one, None to find out.
     """
     name = starting_model(setting, torch.cuda.is_available() if gpu is None else gpu)
     try:
@@ -69,9 +69,10 @@ def _loaded(name: str, load: Callable[[str], Backend]) -> Backend:
 
 
 class ModelPool:
-    """Engines by name. A failed load changes nothing; while one model loads, those that are there answer.
+    """Engines by name: the first model always, and the most recent other one. A failed load changes nothing, and the
+    loaded models answer while another one loads.
 
-    load: from a model name, and whom to tell how far its download is, to an engine; raises ModelError.
+    load: makes an engine from a model name and a callback for download progress; raises ModelError.
     """
 
     def __init__(self, first: str, engine: Backend, load: Callable[[str, Report], Backend]) -> None:
@@ -84,11 +85,11 @@ class ModelPool:
         self._one_at_a_time = threading.Lock()
 
     def engine(self, name: str) -> Backend:
-        """The engine of that name, loaded now if it is not there."""
+        """The engine of this name; loads it first if necessary."""
         return self.load(name).engine()
 
     def load(self, name: str) -> ModelLoad:
-        """Begin to load a model, or join those who wait for it already. One that is there is there at once."""
+        """Start to load a model, or join a load in progress; a loaded model is returned as a finished load."""
         with self._changing:
             if name in self._coming:
                 return self._coming[name]
@@ -124,7 +125,7 @@ class ModelPool:
             del self._coming[load.name]
 
     def _made(self, load: ModelLoad) -> Backend:
-        """The engine; where memory does not hold it beside the others, in place of those that would leave anyway."""
+        """The engine; if memory does not hold it beside the others, they are dropped first."""
         engine = self._tried(load)
         if engine is None and self._beside:
             with self._changing:
@@ -145,8 +146,8 @@ class ModelPool:
 
 @dataclass(frozen=True)
 class ListedModel:
-    """One model of the list. download_bytes, licence: None where they are not known. on_disk: no download is needed.
-    loaded: it answers at once. answers: it is the one that answers this visitor."""
+    """One entry of the list. download_bytes, licence: None if unknown. on_disk: needs no download. loaded: can answer
+    at once. answers: is this session's model."""
 
     name: str
     title: str
@@ -158,8 +159,8 @@ class ListedModel:
 
 
 def listed_models(pool: ModelPool, settings: Settings, session: Session) -> list[ListedModel]:
-    """What this visitor can ask: the model the app started with, and, where others may be loaded, the known ones and
-    the one that the visitor loaded."""
+    """The models a session can ask: the one the app started with and, if others may be loaded, the known ones and the
+    session's own."""
     names = [pool.first]
     if settings.model_menu:
         names += [known.model_id for known in others(pool.first)]
@@ -169,17 +170,17 @@ def listed_models(pool: ModelPool, settings: Settings, session: Session) -> list
 
 
 def others(first: str) -> list[KnownModel]:
-    """The known models beside the one the app started with."""
+    """The known models other than the one the app started with."""
     return [known for known in KNOWN_MODELS if known.model_id != first]
 
 
 def on_disk(known: KnownModel) -> bool:
-    """Whether a known model needs no download any more."""
+    """Whether a known model is already on this machine."""
     return folder_here(known.model_id, known.revision) is not None
 
 
 def read_model(value: object, settings: Settings) -> str:
-    """The name of a model to load: a hub id or a folder. Raises InputError, also where none may be loaded."""
+    """The name of a model to load: a hub id or a folder. Raises InputError, also if loading models is not allowed."""
     if not settings.model_menu:
         raise InputError(f"Other models cannot be loaded here: {settings.model} answers every question.")
     name = value.strip() if isinstance(value, str) else ""
@@ -189,7 +190,7 @@ def read_model(value: object, settings: Settings) -> str:
 
 
 def switch_model(session: Session, coming: ModelLoad) -> Backend:
-    """Wait for a model and let it answer this visitor. Raises ModelError where it cannot; nothing has changed then."""
+    """Wait for the load, then switch the session to this model. Raises ModelError if it failed; nothing changes then."""
     try:
         engine = coming.engine()
     except AdaFVError:

@@ -1,4 +1,4 @@
-"""Drawn scenes for the page: files to show, and the keys by which they are recognized again."""
+"""Scenes drawn for the page, as files, and the keys by which their pictures are recognized."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_KNOWN = 20_000
 
 @dataclass(frozen=True)
 class ShownScene:
-    """A scene on disk. questions: (text, right answer), one of each kind the scene allows."""
+    """A scene on disk. questions: (text, correct answer) pairs, one of each kind that the scene allows."""
 
     seed: int
     path: Path
@@ -34,7 +34,7 @@ class ShownScene:
 
 
 class SceneFolder:
-    """Draws scenes of the showcase seeds into a folder; remembers which pictures they were."""
+    """Draws scenes of the showcase split into a folder and remembers their pictures' keys."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,9 +58,9 @@ class SceneFolder:
         return ShownScene(seed, path, picture, tuple((one.text, one.answer) for one in found if one is not None))
 
     def new_scene(self) -> ShownScene:
-        """A scene nobody chose."""
+        """A random scene."""
         return self.scene(secrets.randbelow(SPLIT_SIZE - 1000) + 1000)
 
     def knows(self, key: str) -> bool:
-        """Whether the picture of this key was drawn here."""
+        """Whether the picture with this key was drawn here."""
         return key in self._known

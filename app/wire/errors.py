@@ -1,4 +1,4 @@
-"""What a visitor is told of an error: its own sentence where it was made for people, else one of ours."""
+"""User-facing error text: the messages of `AdaFVError`s as they are, one general sentence for anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOG = logging.getLogger("adafv")
 
 
 def sentence(error: Exception) -> str:
-    """One sentence. What nobody foresaw goes to the server's log, whole, and to no visitor."""
+    """One sentence. An unexpected error goes to the server's log in full, and to no user."""
     if isinstance(error, AdaFVError):
         return str(error)
     _LOG.error("an unforeseen error", exc_info=error)
