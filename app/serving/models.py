@@ -189,15 +189,15 @@ def read_model(value: object, settings: Settings) -> str:
     return name
 
 
-def switch_model(session: Session, coming: ModelLoad) -> Backend:
-    """Wait for the load, then switch the session to this model. Raises ModelError if it failed; nothing changes then."""
+def switch_model(session: Session, loading: ModelLoad) -> Backend:
+    """Wait for the load, then switch the session to its model. Raises ModelError, and changes nothing, if it failed."""
     try:
-        engine = coming.engine()
+        engine = loading.engine()
     except AdaFVError:
         raise
     except Exception as error:
-        raise ModelError(f"{coming.name} could not be loaded ({type(error).__name__}).") from error
-    session.change_model(coming.name)
+        raise ModelError(f"{loading.name} could not be loaded ({type(error).__name__}).") from error
+    session.change_model(loading.name)
     return engine
 
 

@@ -1,6 +1,6 @@
-"""Opens a picture from outside safely: size and format are read from the header before a pixel is decoded.
+"""Opens uploaded pictures safely: size and format are read from the header before any pixel is decoded.
 
-`picture_file` gives a picture back as a file that opens again.
+`picture_file` turns a picture into a file that can be opened again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _WANTED = "Use a PNG, JPEG or WebP picture."
 def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
     """The picture at `path`: RGB as `to_rgb` makes it, upright, first frame of an animation.
 
-    A large one keeps its file's bytes in its `info`, since as a PNG it could be larger than what is taken.
-    Raises ImageError with one sentence where the file is missing, too large, truncated, or no picture.
+    A large one keeps its file's bytes in its `info`, since as a PNG it could be too large to be opened again.
+    Raises ImageError with one sentence if the file is missing, too large, truncated, or not a picture.
     """
     if path is None or str(path) == "":
         raise ImageError("There is no image yet: upload, paste or photograph one, or choose an example.")
@@ -60,7 +60,7 @@ def open_image(path: str | Path | None, settings: Settings) -> Image.Image:
 
 
 def picture_file(picture: Image.Image, most_bytes: int) -> tuple[str, bytes]:
-    """The media type and bytes of a file that holds this picture: a PNG, or its own file where that is too large."""
+    """Media type and bytes of a file with this picture: a PNG, or the original file if the PNG would be too large."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     if buffer.tell() <= most_bytes or _ORIGINAL not in picture.info:

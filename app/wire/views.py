@@ -1,4 +1,4 @@
-"""Answers and scores as the plain values that go to the page, to API callers and into files."""
+"""Answers and scores as plain values: for the page, for API callers and for files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONVENTION = (
 
 
 def answer_view(answer: Answer | None, state: str, error: str = "") -> dict[str, Any]:
-    """One answer as it stands. state: waiting, running, done, stopped or error."""
+    """One answer so far. state: waiting, running, done, stopped or error."""
     view: dict[str, Any] = {"state": state, "text": answer.text if answer else "", "error": error}
     if answer is not None:
         view.update(measured(answer))
@@ -64,20 +64,20 @@ def answers_text(
 
 
 def compare(pruned: Answer | None, full: Answer | None) -> dict[str, Any]:
-    """Whether both answers say the same, and how far the first new token's distribution moved (KL, nats); None where
-    one is not there whole."""
+    """Whether both answers read the same, and how far the first new token's distribution moved (KL, nats); None unless
+    both answers are finished."""
     if pruned is None or full is None or not (pruned.finished and full.finished):
         return {"same": None, "kl_nats": None}
     return {"same": normal(pruned.text) == normal(full.text), "kl_nats": divergence(full, pruned)}
 
 
 def normal(text: str) -> str:
-    """An answer without case, outer space and a final full stop."""
+    """An answer without case, surrounding space and final full stops."""
     return " ".join(text.lower().split()).rstrip(".")
 
 
 def divergence(full: Answer, pruned: Answer) -> float | None:
-    """KL(full ‖ pruned) of the first new token's distribution in nats; None where one is not known."""
+    """KL(full ‖ pruned) of the first new token's distribution, in nats; None if either is unknown."""
     if full.first_logprobs is None or pruned.first_logprobs is None:
         return None
     p, q = (answer.first_logprobs.double().cpu().numpy() for answer in (full, pruned))
@@ -93,9 +93,9 @@ def ranked(scores: TokenScores, options: Mapping[str, Any]) -> TokenScores:
 
 
 def scores_view(scores: TokenScores, selection: Selection) -> dict[str, Any]:
-    """Scores and selection of every visual token as equal-length lists, with where each token lies.
+    """Scores and selection of every visual token as lists of equal length, and the token grid.
 
-    scores: as the selection's method ranks by them.
+    scores: those that the selection's method ranked by.
     """
     return {
         "n_visual": scores.size,
@@ -132,7 +132,7 @@ def grid_view(scores: TokenScores) -> dict[str, Any]:
 
 
 def words_view(scores: TokenScores) -> list[dict[str, Any]]:
-    """The prompt's words as plain values: whether each counts, and its own similarity to every visual token."""
+    """The prompt's words as plain values: whether each one counts, and its similarity to every visual token."""
     rows = zip(scores.words, scores.counted.tolist(), scores.word_t2i.tolist(), strict=True)
     return [{"text": text, "counted": counted, "t2i": row} for text, counted, row in rows]
 
