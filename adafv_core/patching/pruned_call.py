@@ -24,7 +24,6 @@ from adafv_core.types import Selection, VisualTokens
 
 _NOT_SUPPORTED = {
     "inputs_embeds": "token ids, whose image tokens it can count",
-    "pixel_values_videos": "still images; leave videos out of the block",
     "vision_feature_layer": "the feature layer of the model's config",
     "vision_feature_select_strategy": "the select strategy of the model's config",
     "vision_aspect_ratio": "the aspect ratio of the model's config",

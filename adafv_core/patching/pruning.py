@@ -23,6 +23,7 @@ from torch import nn
 
 from adafv_core.engine.gate import gate_of
 from adafv_core.engine.request import Request
+from adafv_core.errors import InputError
 from adafv_core.loading.load import find_processor
 from adafv_core.memory import memory_guard
 from adafv_core.methods import Method
@@ -105,6 +106,8 @@ class Pruning:
         model = self.adapter.model
         if kwargs.get("pixel_values") is None and kwargs.get("mm_encoder_outputs"):
             return stock(*args, **kwargs)  # already prepared, by an engine that holds the gate in another thread
+        if kwargs.get("pixel_values_videos") is not None:
+            raise InputError("`prune` expects still images; leave videos out of the block.")
         self._thread.latest = PrunedCall()
         with gate_of(model).turn():
             if kwargs.get("pixel_values") is None:

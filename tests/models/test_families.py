@@ -406,3 +406,16 @@ def test_image_tokens_with_text_between_belong_to_one_image() -> None:
     ids = torch.tensor(engine.adapter.image_ids(visual))
     row = row_from_ids(engine.adapter, ids, [(visual, None)])
     assert row.n_text == ids.numel() - visual.size and int(row.images[0].places.diff().max()) > 1
+
+
+@pytest.mark.parametrize("family", MROPE)
+def test_videos_are_refused_in_one_sentence(family: str) -> None:
+    engine = engine_of(family)
+    inputs = dict(stock_call(engine, [[picture(80, 60)]], [_prompt(engine, QUESTIONS[0])]))
+    inputs["pixel_values_videos"] = inputs.pop("pixel_values")
+    inputs["video_grid_thw"] = inputs.pop("image_grid_thw")
+    with (
+        adafv_core.prune(engine.model, processor=engine.processor),
+        pytest.raises(InputError, match="expects still images; leave videos out"),
+    ):
+        engine.model.generate(**inputs, max_new_tokens=2)

@@ -38,7 +38,8 @@ export class Painter {
     this.beneath = this.cropsBeneath();
   }
 
-  /* Coarser crops that reach beyond the finest, where un-padding cut its edge away: there only they saw the image. */
+  /* Crops that reach beyond the finest: a coarser one where unpadding cut its edge away (there only it saw the image),
+     or tiles beside it. Coarser ones come first, so that tiles are drawn over the whole picture. */
   cropsBeneath() {
     const bounds = (crop) => {
       const at = this.corners(crop.box);
@@ -52,9 +53,10 @@ export class Painter {
     const inner = bounds(this.view.finest);
     const area = (b) => (b[2] - b[0]) * (b[3] - b[1]);
     const beyond = (b) => b[0] < inner[0] || b[1] < inner[1] || b[2] > inner[2] || b[3] > inner[3];
-    return this.view.crops.filter(
-      (crop) => crop !== this.view.finest && area(bounds(crop)) > 0 && beyond(bounds(crop)),
-    );
+    const cell = (crop) => cellBox(crop, 0, 0)[2];
+    return this.view.crops
+      .filter((crop) => crop !== this.view.finest && area(bounds(crop)) > 0 && beyond(bounds(crop)))
+      .sort((a, b) => cell(b) - cell(a));
   }
 
   /* Left, top, right and bottom on the canvas, in whole pixels, of such a box in pixels of the image. */
