@@ -1,6 +1,4 @@
-"""What can be told before a model is loaded or anything heavy imported: wrong settings, a missing package, an address
-that cannot be listened on.
-"""
+"""Checks that run before a model is loaded or anything heavy is imported: settings, packages, and the address."""
 
 from __future__ import annotations
 
@@ -21,10 +19,10 @@ ABOUT_THE_ADDRESS = _ABOUT_THE_PORT | {errno.EADDRNOTAVAIL}
 
 
 def settings_to_start_with(arguments: Sequence[str], prog: str = "python -m app") -> Settings:
-    """Settings from flags and environment; where no page can be opened with them, a sentence ends the program.
+    """Settings from flags and environment; ends the program with one sentence if no page can be opened with them.
 
-    Gradio reads its ports from the environment too, while it is imported, and takes nothing but numbers: what it
-    could not read, or what the settings say, is not there any more.
+    Gradio reads its ports from the environment too, while it is imported, and accepts only numbers: variables that it
+    could not read, or that the settings replace, are removed.
     """
     settings = read_settings(arguments, prog=prog)
     os.environ.pop("GRADIO_SERVER_PORT", None)
@@ -38,7 +36,7 @@ def settings_to_start_with(arguments: Sequence[str], prog: str = "python -m app"
 
 
 def refuse_unusable_address(settings: Settings) -> None:
-    """End the program where its host and port cannot be listened on, as far as one can tell by trying."""
+    """End the program if its host and port cannot be listened on, as far as binding them once can tell."""
     try:
         host = settings.host.removeprefix("[").removesuffix("]")
         family, kind, protocol, _, address = socket.getaddrinfo(host, settings.port or 0, type=socket.SOCK_STREAM)[0]
@@ -56,7 +54,7 @@ def server_name(host: str) -> str:
 
 
 def leave_socks_out() -> None:
-    """Go without SOCKS proxies where the package that speaks to them is missing: with them nothing would start."""
+    """Ignore SOCKS proxies if the package that supports them is missing: otherwise nothing would start."""
     named = [name for name in _PROXIES if os.environ.get(name, "").startswith("socks")]
     if named and importlib.util.find_spec("socksio") is None:
         for name in named:
@@ -67,7 +65,7 @@ def leave_socks_out() -> None:
 
 @contextmanager
 def without_proxies() -> Iterator[None]:
-    """While the page opens, Gradio asks itself whether it answers: no proxy may stand in between."""
+    """While the page opens, Gradio sends a request to itself, which must not go through a proxy."""
     held = {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
     try:
         yield
@@ -76,7 +74,7 @@ def without_proxies() -> Iterator[None]:
 
 
 def unusable_address(settings: Settings, error: Exception) -> str:
-    """Why the page cannot listen, and which flag would mend it."""
+    """Why the page cannot listen on its address, and which flag would change that."""
     port = "any port from 7860" if settings.port is None else f"port {settings.port}"
     if isinstance(error, OSError) and error.errno in _ABOUT_THE_PORT:
         remedy = "end what listens there, or choose another port with --port (GRADIO_SERVER_PORT)"

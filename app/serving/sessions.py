@@ -68,11 +68,11 @@ class FromFile:
 
 @dataclass
 class Run:
-    """What a visitor's page shows, for exports: the last question asked, or a saved run that was opened.
+    """What a session's page shows, for exports: the last question asked, or a saved run that was opened.
 
     revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
-    the payload that shows it. max_new_tokens: as asked; None where it is not known. subject: names what its tokens
-    are of, model and picture, so that marks on them are told from others'.
+    the payload that shows it. max_new_tokens: as asked; None if unknown. subject: model and image of its
+    tokens; forced marks apply only to the same subject.
     """
 
     picture: Image.Image
