@@ -231,7 +231,9 @@ def test_a_run_the_server_has_forgotten_is_not_saved_as_another(open_page: Calla
     page.locator(".example").nth(3).click()
     page.wait_for_function("adafv.page.number === 1")
     settled(page)
-    shared_context().service.sessions.forget()
+    sessions = shared_context().service.sessions
+    for session_id in list(sessions._by_id):
+        sessions.leave(session_id)
     page.get_by_role("button", name="Save run").click()
     expect(page.locator("#view-notice .notice")).to_contain_text("no longer held by the server", timeout=10_000)
     page.get_by_role("button", name="Ask", exact=True).click()
