@@ -49,7 +49,9 @@ def test_marks_outlive_a_model_loaded_again_and_a_server_that_forgot(open_page: 
     settled(page, 10_000)
     ask(page)
     assert page.evaluate(MARKED) == 2 and len(forced_in_the_answer(page)) == 2
-    shared_context().service.sessions.forget()
+    sessions = shared_context().service.sessions
+    for session_id in list(sessions._by_id):
+        sessions.leave(session_id)
     ask(page)
     assert page.evaluate(MARKED) == 2 and len(forced_in_the_answer(page)) == 2
 
