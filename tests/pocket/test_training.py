@@ -1,8 +1,10 @@
-"""The training recipe in small: it learns, goes on where it stopped, and writes what from_pretrained reads."""
+"""The training recipe, scaled down: it learns, resumes, and writes what from_pretrained reads."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from adafv_core.pocket.training.optimizing import VISION_SHARE, rates
 
 
 class Clock:
-    """Half a second passes between one look and the next."""
+    """Advances by half a second with every reading."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -26,7 +28,7 @@ class Clock:
 
 
 @pytest.fixture
-def options(tmp_path, monkeypatch):
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
     monkeypatch.setattr(pool, "CHUNK", 8)
     monkeypatch.setattr(train, "_LOG_EVERY", 2)
     monkeypatch.setattr(train, "time", Clock())
@@ -34,7 +36,7 @@ def options(tmp_path, monkeypatch):
     return lambda minutes: [*line.split(), "--minutes", str(minutes)]
 
 
-def test_training_learns_resumes_and_exports(options, tmp_path):
+def test_training_learns_resumes_and_exports(options: Callable[[float], list[str]], tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
         train.main(options(0.25))
@@ -57,7 +59,7 @@ def test_training_learns_resumes_and_exports(options, tmp_path):
     assert all(file.stat().st_size < 9_000_000 for file in (tmp_path / "out").iterdir())
 
 
-def test_a_block_of_questions_computes_what_one_question_alone_does():
+def test_a_block_of_questions_computes_what_one_question_alone_does() -> None:
     model = build_model(seed=1).eval()
     language = model.model.language_model
     embeds = torch.randn(2, 10 + 3 * 4, 192, generator=torch.Generator().manual_seed(0))
@@ -70,19 +72,19 @@ def test_a_block_of_questions_computes_what_one_question_alone_does():
     language.set_attn_implementation(TRAINING)
     positions = torch.cat([torch.arange(10), torch.arange(10, 14).repeat(3)])[None]
     rows = torch.tensor([[1, 2, 3], [0, 3, 1]])
-    with shared_prefix(10, 3, rows, slice(2, 9), layers=(1,)) as (seen, read):
+    with shared_prefix(10, 3, rows, slice(2, 9), layers=(1,)) as (prefix_attention, block_attention):
         together = language(
             inputs_embeds=embeds, attention_mask=torch.zeros(1, 1, 1, 1), position_ids=positions, use_cache=False
         ).last_hidden_state
     torch.testing.assert_close(together[:, 10:], torch.cat(alone, 1), atol=1e-4, rtol=1e-4)
-    assert read[0].shape == (2, 6, 3, 4)
+    assert block_attention[0].shape == (2, 6, 3, 4)
     language.set_attn_implementation("eager")
     single = torch.cat([embeds[:, :10], embeds[:, 14:18]], 1)
     eager = language(inputs_embeds=single, output_attentions=True).attentions[1]
-    torch.testing.assert_close(seen[0][0, :, 1], eager[0, :, 10 + 2, 2:9], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(prefix_attention[0][0, :, 1], eager[0, :, 10 + 2, 2:9], atol=1e-5, rtol=1e-4)
 
 
-def test_rates_warm_up_once_and_fall():
+def test_rates_warm_up_once_and_fall() -> None:
     assert rates(0.0)[0] == 0 and rates(VISION_SHARE * 0.99)[1] == 0
     vision = [rates(p / 100)[0] for p in range(2, 101)]
     assert vision == sorted(vision, reverse=True) and 0 < vision[-1] < 0.02 * vision[0]

@@ -1,7 +1,7 @@
-"""Attention for training: one picture shared by many question blocks, and attention rows that can be recorded.
+"""Attention for training: many question blocks share one image prefix, and chosen attention rows are recorded.
 
-Plain products, which on a CPU go backward quicker than SDPA. Visual prefix and blocks are handled apart, so that
-no question sees another and no masked square is computed.
+Plain matrix products, whose backward pass is faster than SDPA's on a CPU. Prefix and blocks are computed separately,
+so that no question attends to another and no fully masked block of scores is computed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class _Layout:
     rows: Tensor
     columns: slice
     layers: tuple[int, ...]
-    seen: list[Tensor] = field(default_factory=list)
-    read: list[Tensor] = field(default_factory=list)
+    prefix_attention: list[Tensor] = field(default_factory=list)
+    block_attention: list[Tensor] = field(default_factory=list)
 
 
 _layouts: list[_Layout] = []
@@ -36,15 +36,16 @@ _layouts: list[_Layout] = []
 def shared_prefix(
     shared: int, blocks: int, rows: Tensor, columns: slice, layers: tuple[int, ...]
 ) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    """While open, sequences are `shared` prefix positions and then `blocks` blocks of equal length.
+    """Within the context, a sequence is `shared` prefix positions followed by `blocks` blocks of equal length.
 
-    Yields two lists. The named layers append to the first what the positions `rows` (B, blocks; counted within the
-    block) attend to in `columns` of the prefix, as (B, heads, blocks, columns) float32; layer 0 appends to the second
-    what they attend to in their own block, (B, heads, blocks, length).
+    rows: (B, blocks) int64, the recorded query position of each block, counted from the start of the block. Yields two
+    lists, which every forward pass appends to: each of `layers` appends to the first list the attention from `rows` to
+    `columns` of the prefix, (B, heads, blocks, columns) float32; layer 0 appends to the second list the attention from
+    `rows` to their own block, (B, heads, blocks, length) float32.
     """
     _layouts.append(_Layout(shared, blocks, rows, columns, layers))
     try:
-        yield _layouts[-1].seen, _layouts[-1].read
+        yield _layouts[-1].prefix_attention, _layouts[-1].block_attention
     finally:
         _layouts.pop()
 
@@ -58,17 +59,17 @@ def _training_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     query = query * query.shape[-1] ** -0.5
-    if getattr(module, "layer_idx", None) is None:
+    if getattr(module, "layer_idx", None) is None:  # the vision tower: bidirectional, no prefix
         return (torch.softmax(query @ key.transpose(2, 3), -1) @ value).transpose(1, 2), None
     layout = _layouts[-1]
     shared = layout.shared
     sizes = [shared, query.shape[2] - shared]
-    parts = [torch.split(part, sizes, 2) for part in (query, key, value)]
-    (prefix_query, prefix_keys, prefix_values), (block_query, block_key, block_value) = zip(*parts, strict=True)
+    splits = [torch.split(tensor, sizes, 2) for tensor in (query, key, value)]
+    (prefix_query, prefix_keys, prefix_values), (block_query, block_key, block_value) = zip(*splits, strict=True)
     scores = prefix_query @ prefix_keys.transpose(2, 3)
     prefix = torch.softmax(scores + _causal(shared, scores), -1) @ prefix_values
     own_query, own_key, own_value = (
-        part.unflatten(2, (layout.blocks, -1)) for part in (block_query, block_key, block_value)
+        tensor.unflatten(2, (layout.blocks, -1)) for tensor in (block_query, block_key, block_value)
     )
     own = own_query @ own_key.transpose(3, 4)
     own = own + _causal(own.shape[-1], own)
@@ -77,16 +78,16 @@ def _training_attention(
     on_prefix, on_own = torch.split(attention, [shared, attention.shape[-1] - shared], -1)
     blocks = on_prefix.flatten(2, 3) @ prefix_values + (on_own @ own_value).flatten(2, 3)
     if module.layer_idx in layout.layers:
-        layout.seen.append(_recorded(layout, own_query, own, prefix_keys)[..., layout.columns])
+        layout.prefix_attention.append(_recorded(layout, own_query, own, prefix_keys)[..., layout.columns])
     if module.layer_idx == 0:
-        layout.read.append(_recorded(layout, own_query, own, prefix_keys)[..., shared:])
+        layout.block_attention.append(_recorded(layout, own_query, own, prefix_keys)[..., shared:])
     return torch.cat([prefix, blocks], 2).transpose(1, 2), None
 
 
 def _recorded(layout: _Layout, own_query: Tensor, own: Tensor, prefix_keys: Tensor) -> Tensor:
     rows = layout.rows[:, None, :, None, None].expand(-1, own.shape[1], -1, 1, -1)
-    looking = own_query.gather(3, rows.expand(*rows.shape[:4], own_query.shape[-1])).squeeze(3)
-    across = looking @ prefix_keys.transpose(2, 3)
+    row_query = own_query.gather(3, rows.expand(*rows.shape[:4], own_query.shape[-1])).squeeze(3)
+    across = row_query @ prefix_keys.transpose(2, 3)
     own_rows = own.gather(3, rows.expand(*rows.shape[:4], own.shape[-1])).squeeze(3)
     return torch.softmax(torch.cat([across, own_rows], -1).float(), -1)
 

@@ -22,7 +22,7 @@ GRID = IMAGE_PX // PATCH_PX
 
 
 def build_processor() -> LlavaProcessor:
-    """Tokenizer, chat template and image processor (squashes to 168 × 168 px, bicubic, PIL backend)."""
+    """Build the processor: tokenizer, chat template, and image processor (resizes to 168 × 168 px, bicubic, PIL)."""
     size = {"height": IMAGE_PX, "width": IMAGE_PX}
     image_processor = CLIPImageProcessorPil(size=size, crop_size=size, do_center_crop=False)
     return LlavaProcessor(
@@ -36,7 +36,7 @@ def build_processor() -> LlavaProcessor:
 
 
 def build_config(width: int = 192) -> LlavaConfig:
-    """The configuration: CLIP tower of 5 layers (feature layer -2), two-layer projector, Llama of 4 layers."""
+    """Build the configuration: 5-layer CLIP tower (feature layer -2), two-layer projector, 4-layer Llama."""
     tokenizer = build_tokenizer()
     heads = width // 32
     vision = CLIPVisionConfig(
@@ -76,10 +76,10 @@ def build_config(width: int = 192) -> LlavaConfig:
 
 
 def build_model(width: int = 192, seed: int = 0) -> LlavaForConditionalGeneration:
-    """An untrained model in float32, with the starting values that made training quick.
+    """Build an untrained float32 model with the initialization that made training fast.
 
-    Patch positions start as 2-D sines, word embeddings at norm 1, and the key projections of the first LLM
-    layers near their query projections, so that like attends to like.
+    Position embeddings of the patches start as 2-D sinusoids, word embeddings at norm 1, and the key projections of the
+    first three LLM layers close to their query projections, so that like attends to like.
     """
     torch.manual_seed(seed)
     model = LlavaForConditionalGeneration(build_config(width))

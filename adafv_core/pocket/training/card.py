@@ -18,32 +18,32 @@ from adafv_core.pocket.world.phrasings import FAMILIES
 
 
 def summarize_log(log: Path, minutes: float) -> dict[str, Any]:
-    """What a training log says in all: steps, pictures, questions, minutes, the last losses, the machine."""
+    """Summarize a training log: steps, images, questions, minutes, last losses, and the machine."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     last = lines[-1]
-    steps = [line["step"] - before for line, before in zip(lines, [0, *(one["step"] for one in lines)], strict=False)]
-    aside = ("step", "progress", "images_per_s", "pictures_a_step", "questions_a_step", "machine", "answered")
+    steps = [line["step"] - before for line, before in zip(lines, [0, *(line["step"] for line in lines)], strict=False)]
+    not_losses = ("step", "progress", "images_per_s", "images_per_step", "questions_per_step", "machine", "answered")
     return {
         "steps": last["step"],
         "minutes": round(minutes),
-        "pictures": sum(count * line["pictures_a_step"] for count, line in zip(steps, lines, strict=True)),
-        "questions": sum(count * line["questions_a_step"] for count, line in zip(steps, lines, strict=True)),
+        "images": sum(count * line["images_per_step"] for count, line in zip(steps, lines, strict=True)),
+        "questions": sum(count * line["questions_per_step"] for count, line in zip(steps, lines, strict=True)),
         "machine": f"{processor_name()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "answered_in_training_percent": round(100 * last.get("answered", 0.0), 1),
-        "last_losses": {name: value for name, value in last.items() if name not in aside},
+        "last_losses": {name: value for name, value in last.items() if name not in not_losses},
         "notes": "",
     }
 
 
 def processor_name() -> str:
-    """The processor as the system names it."""
+    """The CPU model name as the operating system reports it."""
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     return names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
 
 
 def render(training: dict[str, Any], measured: dict[str, Any]) -> str:
-    """The card as Markdown."""
+    """Render the model card as Markdown."""
     full, held_out, without = (measured[name] for name in ("all_tokens", "held_out_phrasings", "without_named_tokens"))
     grounding, chance = measured["grounding"], measured["chance"]
     rows = "\n".join(
@@ -62,58 +62,60 @@ pipeline_tag: image-text-to-text
 ---
 # Pocket
 
-A LLaVA of stock classes (`LlavaForConditionalGeneration`: CLIP vision tower with [CLS], two-layer projector, Llama),
-small enough to ship with AdaFV and trained from scratch on drawn scenes. {GRID} × {GRID} = {GRID * GRID} visual tokens
-from {IMAGE_PX} × {IMAGE_PX} px, 5 vision layers (feature layer −2), 4 LLM layers, width 192, 3.9 M parameters, float32.
+A LLaVA built from stock classes (`LlavaForConditionalGeneration`: CLIP vision tower with [CLS], two-layer projector,
+Llama), small enough to ship with AdaFV and trained from scratch on drawn scenes.
+{GRID} × {GRID} = {GRID * GRID} visual tokens from {IMAGE_PX} × {IMAGE_PX} px, 5 vision layers (feature layer −2),
+4 LLM layers, width 192, 3.9 M parameters, float32.
 It exists to show how pruning behaves on a real, running model without a GPU or a download. It is not evidence about
 LLaVA on photographs.
 
 ## What it knows
-Scenes with one or two large shapes, small faint shapes and numbered cards on a textured ground: 8 shapes, 8 colors,
-digits 0–9. English questions about attribute (color, shape, size), existence, location, reading, counting (0–4), what
-is next to something (left, right, above, below) and the main object. Answers are single words.
+Scenes with one or two large shapes, small faint shapes and numbered cards on a textured background: 8 shapes,
+8 colors, digits 0–9. English questions about attributes (color, shape, size), existence, location, reading, counting
+(0–4), relations (what is left of, right of, above or below something) and the main object. Answers are single words.
 
 ## Measured
 {measured["questions"]} questions on {measured["scenes"]} scenes of the {measured["split"]} split, greedy, through
-`generate`; percent right with 95 % Wilson intervals. "Without" drops every visual token that shows any part of what the
-question names or asks for; "most frequent" always gives the family's most frequent answer.
+`generate`; percent correct with 95 % Wilson intervals. "Without the named tokens" drops every visual token that shows
+any part of what the question names or asks for; "most frequent" always gives the family's most frequent answer.
 
-| family | all tokens | phrasings never trained on | without the named tokens | most frequent |
+| family | all tokens | held-out phrasings | without the named tokens | most frequent |
 | --- | --- | --- | --- | --- |
 {rows}
 
 - AUC of T2I similarity for the tokens of what the question names: {grounding["t2i_auc"]:.3f}; of saliency for large
   objects: {grounding["saliency_auc"]:.3f}.
-- [CLS] attention on large objects: {100 * grounding["large_attention"]:.0f} % on {100 * grounding["large_area"]:.0f} %
-  of the area, {grounding["large_ratio"]:.2f} times their share. The attention itself was never supervised.
+- Large objects get {100 * grounding["large_attention"]:.0f} % of the [CLS] attention and cover
+  {100 * grounding["large_area"]:.0f} % of the area: {grounding["large_ratio"]:.2f} times their share. The attention
+  itself was never supervised.
 
 {bars}
 
 ## Training
 `python -m adafv_core.pocket.training.train` on {training["machine"]}: {training["minutes"]} minutes,
 {training["steps"]} steps,
-about {training["pictures"]:,} pictures from a pool of 40,000 scenes and {training["questions"]:,} questions, with other
-work on the same cores. The first {100 * VISION_SHARE:.0f} % of the time went to vision and alignment, the rest to
-everything together. Last losses: {losses}.
+about {training["images"]:,} images from a pool of 40,000 scenes and {training["questions"]:,} questions, with other
+load on the same cores. The first {100 * VISION_SHARE:.0f} % of the time went to vision and alignment, the rest to
+training everything jointly. Last losses: {losses}.
 
-- **Alignment was trained with true masks**: for each word that names something, the softmax of 100 · cosine over the
-  visual tokens is pulled to the patches that show it, and to flat for all other words. T2I similarity therefore works
-  here by construction; in LLaVA it emerges.
-- The large objects' names are predicted from [CLS]; which patches it attends to for that is its own affair.
-- In two LLM layers, some heads are pulled to look at what the question names; in the first layer, one head to the
-  word for a color and one to the word for a kind. Without the latter the LLM did not learn that in "the red ring" the
-  color counts too.
+- **Alignment was trained with ground-truth masks**: for each word that names something, the softmax of 100 · cosine
+  over the visual tokens is pulled toward the patches that show it, and toward uniform for all other words. T2I
+  similarity therefore works here by construction; in LLaVA it emerges.
+- The names of the large objects are predicted from [CLS]; which patches it attends to for that was left to the model.
+- In two LLM layers, some heads are trained to attend to what the question names; in the first layer, one head to the
+  color word and one to the kind word. Without the latter the LLM did not learn that in "the red ring" the color matters
+  too.
 - Linear heads over the patches and over the projected tokens (kind, color, digit, place, size, count of the same
-  shape, neighbors) helped the vision tower and the projector and were thrown away.
-- **It saw dropped tokens in training**: {100 * SHARE:.0f} % of the batches with questions kept only a part of the
-  visual tokens (log-uniform from 8 to all), things at random and ground at random, by no method's rule. LLaVA was never
-  trained so. Without it this model leaned on the ground it saw and fell apart when pruned: at a keep ratio of 10 %
-  it answered 11 % of 330 validation questions right, where it answered 54 % with all tokens (AdaFV, after 38 minutes).
+  shape, neighbors) provided extra supervision for the vision tower and the projector and were discarded.
+- **It was trained with dropped tokens**: {100 * SHARE:.0f} % of the batches with questions kept only some of the visual
+  tokens (log-uniform from 8 to all): tokens of random things, then random tokens, by no pruning method's rule. LLaVA
+  was not trained this way. Without it this model relied on the background and broke down when pruned: at a keep ratio
+  of 10 % it answered 11 % of 330 validation questions correctly, and 54 % with all tokens (AdaFV, after 38 minutes).
 {training["notes"]}
 ## Limits
-It knows only the words above; any other word becomes `<unk>`. Pictures from elsewhere are out of its world and it
-answers regardless. One question at a time: it was not trained on conversations. "The main object" means the largest.
-The words "main", "biggest" and "largest" have no place in the picture by training: such questions need saliency.
+It knows only the words of these questions; any other word becomes `<unk>`. Any other image is out of distribution, and
+it answers regardless. One question at a time: it was not trained on conversations. "The main object" means the largest.
+The words "main", "biggest" and "largest" are not aligned with any patches: such questions need saliency.
 """
 
 
@@ -121,17 +123,16 @@ def _bars(full: dict[str, Any], held_out: dict[str, Any], grounding: dict[str, f
     checks = [
         ("at least 95 % with all tokens", full["all"]["percent"], 95.0),
         (f"no family under 80 % (weakest: {weakest})", full[weakest]["percent"], 80.0),
-        ("at least 85 % on phrasings never trained on", held_out["all"]["percent"], 85.0),
+        ("at least 85 % on held-out phrasings", held_out["all"]["percent"], 85.0),
         ("AUC of T2I similarity at least 0.95", grounding["t2i_auc"], 0.95),
         ("[CLS] attention on large objects at least 3 times their area", grounding["large_ratio"], 3.0),
     ]
     lines = [f"- {text}: {value:.3g}, {'met' if value >= bar else '**missed**'}" for text, value, bar in checks]
     missed = [
-        "\nThe ratio of [CLS] attention was 3.4 after the vision phase and fell while the LLM was trained along; "
-        "a larger\nweight on naming the large objects in that phase, or a frozen tower at its end, "
-        "is what it would take."
+        "\nThe ratio of [CLS] attention was 3.4 after the vision phase and fell during joint training. A larger\n"
+        "weight on naming the large objects in that phase, or freezing the tower toward its end, might fix it."
     ]
-    return "What was asked of it:\n\n" + "\n".join(lines + (missed if grounding["large_ratio"] < 3.0 else []))
+    return "Targets:\n\n" + "\n".join(lines + (missed if grounding["large_ratio"] < 3.0 else []))
 
 
 def _chance(chance: dict[str, float], family: str) -> str:
@@ -143,7 +144,7 @@ def _percent(row: dict[str, float] | None) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write README.md beside the model's training.json and evaluation.json."""
+    """Write README.md next to the model's training.json and evaluation.json."""
     folder = Path((argv or ["assets/pocket"])[0])
     training, measured = (json.loads((folder / name).read_text()) for name in ("training.json", "evaluation.json"))
     (folder / "README.md").write_text(render(training, measured))

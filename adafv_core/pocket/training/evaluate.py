@@ -1,4 +1,4 @@
-"""Measures the pocket model through the engine's own `generate`: `python -m adafv_core.pocket.training.evaluate`."""
+"""Measures the pocket model through the public engine: `python -m adafv_core.pocket.training.evaluate`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from adafv_core.engine import Engine, load
 from adafv_core.pocket.world.drawing import draw_scene, patch_owners
 from adafv_core.pocket.world.phrasings import FAMILIES
-from adafv_core.pocket.world.questions import Question, question_set
+from adafv_core.pocket.world.questions import SceneQuestion, question_set
 from adafv_core.pocket.world.scenes import Scene
 from adafv_core.types import VisualTokens
 
-Pair = tuple[Scene, Question]
+Pair = tuple[Scene, SceneQuestion]
 
 
 def accuracy(engine: Engine, pairs: list[Pair], without_named: bool = False, batch_size: int = 32) -> dict[str, Any]:
-    """Greedy accuracy by family and overall, with 95 % Wilson intervals, over (scene, question) pairs.
+    """Greedy accuracy over (scene, question) pairs, by family and overall, with 95 % Wilson intervals.
 
-    without_named: give the LLM every visual token except those that show any part of what the question
-    names or asks for; questions that name nothing are left out. Returns {family: {right, asked, percent, low, high}}.
+    without_named: drop every visual token that shows any part of a thing the question names or asks for, and skip
+    questions that name nothing. Returns {family or "all": {right, asked, percent, low, high}}.
     """
     right: dict[str, list[bool]] = {}
     for visual, scene, questions in encoded(engine, pairs):
@@ -53,7 +53,7 @@ def accuracy(engine: Engine, pairs: list[Pair], without_named: bool = False, bat
 
 
 def chance(pairs: list[Pair]) -> dict[str, float]:
-    """Percent right when each family's most frequent answer is always given."""
+    """Percent correct, by family, when always giving the family's most frequent answer."""
     best = {}
     for family in FAMILIES:
         answers = [q.answer for _, q in pairs if q.family == family]
@@ -63,11 +63,12 @@ def chance(pairs: list[Pair]) -> dict[str, float]:
 
 
 def grounding(engine: Engine, pairs: list[Pair]) -> dict[str, float]:
-    """How well scores find things: AUC of T2I similarity for the named things' tokens, [CLS] attention on large things.
+    """Measure how well T2I similarity finds the named things, and [CLS] attention the large ones.
 
-    t2i_auc: mean over questions that name something seen. large_attention, large_area: mean share of [CLS] attention
-    and of all tokens on large things; large_ratio: the first over the second. saliency_auc: for large things' tokens.
-    Tokens on a border between thing and ground count as neither.
+    t2i_auc: ROC AUC for the tokens of the named things, mean over questions that name a thing in the scene.
+    saliency_auc: ROC AUC for the tokens of large things. large_attention, large_area: mean share of [CLS] attention,
+    and of the tokens, that falls on large things; large_ratio: the former divided by the latter. The AUCs leave out
+    tokens on a border between thing and background.
     """
     aucs, large_aucs, attention, area = [], [], [], []
     for visual, scene, questions in encoded(engine, pairs):
@@ -78,11 +79,10 @@ def grounding(engine: Engine, pairs: list[Pair]) -> dict[str, float]:
         area.append(large.mean())
         large_aucs.append(auc(saliency[owners != -2], large[owners != -2]))
         for question in questions:
-            named = question.targets[:1] if question.family == "relation" else question.targets
-            wanted = np.isin(owners, named)
-            if question.family != "salient" and wanted.any():
+            named = np.isin(owners, question.referents)
+            if question.family != "salient" and named.any():
                 t2i = engine.score(visual, question.text).t2i.numpy()
-                aucs.append(auc(t2i[owners != -2], wanted[owners != -2]))
+                aucs.append(auc(t2i[owners != -2], named[owners != -2]))
     return {
         "t2i_auc": float(np.mean(aucs)),
         "saliency_auc": float(np.mean(large_aucs)),
@@ -93,19 +93,19 @@ def grounding(engine: Engine, pairs: list[Pair]) -> dict[str, float]:
 
 
 def auc(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve by ranks (Mann-Whitney), ties counted half; nan where one class is empty."""
+    """Area under the ROC curve, from ranks (Mann–Whitney U); ties count half; nan if one class is empty."""
     if positive.all() or not positive.any():
         return math.nan
-    values, places = np.unique(scores, return_inverse=True)
-    counts = np.bincount(places, minlength=len(values))
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    values, inverse = np.unique(scores, return_inverse=True)
+    counts = np.bincount(inverse, minlength=len(values))
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     hits = int(positive.sum())
     return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * (len(scores) - hits)))
 
 
-def encoded(engine: Engine, pairs: list[Pair]) -> Iterable[tuple[VisualTokens, Scene, list[Question]]]:
-    """Each scene drawn and encoded once, with its questions."""
-    by_scene: dict[int, tuple[Scene, list[Question]]] = {}
+def encoded(engine: Engine, pairs: list[Pair]) -> Iterable[tuple[VisualTokens, Scene, list[SceneQuestion]]]:
+    """Draw and encode each scene once; yields it with its questions."""
+    by_scene: dict[int, tuple[Scene, list[SceneQuestion]]] = {}
     for scene, question in pairs:
         by_scene.setdefault(scene.seed, (scene, []))[1].append(question)
     for scene, questions in by_scene.values():
@@ -113,7 +113,7 @@ def encoded(engine: Engine, pairs: list[Pair]) -> Iterable[tuple[VisualTokens, S
 
 
 def evaluate(engine: Engine, split: str, scenes: int, progress: Callable[[str], None] = print) -> dict[str, Any]:
-    """All measurements on the first `scenes` scenes of a split."""
+    """Run all measurements on the first `scenes` scenes of a split."""
     trained, held_out = question_set(split, scenes), question_set(split, scenes, held_out=True)
     progress(f"{len(trained)} questions on {scenes} scenes of split {split}")
     report: dict[str, Any] = {
@@ -125,15 +125,15 @@ def evaluate(engine: Engine, split: str, scenes: int, progress: Callable[[str], 
     report["all_tokens"] = accuracy(engine, trained)
     progress(f"all tokens: {report['all_tokens']['all']}")
     report["held_out_phrasings"] = accuracy(engine, held_out)
-    progress(f"phrasings never trained on: {report['held_out_phrasings']['all']}")
+    progress(f"held-out phrasings: {report['held_out_phrasings']['all']}")
     report["without_named_tokens"] = accuracy(engine, trained[: 7 * 60], without_named=True)
-    progress(f"without the named things' tokens: {report['without_named_tokens']['all']}")
+    progress(f"without the tokens of the named things: {report['without_named_tokens']['all']}")
     report["grounding"] = grounding(engine, trained[: 7 * 150])
     progress(f"grounding: {report['grounding']}")
     return report
 
 
-def _named_mask(scene: Scene, question: Question, grid: int) -> NDArray[np.bool_]:
+def _named_mask(scene: Scene, question: SceneQuestion, grid: int) -> NDArray[np.bool_]:
     covered = np.zeros((grid, grid), bool)
     for target in question.targets:
         lone = Scene(scene.seed, (scene.things[target],))
@@ -150,17 +150,19 @@ def _share(hits: list[bool]) -> dict[str, float]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command-line parser."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.pocket.training.evaluate", description=__doc__)
-    parser.add_argument("--model", default="pocket", help="pocket, or a folder that train.py wrote")
+    parser.add_argument(
+        "--model", default="pocket", help="pocket, or a folder written by adafv_core.pocket.training.train"
+    )
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
-    parser.add_argument("--scenes", type=int, default=320, help="scenes, about 6.4 questions each")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--scenes", type=int, default=320, help="number of scenes, about 6.4 questions each")
+    parser.add_argument("--out", type=Path, help="JSON file to write the report to")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure and print; with --out, store as JSON."""
+    """Measure and print; with --out, also write the report as JSON."""
     options = make_parser().parse_args(argv)
     report = evaluate(load(options.model, device="cpu"), options.split, options.scenes)
     if options.out:

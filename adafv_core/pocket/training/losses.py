@@ -1,4 +1,4 @@
-"""What the pocket model is trained on: what patches show, how words and patches align, and answers."""
+"""Training losses of the pocket model: patch labels, word–patch alignment, and answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from adafv_core.pocket.training.attention import shared_prefix
-from adafv_core.pocket.training.batches import Batch
+from adafv_core.pocket.training.batches import TrainingBatch
 from adafv_core.pocket.world.labels import CLASSES, IGNORE, first_patches
 from adafv_core.pocket.world.vocabulary import vocabulary
 from adafv_core.pocket.world.world import COLOR_NAMES, DIRECTIONS, KINDS, PLURALS, SHAPES
@@ -21,7 +21,7 @@ _READING_HEADS = (4, 5)
 
 
 class VisionHeads(nn.Module):
-    """Linear heads over the feature layer, used in training only and thrown away after it."""
+    """Linear heads over the vision feature layer, used in training only and discarded afterwards."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class VisionHeads(nn.Module):
 
 
 class TokenHeads(nn.Module):
-    """Linear heads over the projected visual tokens: what the LLM is given must tell what the patches show."""
+    """Linear heads over the projected visual tokens, so that what the LLM receives encodes what the patches show."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class TokenHeads(nn.Module):
 
 
 class PocketTrainer(nn.Module):
-    """The model with its training heads; `forward` gives every loss by name."""
+    """The model with its training heads; `forward` returns every loss by name."""
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
         super().__init__()
@@ -53,8 +53,11 @@ class PocketTrainer(nn.Module):
         self.color_ids = torch.tensor([ids[word] for word in COLOR_NAMES])
         self.kind_ids = torch.tensor([ids[word] for word in (*KINDS, *PLURALS)])
 
-    def forward(self, batch: Batch, answers: bool) -> dict[str, Tensor]:
-        """Losses of a batch; without `answers` the LLM is not run."""
+    def forward(self, batch: TrainingBatch, answers: bool) -> dict[str, Tensor]:
+        """Compute the losses of a batch, weighted; `answers=False` skips the LLM.
+
+        "answered" is no loss but the share of answerable questions answered correctly.
+        """
         vision = self.model.model.vision_tower
         hidden = vision(batch.pixels.to(vision.dtype), output_hidden_states=True).hidden_states[
             self.model.config.vision_feature_layer
@@ -62,13 +65,13 @@ class PocketTrainer(nn.Module):
         visual = self.model.model.multi_modal_projector(hidden[:, 1:])
         losses = self._vision_losses(hidden, batch)
         losses.update(self._alignment_losses(visual.float(), batch))
-        told = _thing_losses(self.token_heads.token, self.token_heads.norm(visual.float()), batch)
-        losses["told"] = 0.5 * torch.stack(list(told.values())).sum()
+        token_losses = _thing_losses(self.token_heads.token, self.token_heads.norm(visual.float()), batch)
+        losses["tokens"] = 0.5 * torch.stack(list(token_losses.values())).sum()
         if answers:
             losses.update(self._answer_losses(visual, batch))
         return losses
 
-    def _vision_losses(self, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _vision_losses(self, hidden: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
         hidden = self.heads.norm(hidden.float())
         patches, owners = hidden[:, 1:], batch.owners
         clear = owners != -2
@@ -84,7 +87,7 @@ class PocketTrainer(nn.Module):
         losses["large"] = 12 * F.binary_cross_entropy_with_logits(self.heads.large(hidden[:, 0]), batch.large)
         return losses
 
-    def _alignment_losses(self, visual: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _alignment_losses(self, visual: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
         words = F.normalize(self.model.get_input_embeddings().weight[batch.words].float(), dim=-1)
         unit = F.normalize(visual, dim=-1)
         log_attention = F.log_softmax(100.0 * torch.einsum("wd,bnd->bwn", words, unit), dim=-1)
@@ -97,18 +100,21 @@ class PocketTrainer(nn.Module):
             "norm": 0.05 * visual.norm(dim=-1).clamp(min=1e-3).log().square().mean(),
         }
 
-    def _answer_losses(self, visual: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _answer_losses(self, visual: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
         embed = self.model.get_input_embeddings()
         count, asked, length = batch.blocks.shape
         visual = visual.gather(1, batch.kept[..., None].expand(-1, -1, visual.shape[-1]))
-        looks = batch.looks.gather(2, batch.kept[:, None].expand(-1, asked, -1))
-        head = embed(batch.head).expand(count, -1, -1)
+        named = batch.named.gather(2, batch.kept[:, None].expand(-1, asked, -1))
+        prefix = embed(batch.prefix).expand(count, -1, -1)
         blocks = embed(batch.blocks).flatten(1, 2)
-        embeds = torch.cat([head, visual.to(head.dtype), blocks], 1)
-        shared = head.shape[1] + visual.shape[1]
+        embeds = torch.cat([prefix, visual.to(prefix.dtype), blocks], 1)
+        shared = prefix.shape[1] + visual.shape[1]
         positions = torch.cat([torch.arange(shared), torch.arange(shared, shared + length).repeat(asked)])
-        places = slice(head.shape[1], shared)
-        with shared_prefix(shared, asked, batch.rows, places, _GROUNDED_LAYERS) as (seen, read):
+        visual_columns = slice(prefix.shape[1], shared)
+        with shared_prefix(shared, asked, batch.answer_rows, visual_columns, _GROUNDED_LAYERS) as (
+            visual_attention,
+            block_attention,
+        ):
             hidden = self.model.model.language_model(
                 inputs_embeds=embeds,
                 attention_mask=embeds.new_zeros(1, 1, 1, 1),
@@ -116,39 +122,51 @@ class PocketTrainer(nn.Module):
                 use_cache=False,
             ).last_hidden_state
         hidden = hidden[:, shared:].unflatten(1, (asked, length))
-        pick = torch.stack([batch.rows, batch.rows + 1], 2)[..., None].expand(-1, -1, -1, hidden.shape[-1])
+        pick = torch.stack([batch.answer_rows, batch.answer_rows + 1], 2)[..., None].expand(
+            -1, -1, -1, hidden.shape[-1]
+        )
         logits = self.model.lm_head(hidden.gather(2, pick)).float()
         end = torch.full_like(batch.answers, self.model.config.text_config.eos_token_id)
-        named = looks.any(-1) & batch.counts
-        found = [(attention[:, :_GROUNDED_HEADS] * looks[:, None]).sum(-1).clamp(min=1e-6).log() for attention in seen]
-        ground = -sum(one.mean(1)[named].sum() for one in found) / named.sum().clamp(min=1)
-        words = self._reading_loss(read[0], batch.blocks)
-        answer = F.cross_entropy(logits[:, :, 0][batch.counts], batch.answers[batch.counts], reduction="sum")
+        use = named.any(-1) & batch.answerable
+        log_masses = [
+            (attention[:, :_GROUNDED_HEADS] * named[:, None]).sum(-1).clamp(min=1e-6).log()
+            for attention in visual_attention
+        ]
+        ground = -sum(log_mass.mean(1)[use].sum() for log_mass in log_masses) / use.sum().clamp(min=1)
+        words = self._reading_loss(block_attention[0], batch.blocks)
+        answerable = batch.answerable
+        answer = F.cross_entropy(logits[:, :, 0][answerable], batch.answers[answerable], reduction="sum")
         correct = logits[:, :, 0].argmax(-1) == batch.answers
         return {
-            "answer": 2 * answer / batch.counts.sum().clamp(min=1),
+            "answer": 2 * answer / answerable.sum().clamp(min=1),
             "end": 0.1 * F.cross_entropy(logits[:, :, 1].flatten(0, 1), end.flatten()),
             "ground": 0.6 * ground,
             "words": 0.3 * words,
-            "answered": correct[batch.counts].float().mean().detach(),
+            "answered": correct[answerable].float().mean().detach(),
         }
 
-    def _reading_loss(self, read: Tensor, blocks: Tensor) -> Tensor:
-        """In the first layer, two heads find the color and the kind that a question names. read (B, H, Q, L)."""
+    def _reading_loss(self, attention: Tensor, blocks: Tensor) -> Tensor:
+        """Teach two heads of the first layer to attend to the color word and to the kind word of a question.
+
+        attention: (B, heads, Q, L), from the answer's position to its own block. blocks: (B, Q, L) token ids.
+        """
         losses = []
         for head, ids in zip(_READING_HEADS, (self.color_ids, self.kind_ids), strict=True):
             found = torch.isin(blocks, ids)
-            mass = (read[:, head] * found).sum(-1)
+            mass = (attention[:, head] * found).sum(-1)
             use = mass.detach() > 1e-9
             losses.append(-mass.clamp(min=1e-6).log()[use].sum() / use.sum().clamp(min=1))
         return torch.stack(losses).sum()
 
 
-def _thing_losses(heads: nn.ModuleDict, patches: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Cross-entropy by label over patches (B, N, width) that show a thing; a large thing's patches weigh less each."""
-    row, place = torch.nonzero(batch.owners >= 0, as_tuple=True)
-    owner = batch.owners[row, place]
-    shown = patches[row, place]
+def _thing_losses(heads: nn.ModuleDict, patches: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
+    """Cross-entropy per label over the patches that show a thing, each weighted by 1 / √(patches of that thing).
+
+    patches: (B, N, width).
+    """
+    row, column = torch.nonzero(batch.owners >= 0, as_tuple=True)
+    owner = batch.owners[row, column]
+    shown = patches[row, column]
     sizes = torch.zeros(patches.shape[0], int(owner.max()) + 1)
     sizes.index_put_((row, owner), torch.ones(len(row)), accumulate=True)
     weight = sizes[row, owner].rsqrt()

@@ -1,4 +1,4 @@
-"""One optimization step shared by several worker processes: bfloat16 model, float32 master weights, mean gradients."""
+"""Data-parallel optimizer steps over worker processes: bfloat16 model, float32 master weights, averaged gradients."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from adafv_core.pocket.training.losses import PocketTrainer
 
 VISION_SHARE = 0.28
-"""Part of the time spent on vision and alignment alone, before the LLM is trained with them."""
+"""Fraction of the training time spent on vision and alignment alone, before the LLM is trained jointly with them."""
 _VISION_RATE, _LANGUAGE_RATE = 1.0e-3, 1.5e-3
 
 
 class Stepper:
-    """Keeps master weights and optimizer; every worker process holds the same ones."""
+    """Master weights and optimizer state, kept identical in every worker process."""
 
     def __init__(self, trainer: PocketTrainer) -> None:
         self.named = [(name, p) for name, p in trainer.named_parameters() if p.requires_grad]
@@ -34,7 +34,10 @@ class Stepper:
         )
 
     def step(self, progress: float) -> float:
-        """Apply the gradients of `loss.backward()`; progress in 0..1 is averaged over the workers and returned."""
+        """Average the gradients over the workers, clip their norm to 2 and apply them.
+
+        progress: this worker's, in 0..1. Returns its mean over the workers, which sets the learning rates.
+        """
         flat = torch.cat(
             [(p.grad if p.grad is not None else torch.zeros_like(p)).float().flatten() for _, p in self.named]
             + [torch.tensor([progress])]
@@ -47,10 +50,10 @@ class Stepper:
         flat *= min(1.0, 2.0 / (float(flat.norm()) + 1e-6))
         for group, rate in zip(self.optimizer.param_groups, rates(progress), strict=True):
             group["lr"] = rate
-        at = 0
+        offset = 0
         for master, (_, parameter) in zip(self.masters, self.named, strict=True):
-            master.grad = flat[at : at + master.numel()].view_as(master)
-            at += master.numel()
+            master.grad = flat[offset : offset + master.numel()].view_as(master)
+            offset += master.numel()
             parameter.grad = None
         self.optimizer.step()
         self.publish()
@@ -63,12 +66,12 @@ class Stepper:
             parameter.copy_(master)
 
     def state(self) -> dict[str, Any]:
-        """All that a later `load` needs."""
+        """The state to resume from with `load`."""
         weights = {name: m.detach() for (name, _), m in zip(self.named, self.masters, strict=True)}
         return {"weights": weights, "optimizer": self.optimizer.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from a value of `state`."""
         weights: dict[str, Tensor] = state["weights"]
         with torch.no_grad():
             for master, (name, _) in zip(self.masters, self.named, strict=True):
@@ -78,7 +81,7 @@ class Stepper:
 
 
 def rates(progress: float) -> tuple[float, float]:
-    """Learning rates of (vision, language) at a progress in 0..1: short warm-up, then one cosine each."""
+    """Learning rates of (vision, language) at a progress in 0..1: a short warm-up, then a cosine decay, for each."""
     language = max(0.0, (progress - VISION_SHARE) / (1 - VISION_SHARE))
     return _VISION_RATE * _warm_cosine(progress), _LANGUAGE_RATE * _warm_cosine(language)
 

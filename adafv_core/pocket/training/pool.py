@@ -1,4 +1,4 @@
-"""A pool of drawn training scenes on disk, so that training never waits for drawing. Resumable, in chunks."""
+"""A pool of drawn training scenes on disk, in chunks, so that each scene is drawn only once across epochs and runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from adafv_core.pocket.world.world import seed_in
 CHUNK = 1000
 
 
-def shrink(picture: Image.Image, image_px: int) -> NDArray[np.uint8]:
-    """The picture as the image processor resizes it: (image_px, image_px, 3) uint8, bicubic."""
-    return np.asarray(picture.resize((image_px, image_px), Image.Resampling.BICUBIC), dtype=np.uint8)
+def shrink(image: Image.Image, image_px: int) -> NDArray[np.uint8]:
+    """Resize an image as the image processor does: (image_px, image_px, 3) uint8, bicubic."""
+    return np.asarray(image.resize((image_px, image_px), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def draw_chunk(folder: Path, split: str, chunk: int, image_px: int, grid: int) -> tuple[Path, Path]:
-    """Draw one chunk of scenes unless it is there already; returns its image file and its owner file.
+    """Draw one chunk of scenes unless its files exist already; returns the image file and the owner file.
 
     Images: (CHUNK, image_px, image_px, 3) uint8. Owners: (CHUNK, grid, grid) int8, see `patch_owners`.
     """
@@ -43,11 +43,11 @@ def draw_chunk(folder: Path, split: str, chunk: int, image_px: int, grid: int) -
 
 
 class Pool:
-    """Scenes 0..size-1 of a split, drawn on first use and kept on disk."""
+    """Scenes 0..size-1 of a split, drawn on first use and cached on disk."""
 
     def __init__(self, folder: Path, split: str, size: int, image_px: int, grid: int) -> None:
         self.split, self.size = split, size
-        self._place = (folder, split)
+        self._folder = folder
         self._shape = (image_px, grid)
         self._chunks: dict[int, tuple[NDArray[np.uint8], NDArray[np.int8]]] = {}
 
@@ -55,7 +55,7 @@ class Pool:
         """Image (image_px, image_px, 3) uint8 and owners (grid, grid) int8 of the scene at `index`."""
         number, row = divmod(index, CHUNK)
         if number not in self._chunks:
-            images_file, owners_file = draw_chunk(*self._place, number, *self._shape)
+            images_file, owners_file = draw_chunk(self._folder, self.split, number, *self._shape)
             self._chunks[number] = (np.load(images_file, mmap_mode="r"), np.load(owners_file))
         images, owners = self._chunks[number]
         return images[row], owners[row]

@@ -1,4 +1,4 @@
-"""Trains the pocket model: `python -m adafv_core.pocket.training.train --minutes 90`. Run again, it resumes."""
+"""Trains the pocket model: `python -m adafv_core.pocket.training.train --minutes 90`. Run it again to resume."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ _SAVE_EVERY_S, _LOG_EVERY = 90.0, 25
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command-line parser."""
     parser = argparse.ArgumentParser(prog="python -m adafv_core.pocket.training.train", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=90.0, help="training time in all, over all restarts")
-    parser.add_argument("--work", type=Path, default=Path("runs/pocket"), help="pool, checkpoint and log go here")
-    parser.add_argument("--out", type=Path, default=Path("assets/pocket"), help="where the finished model goes")
+    parser.add_argument("--minutes", type=float, default=90.0, help="total training time, over all restarts")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/pocket"), help="folder for the scene pool, the checkpoint and the log"
+    )
+    parser.add_argument("--out", type=Path, default=Path("assets/pocket"), help="folder to write the trained model to")
     parser.add_argument("--scenes", type=int, default=40_000, help="training scenes in the pool (19 ms to draw one)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
-    parser.add_argument("--images", type=int, default=16, help="pictures a worker a step")
-    parser.add_argument("--questions", type=int, default=16, help="questions a picture once the LLM is trained")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes, one thread each")
+    parser.add_argument("--images", type=int, default=16, help="images per worker and step")
+    parser.add_argument("--questions", type=int, default=16, help="questions per image, once the LLM is trained")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--export-only", action="store_true", help="write the model from the last checkpoint")
+    parser.add_argument("--export-only", action="store_true", help="only write the model from the last checkpoint")
     return parser
 
 
-def trainable(seed: int) -> PocketTrainer:
-    """An untrained model with its heads, its unused last vision layer set aside."""
+def build_trainer(seed: int) -> PocketTrainer:
+    """Build an untrained model with its training heads, without the last vision layer, which nothing reads."""
     model = build_model(seed=seed)
     tower = model.model.vision_tower
     tower.encoder.layers = tower.encoder.layers[:-1]
@@ -56,13 +58,13 @@ def trainable(seed: int) -> PocketTrainer:
     return trainer
 
 
-def work(rank: int, options: argparse.Namespace, port: int) -> None:
-    """One worker process: batches, losses, steps, until the time is used up."""
+def run_worker(rank: int, options: argparse.Namespace, port: int) -> None:
+    """Run one worker process: batches, losses and optimizer steps until the training time is used up."""
     torch.set_num_threads(1)
     if options.workers > 1:
         address = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=options.workers)
-    trainer = trainable(options.seed)
+    trainer = build_trainer(options.seed)
     stepper = Stepper(trainer)
     state_file: Path = options.work / "state.pt"
     spent_s, step = 0.0, 0
@@ -74,7 +76,7 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
     shape = processor.image_processor
     pool = Pool(options.work / "pool", "train", options.scenes, IMAGE_PX, GRID)
     maker = BatchMaker(pool, processor.tokenizer, shape.image_mean, shape.image_std, seed=options.seed * 1000 + rank)
-    begun, saved, logged = time.monotonic() - spent_s, time.monotonic(), time.monotonic()
+    started_s, saved_s, logged_s = time.monotonic() - spent_s, time.monotonic(), time.monotonic()
     progress, answers = spent_s / (60 * options.minutes), False
     sums: dict[str, float] = {}
     batches = maker.batches(step, options.images, 0)
@@ -83,29 +85,29 @@ def work(rank: int, options: argparse.Namespace, port: int) -> None:
             answers, batches = True, maker.batches(step, options.images, options.questions)
         losses = trainer(next(batches), answers)
         torch.autograd.backward([loss for name, loss in losses.items() if name != "answered"])
-        progress = stepper.step((time.monotonic() - begun) / (60 * options.minutes))
+        progress = stepper.step((time.monotonic() - started_s) / (60 * options.minutes))
         step += 1
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss.detach())
         if rank == 0 and step % _LOG_EVERY == 0:
-            rate = _LOG_EVERY * options.images * options.workers / (time.monotonic() - logged)
+            rate = _LOG_EVERY * options.images * options.workers / (time.monotonic() - logged_s)
             mean = {name: value / _LOG_EVERY for name, value in sums.items()}
             _log(options, step, progress, rate, mean)
-            logged = time.monotonic()
+            logged_s = time.monotonic()
         if step % _LOG_EVERY == 0:
             sums = {}
-        if rank == 0 and (time.monotonic() - saved > _SAVE_EVERY_S or progress >= 1.0):
-            _save(state_file, {**stepper.state(), "spent_s": time.monotonic() - begun, "step": step})
-            saved = time.monotonic()
+        if rank == 0 and (time.monotonic() - saved_s > _SAVE_EVERY_S or progress >= 1.0):
+            _save(state_file, {**stepper.state(), "spent_s": time.monotonic() - started_s, "step": step})
+            saved_s = time.monotonic()
 
 
 def _train(options: argparse.Namespace) -> None:
     if options.workers == 1:
-        work(0, options, 0)
+        run_worker(0, options, 0)
         return
     port = 20_000 + os.getpid() % 20_000
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=work, args=(rank, options, port)) for rank in range(options.workers)]
+    workers = [context.Process(target=run_worker, args=(rank, options, port)) for rank in range(options.workers)]
     for worker in workers:
         worker.start()
     try:
@@ -117,11 +119,11 @@ def _train(options: argparse.Namespace) -> None:
             worker.terminate()
             worker.join()
     if any(worker.exitcode for worker in workers):
-        raise RuntimeError("a worker process failed; its own message stands above")
+        raise RuntimeError("a worker process failed; see its error message above")
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write model and processor as `from_pretrained` reads them: float32 safetensors, shards under 9 MB."""
+    """Write model and processor for `from_pretrained`: float32 safetensors in shards under 9 MB."""
     state = torch.load(options.work / "state.pt", weights_only=True)
     model: LlavaForConditionalGeneration = build_model(seed=options.seed)
     weights = {
@@ -148,13 +150,13 @@ def _save(file: Path, state: dict[str, Any]) -> None:
 def _log(
     options: argparse.Namespace, step: int, progress: float, images_per_s: float, losses: dict[str, float]
 ) -> None:
-    pictures = options.images * options.workers
+    images = options.images * options.workers
     line = {
         "step": step,
         "progress": round(progress, 4),
         "images_per_s": round(images_per_s, 1),
-        "pictures_a_step": pictures,
-        "questions_a_step": pictures * options.questions if "answer" in losses else 0,
+        "images_per_step": images,
+        "questions_per_step": images * options.questions if "answer" in losses else 0,
     }
     line.update({name: round(value, 4) for name, value in losses.items()})
     with (options.work / "log.jsonl").open("a") as log:

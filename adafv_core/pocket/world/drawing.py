@@ -1,4 +1,4 @@
-"""Draws a scene with Pillow, and says which patch of a grid each thing covers."""
+"""Draws scenes with Pillow and maps each patch of a grid to the thing it shows."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _INK = (24, 24, 28)
 
 
 def draw_scene(scene: Scene) -> Image.Image:
-    """The picture of a scene: RGB, 672 × 672 px, things over a textured, noisy ground."""
-    picture = _ground(scene.seed)
+    """Render a scene as an RGB image, 672 × 672 px: its things over a textured, noisy background."""
+    image = _background(scene.seed)
     for thing in scene.things:
         mask = _shape_mask(thing)
         if thing.opacity < 1.0:
             mask = mask.point([round(value * thing.opacity) for value in range(256)])
-        picture.paste(COLORS[thing.color], thing.box[:2], mask)
+        image.paste(COLORS[thing.color], thing.box[:2], mask)
         if thing.kind == CARD:
-            _write_digit(picture, thing)
-    return picture
+            _write_digit(image, thing)
+    return image
 
 
 def thing_mask(thing: Thing) -> Image.Image:
-    """Where the thing is: an "L" image of the canvas size, 255 inside, 0 outside."""
+    """The thing's mask: an "L" image of the canvas size, 255 inside, 0 outside."""
     mask = Image.new("L", (CANVAS_PX, CANVAS_PX), 0)
     mask.paste(_shape_mask(thing), thing.box[:2])
     return mask
@@ -76,15 +76,15 @@ def _shape_mask(thing: Thing) -> Image.Image:
         case "heart":
             draw.polygon(at(*_heart_points()), fill=255)
         case _:
-            raise ValueError(f"cannot draw a {thing.kind!r}")
+            raise ValueError(f"cannot draw a thing of kind {thing.kind!r}")
     return mask
 
 
 def patch_owners(scene: Scene, grid: int, inside: float = 0.3, outside: float = 0.06) -> NDArray[np.int8]:
-    """Which thing each patch of a grid × grid split of the picture shows.
+    """Assign each patch of a grid × grid split of the image to the thing it shows.
 
-    Returns (grid, grid) int8: the index of the thing that covers at least `inside` of the patch,
-    -1 for ground (no thing covers more than `outside`), -2 for patches in between.
+    Returns (grid, grid) int8: the index of the thing that covers at least the fraction `inside` of the patch, -1 for
+    background (no thing covers more than `outside`), -2 for patches in between.
     """
     owners = np.full((grid, grid), -1, dtype=np.int8)
     side = CANVAS_PX // grid
@@ -96,24 +96,24 @@ def patch_owners(scene: Scene, grid: int, inside: float = 0.3, outside: float = 
     return owners
 
 
-def _ground(seed: int) -> Image.Image:
+def _background(seed: int) -> Image.Image:
     rng = np.random.Generator(np.random.PCG64(seed))
     base = rng.integers(70, 150) + rng.integers(-18, 19, 3)
-    picture = np.empty((CANVAS_PX, CANVAS_PX, 3), np.int16)
+    image = np.empty((CANVAS_PX, CANVAS_PX, 3), np.int16)
     coarse = rng.integers(0, 256, (int(rng.integers(4, 12)),) * 2, dtype=np.uint8)
     soft = np.asarray(Image.fromarray(coarse).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BICUBIC), np.int16)
     grain = rng.integers(-14, 15, (CANVAS_PX // 4, CANVAS_PX // 4), dtype=np.int16).repeat(4, 0).repeat(4, 1)
-    picture[:] = base
-    picture += ((soft - 128) // 5 + grain)[:, :, None]
+    image[:] = base
+    image += ((soft - 128) // 5 + grain)[:, :, None]
     stripes = rng.integers(3)
     if stripes:
         wave = ((np.arange(CANVAS_PX) * int(rng.integers(2, 9)) // 48) % 2 * 9).astype(np.int16)
-        picture += (wave[None, :] if stripes == 1 else wave[:, None])[:, :, None]
-    return Image.fromarray(picture.clip(0, 255).astype(np.uint8), "RGB")
+        image += (wave[None, :] if stripes == 1 else wave[:, None])[:, :, None]
+    return Image.fromarray(image.clip(0, 255).astype(np.uint8), "RGB")
 
 
-def _write_digit(picture: Image.Image, card: Thing) -> None:
-    draw = ImageDraw.Draw(picture)
+def _write_digit(image: Image.Image, card: Thing) -> None:
+    draw = ImageDraw.Draw(image)
     left, top, right, bottom = card.box
     cell = (bottom - top) // 9
     x0, y0 = (left + right - 5 * cell) // 2, (top + bottom - 7 * cell) // 2

@@ -1,4 +1,4 @@
-"""What is known of every thing in a scene, as class indices for the training heads."""
+"""Ground-truth labels of the things in a scene, as class indices for the training heads."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CLASSES: dict[str, int] = {
     "count": 4,
     **{direction: len(KINDS) + 1 for direction in DIRECTIONS},
 }
-"""Number of classes by label name. A direction's classes are the kinds of its neighbor, the last one "nothing"."""
+"""Number of classes per label. A direction's classes are the kinds of the neighbor there; the last is "nothing"."""
 
 
 def thing_labels(scenes: list[Scene]) -> dict[str, Tensor]:
-    """Labels by name, each (B, M) int64: one column a thing, IGNORE where the label does not apply."""
+    """Labels by name, each (B, M) int64 with one column per thing; IGNORE where the label does not apply."""
     most = max(len(scene.things) for scene in scenes)
     labels = {name: torch.full((len(scenes), most), IGNORE) for name in CLASSES}
     for row, scene in enumerate(scenes):
         for column, thing in enumerate(scene.things):
-            for name, value in _of(scene, thing).items():
+            for name, value in _labels_of(scene, thing).items():
                 labels[name][row, column] = value
     return labels
 
 
-def _of(scene: Scene, thing: Thing) -> dict[str, int]:
+def _labels_of(scene: Scene, thing: Thing) -> dict[str, int]:
     place = place_of(thing)
     known = {
         "kind": KINDS.index(thing.kind),
@@ -51,7 +51,7 @@ def _of(scene: Scene, thing: Thing) -> dict[str, int]:
 
 
 def large_phrases(scenes: list[Scene]) -> Tensor:
-    """(B, colors × shapes) float32: 1 where a large thing of that color and shape is in the scene."""
+    """Multi-hot targets (B, colors × shapes) float32: 1 where the scene has a large thing of that color and shape."""
     phrases = torch.zeros(len(scenes), len(COLOR_NAMES) * len(SHAPES))
     for row, scene in enumerate(scenes):
         for thing in scene.things:
@@ -61,9 +61,9 @@ def large_phrases(scenes: list[Scene]) -> Tensor:
 
 
 def first_patches(owners: Tensor) -> Tensor:
-    """(B, N) bool: of each thing's patches, the first one in reading order. One mark a thing makes counting possible.
+    """Mark each thing's first patch in reading order: one mark per thing makes counting learnable.
 
-    owners: (B, N) int64, see `patch_owners`.
+    owners: (B, N) int64, see `patch_owners`. Returns (B, N) bool.
     """
     first = torch.zeros_like(owners, dtype=torch.bool)
     for thing in range(int(owners.max()) + 1):

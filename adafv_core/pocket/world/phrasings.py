@@ -1,7 +1,7 @@
-"""How questions are worded: per family, phrasings for training and phrasings that are never trained on.
+"""Question templates by family: phrasings for training, and held-out phrasings that training never sees.
 
-Places to fill: {s} a shape, {p} its plural, {c} a color, {r} a reference such as "red ring", {a} the same
-with its article, {d} a direction such as "left of".
+Placeholders: {s} a shape, {p} its plural, {c} a color, {r} a reference such as "red ring", {a} the same with its
+article, {d} a direction such as "left of".
 """
 
 from __future__ import annotations
@@ -110,4 +110,4 @@ DIRECTION_WORDS: dict[str, tuple[str, ...]] = {
     "below": ("below", "under"),
 }
 EXTRA_WORDS = ("please", "an", "and", "i", "it", "this", "that", "big", "tiny", "picture", "photo", "me", "with", "its")
-"""Words of ordinary questions that no phrasing needs; they are known, but mean nothing to the model."""
+"""Words of ordinary questions that no phrasing uses: in the vocabulary, but never trained."""

@@ -1,4 +1,4 @@
-"""Asks questions about a scene, with the answer and the things each question is about."""
+"""Generates questions about a scene, each with its answer and the things it is about."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adafv_core.pocket.world.phrasings import DIRECTION_WORDS, FAMILIES, HELD_OU
 from adafv_core.pocket.world.scenes import Scene, make_scene, place_of
 from adafv_core.pocket.world.world import CARD, COLOR_NAMES, COUNTS, DIRECTIONS, KINDS, PLURALS, SHAPES, Thing, seed_in
 
-_FILLS = dict[str, str]
+_Placeholders = dict[str, str]
 _WEIGHTS = {
     "attribute": 4,
     "existence": 3,
@@ -23,10 +23,11 @@ _WEIGHTS = {
 
 
 @dataclass(frozen=True)
-class Question:
-    """One question. targets: indices into `scene.things` of what it names (empty if it names nothing there).
+class SceneQuestion:
+    """A question about a scene.
 
-    family is one of FAMILIES; phrasing is the template it was made from.
+    family: one of FAMILIES. phrasing: the template it was made from. targets: indices into `scene.things` of the
+    things it refers to; empty if the scene has no such thing.
     """
 
     family: str
@@ -35,42 +36,47 @@ class Question:
     targets: tuple[int, ...]
     phrasing: str
 
+    @property
+    def referents(self) -> tuple[int, ...]:
+        """The targets that the text refers to: of a relation only the first, since the second is the answer."""
+        return self.targets[:1] if self.family == "relation" else self.targets
 
-def ask(scene: Scene, family: str, rng: random.Random, held_out: bool = False) -> Question | None:
-    """A random question of a family about a scene, or None where the scene allows none.
 
-    held_out: use only phrasings that are never trained on.
+def ask(scene: Scene, family: str, rng: random.Random, held_out: bool = False) -> SceneQuestion | None:
+    """Draw a question of a family about a scene; None if the scene allows none.
+
+    held_out: use only phrasings that training never sees.
     """
     made = _MAKERS[family](scene, rng)
     if made is None:
         return None
     kind, fills, answer, targets = made
     phrasing = rng.choice((HELD_OUT if held_out else TRAINED)[kind])
-    return Question(family, _word(phrasing, fills, rng), answer, targets, phrasing)
+    return SceneQuestion(family, _word(phrasing, fills, rng), answer, targets, phrasing)
 
 
-def ask_many(scene: Scene, count: int, rng: random.Random, held_out: bool = False) -> list[Question]:
-    """`count` questions on one scene, families drawn by weight; a family the scene does not allow is redrawn."""
+def ask_many(scene: Scene, count: int, rng: random.Random, held_out: bool = False) -> list[SceneQuestion]:
+    """Draw `count` questions about a scene, families by weight; a family the scene does not allow is redrawn."""
     families, weights = tuple(_WEIGHTS), tuple(_WEIGHTS.values())
-    found: list[Question] = []
-    while len(found) < count:
+    questions: list[SceneQuestion] = []
+    while len(questions) < count:
         for family in rng.choices(families, weights, k=count):
             question = ask(scene, family, rng, held_out)
-            if question is not None and len(found) < count:
-                found.append(question)
-    return found
+            if question is not None and len(questions) < count:
+                questions.append(question)
+    return questions
 
 
-def ask_for_training(scene: Scene, count: int, rng: random.Random) -> list[Question]:
-    """`count` questions, up to 60 % of them such that the color named decides: these are rare and hard to learn."""
+def ask_for_training(scene: Scene, count: int, rng: random.Random) -> list[SceneQuestion]:
+    """Draw `count` questions; up to 60 % are ones where the color decides, which are rare and hard to learn."""
     asked = ask_many(scene, 3 * count, rng)
     hard = [question for question in asked if color_decides(scene, question)][: (3 * count) // 5]
     easy = [question for question in asked if question not in hard]
     return [*hard, *easy, *asked][:count]
 
 
-def color_decides(scene: Scene, question: Question) -> bool:
-    """Whether the shape alone does not say which thing is meant."""
+def color_decides(scene: Scene, question: SceneQuestion) -> bool:
+    """Whether the color is needed to tell which thing is meant: the shape alone is ambiguous."""
     if "{c}" in question.phrasing:
         return True
     words = question.text.lower().rstrip("?.").split()
@@ -79,8 +85,8 @@ def color_decides(scene: Scene, question: Question) -> bool:
     return colored and any(len(_named(scene, kind)) > (1 if question.targets else 0) for kind in kinds)
 
 
-def question_set(split: str, scenes: int, held_out: bool = False, start: int = 0) -> list[tuple[Scene, Question]]:
-    """A fixed set: up to one question of each family on each of `scenes` scenes of a split."""
+def question_set(split: str, scenes: int, held_out: bool = False, start: int = 0) -> list[tuple[Scene, SceneQuestion]]:
+    """A reproducible set: up to one question per family on each of `scenes` scenes of a split, from scene `start`."""
     pairs = []
     for index in range(start, start + scenes):
         scene = make_scene(seed_in(split, index))
@@ -92,10 +98,11 @@ def question_set(split: str, scenes: int, held_out: bool = False, start: int = 0
     return pairs
 
 
-_Made = tuple[str, _FILLS, str, tuple[int, ...]]
+_Made = tuple[str, _Placeholders, str, tuple[int, ...]]
+"""Kind of phrasing, placeholder values, answer, targets."""
 
 
-def _word(phrasing: str, fills: _FILLS, rng: random.Random) -> str:
+def _word(phrasing: str, fills: _Placeholders, rng: random.Random) -> str:
     words = [rng.choice(SYNONYMS.get(word, (word,))) for word in phrasing.replace("?", " ?").replace(".", " .").split()]
     text = " ".join(words).replace(" ?", "?").replace(" .", ".").format(**fills)
     return text[0].upper() + text[1:]

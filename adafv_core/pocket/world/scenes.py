@@ -1,4 +1,4 @@
-"""Lays a scene out: which things lie where. The same seed gives the same scene on every machine."""
+"""Lays out scenes at random. The same seed gives the same scene on every machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLACE_MARGIN_PX = 26
 
 @dataclass(frozen=True)
 class Scene:
-    """A laid-out scene: things are disjoint, the first one is the main object."""
+    """A laid-out scene: its things do not overlap, and the first is the main object."""
 
     seed: int
     things: tuple[Thing, ...]
@@ -24,10 +24,10 @@ class Scene:
         return self.things[0]
 
     def neighbor(self, thing: Thing, direction: str) -> Thing | str | None:
-        """What lies next to `thing` in one of left, right, above, below.
+        """The neighbor of `thing` in a direction (left, right, above or below).
 
-        Returns the nearest thing whose middle is level with it; None if nothing lies there; and
-        "unclear" if people could disagree (something nearer that is only partly level).
+        Returns the nearest thing in that direction if its center is level with that of `thing`, None if there is
+        nothing, and "unclear" if people could disagree (the nearest one is only partly level).
         """
         axis = 0 if direction in ("left", "right") else 1
         sign = -1 if direction in ("left", "above") else 1
@@ -55,7 +55,7 @@ def _extent(thing: Thing, axis: int) -> int:
 
 
 def place_of(thing: Thing) -> str | None:
-    """Which ninth of the picture the thing's center lies in; None if it is close to a border between two."""
+    """The cell of a 3 × 3 grid that the thing's center lies in (see PLACES); None if it is close to a border."""
     third = CANVAS_PX / 3
     column, row = (int(value // third) for value in thing.center)
     for value in thing.center:
@@ -67,8 +67,8 @@ def place_of(thing: Thing) -> str | None:
 def make_scene(seed: int) -> Scene:
     """Lay out the scene of a seed.
 
-    One large main object, six times in ten a second large one, no to two numbered cards and three to
-    six small faint shapes; one shape or color may recur so that counting has something to count.
+    One large main object, a second large one with probability 0.6, zero to two numbered cards and three to six small
+    faint shapes. With probability 0.6 one shape is used for about half of the small ones, for counting to be a task.
     """
     rng = random.Random(seed)
     things: list[Thing] = []

@@ -1,4 +1,4 @@
-"""The pocket model's word-level tokenizer: every word of its world, anything else is one visible <unk>."""
+"""The pocket model's word-level tokenizer: it knows the words of its world, and any other word becomes <unk>."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ GROUNDED: dict[str, tuple[str, str]] = {
     CARD: ("kind", CARD),
     **{color: ("color", color) for color in COLOR_NAMES},
 }
-"""Words that name what can be seen, with the attribute of a thing that each one names."""
+"""Words that name something visible → (attribute of `Thing`, value)."""
 
 
 def vocabulary() -> list[str]:
-    """All tokens in order of their ids: special tokens first, then words sorted."""
+    """All tokens in id order: special tokens first, then the words, sorted."""
     words: set[str] = {*CHAT_WORDS, *ANSWERS, *GROUNDED, *EXTRA_WORDS, "a"}
     texts = [*sum(TRAINED.values(), ()), *sum(HELD_OUT.values(), ()), *sum(DIRECTION_WORDS.values(), ())]
     texts += sum(SYNONYMS.values(), ())
@@ -47,7 +47,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer: lower case, British "colour" read as "color", words and signs apart."""
+    """Build the tokenizer: it lowercases, reads British "colour" as "color", and splits words from punctuation."""
     ids = {token: index for index, token in enumerate(vocabulary())}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNK))
     tokenizer.normalizer = normalizers.Sequence(

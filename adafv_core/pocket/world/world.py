@@ -1,4 +1,4 @@
-"""The vocabulary of the pocket world: shapes, colors, cards, places, and which seeds belong to which split."""
+"""Constants of the pocket world: shapes, colors, digits, places, and the seed range of each split."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLACES = (
 DIRECTIONS = ("left", "right", "above", "below")
 
 CANVAS_PX = 672
-"""Side of a drawn scene in pixels."""
+"""Side length of a drawn scene, in pixels."""
 
 SPLITS = {"train": 0, "validation": 100_000_000, "test": 200_000_000, "study": 300_000_000, "showcase": 400_000_000}
 SPLIT_SIZE = 100_000_000
@@ -43,10 +43,10 @@ SPLIT_SIZE = 100_000_000
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene. box: (left, top, right, bottom) in pixels of the 672 px canvas.
+    """An object in a scene.
 
-    role: "main" (the largest), "second" (large too), "card", or "small" (small and faint).
-    digit is "" except on cards. opacity in 0..1.
+    digit: "" except on cards. role: "main" (the largest), "second" (also large), "card", or "small" (small and faint).
+    box: (left, top, right, bottom) in pixels of the 672 px canvas. opacity: in 0..1.
     """
 
     kind: str
@@ -67,17 +67,9 @@ class Thing:
 
 
 def seed_in(split: str, index: int) -> int:
-    """The scene seed at `index` (0..SPLIT_SIZE-1) of a split; splits never share a seed."""
+    """The seed of scene `index` (0..SPLIT_SIZE-1) of a split; splits never share a seed."""
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, but {split!r} came")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if not 0 <= index < SPLIT_SIZE:
-        raise ValueError(f"index must lie in 0..{SPLIT_SIZE - 1}, but {index} came")
+        raise ValueError(f"index must be in 0..{SPLIT_SIZE - 1}, got {index}")
     return SPLITS[split] + index
-
-
-def split_of(seed: int) -> str:
-    """The split a seed belongs to."""
-    for name, start in SPLITS.items():
-        if start <= seed < start + SPLIT_SIZE:
-            return name
-    raise ValueError(f"seed must lie in 0..{max(SPLITS.values()) + SPLIT_SIZE - 1}, but {seed} came")

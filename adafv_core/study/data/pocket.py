@@ -8,7 +8,7 @@ from PIL import Image
 
 from adafv_core.errors import InputError
 from adafv_core.pocket.world.drawing import draw_scene, thing_mask
-from adafv_core.pocket.world.questions import Question, question_set
+from adafv_core.pocket.world.questions import SceneQuestion, question_set
 from adafv_core.pocket.world.scenes import Scene
 from adafv_core.pocket.world.world import SPLITS
 from adafv_core.study.data.base import DataSet, Item
@@ -48,7 +48,7 @@ class PocketSet(DataSet):
         return np.asarray(mask, dtype=np.float32) / np.float32(255)
 
 
-def _item(scene: Scene, question: Question) -> Item:
+def _item(scene: Scene, question: SceneQuestion) -> Item:
     named = question.targets[:1] if question.family == "relation" else question.targets
     group = f"existence {question.answer}" if question.family == "existence" else ""
     return Item(
