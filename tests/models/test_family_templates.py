@@ -65,7 +65,8 @@ def test_the_users_words_count_and_marks_in_them_are_plain_text(
         rendered = prompter.render(question, history)
     finally:
         engine.processor.chat_template = had
-    words = engine.tokenizer.decode([one for one, counts in zip(prompt.text_ids, prompt.counted, strict=True) if counts])
+    counted = [one for one, counts in zip(prompt.text_ids, prompt.counted, strict=True) if counts]
+    words = engine.tokenizer.decode(counted)
     assert words.replace(" ", "") == question.strip().replace(" ", "").replace("\n", "")
     visual = engine.encode(image)
     row = row_from_template(engine.adapter, prompt.ids, [(visual, None)])
