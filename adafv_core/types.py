@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from adafv_core.errors import InputError
-
-if TYPE_CHECKING:
-    from adafv_core.models.prompts import Prompt
 
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
 
@@ -139,6 +136,28 @@ class VisualTokens:
         else:
             reason = "this model's adapter does not provide: choose another method"
         raise InputError(f"{needed_by} needs the {_MISSING[name]}, which {reason}.")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One tokenized prompt in which the image is still a single placeholder token.
+
+    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after the image, in readable form.
+    counted: T flags, whether the token belongs to the current question (template words and earlier turns do not).
+    slots: T numbers, the user-written text a token belongs to (question, answer, question, … from 0), None for the
+    template.
+    """
+
+    ids: tuple[int, ...]
+    image_at: int
+    words: tuple[str, ...]
+    counted: tuple[bool, ...]
+    slots: tuple[int | None, ...]
+
+    @property
+    def text_ids(self) -> tuple[int, ...]:
+        """The T token ids after the image."""
+        return self.ids[self.image_at + 1 :]
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,9 @@ from adafv_core.loading.load import LoadedModel, load_model
 from adafv_core.memory import memory_guard
 from adafv_core.methods.base import Method, check_scored
 from adafv_core.models.checks import check_images, check_questions
-from adafv_core.models.prompts import Prompt, Prompter, Turn
+from adafv_core.models.prompts import Prompter, Turn
 from adafv_core.scoring import score_tokens, unscored
-from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
+from adafv_core.types import Answer, Prompt, Selection, TokenScores, VisualTokens
 
 CACHE_BYTES = 1 << 30
 

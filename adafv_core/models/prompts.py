@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from adafv_core.errors import InputError, PromptError
 from adafv_core.models.checks import check_history, check_prompt
+from adafv_core.types import Prompt
 
 Turn = tuple[str, str]
 
@@ -24,28 +24,6 @@ _PLAIN_TEMPLATE = (
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %} {% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One tokenized prompt in which the image is still a single placeholder token.
-
-    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after the image, in readable form.
-    counted: T flags, whether the token belongs to the current question (template words and earlier turns do not).
-    slots: T numbers, the user-written text a token belongs to (question, answer, question, … from 0), None for the
-    template.
-    """
-
-    ids: tuple[int, ...]
-    image_at: int
-    words: tuple[str, ...]
-    counted: tuple[bool, ...]
-    slots: tuple[int | None, ...]
-
-    @property
-    def text_ids(self) -> tuple[int, ...]:
-        """The T token ids after the image."""
-        return self.ids[self.image_at + 1 :]
 
 
 class Prompter:
