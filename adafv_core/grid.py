@@ -91,7 +91,14 @@ def square_box(
         side = max(width, height)
         shift_x, shift_y = float((side - width) // 2), float((side - height) // 2)
         width = height = side
-    new_width, new_height = _resized(width, height, resized)
+    if resized is None:
+        new_width, new_height = width, height
+    elif isinstance(resized, tuple):
+        new_width, new_height = resized
+    elif width <= height:
+        new_width, new_height = resized, int(resized * height / width)
+    else:
+        new_width, new_height = int(resized * width / height), resized
     left, top, right, bottom = 0, 0, new_width, new_height
     if cropped is not None:
         left, right = _center(new_width, cropped[0])
@@ -103,16 +110,6 @@ def square_box(
         right * scale_x - shift_x,
         bottom * scale_y - shift_y,
     )
-
-
-def _resized(width: int, height: int, resized: tuple[int, int] | int | None) -> tuple[int, int]:
-    if resized is None:
-        return width, height
-    if isinstance(resized, tuple):
-        return resized
-    if width <= height:
-        return resized, int(resized * height / width)
-    return int(resized * width / height), resized
 
 
 def _center(length: int, cropped: int) -> tuple[int, int]:

@@ -7,9 +7,9 @@ features, so that the two never get out of step. It never changes the model.
 A new family is one file: subclass `Adapter` (or the family it resembles), override what differs, and add the file's
 name to `_FILES` in `models/__init__.py`. A family answers five questions:
 
-1. Which modules: `tower`, `projector`, `language_model`, `attention`.
-2. How encoder positions become LLM tokens: `crop_counts`, `merge`, `pack`, `grid`, and `image_ids` where text stands
-   between the image tokens of one picture.
+1. Which modules: `TOWER`, `PROJECTOR`, `LANGUAGE_MODEL` and `ATTENTION` name them, `feature_layer` finds the layer.
+2. How encoder positions become LLM tokens: `crop_counts`, `merge`, `pack`, `grid` (without them: one square crop an
+   image), and `image_ids` where text stands between the image tokens of one picture.
 3. Where saliency comes from: `modules` (what to observe) and `planes` (what was observed, one value per LLM token).
 4. How position ids are made: `POSITIONS` and `position_ids`.
 5. What else is indexed like the features: `layer_features` and `encoder_output`.
@@ -17,8 +17,8 @@ name to `_FILES` in `models/__init__.py`. A family answers five questions:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -28,13 +28,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from adafv_core import cost
 from adafv_core.errors import ImageError, InputError, UnsupportedModelError
-from adafv_core.models.vision_hooks import Call, execution_device, layer_number, observe, saliency_of, split_heads
-from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, TokenGrid, VisualTokens
+from adafv_core.grid import Box, square_box
+from adafv_core.models.vision_hooks import Call, execution_device, layer_number, observe, saliency_of
+from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, Crop, TokenGrid, VisualTokens
 
 PixelInputs = Mapping[str, Any]
 
 
-class Adapter(ABC):
+class Adapter:
     """One loaded stock model of a known family.
 
     model: a `…ForConditionalGeneration` of transformers. processor: its processor, or None where only `encode` of ready
@@ -60,6 +61,18 @@ class Adapter(ABC):
     POSITIONS: ClassVar[tuple[str, ...]] = ("contiguous", "original")
     """Position ids that kept tokens may have; the first is used where neither the caller nor the method chooses."""
 
+    TOWER: ClassVar[str] = "vision_tower"
+    """Where the vision encoder is in `model.model`, by dotted name; `tower` is the module."""
+
+    PROJECTOR: ClassVar[str] = "multi_modal_projector"
+    """Where the module between vision encoder and LLM is, whose input is `VisualTokens.vision_features`."""
+
+    LANGUAGE_MODEL: ClassVar[str] = "language_model"
+    """Where the LLM without its head is."""
+
+    ATTENTION: ClassVar[str] = "self_attn"
+    """Where the attention module is in an encoder layer."""
+
     def __init__(self, model: Any, processor: Any = None) -> None:
         self.model = model
         self.processor = processor
@@ -68,31 +81,15 @@ class Adapter(ABC):
         self.text_config = model.config.text_config
         self.vision_config = model.config.vision_config
         self.image_token_id = int(model.config.image_token_id)
-        self.has_cls = _has_cls(self.tower)
+        self.tower: Any = self.base.get_submodule(self.TOWER)
+        self.projector: Any = self.base.get_submodule(self.PROJECTOR)
+        self.language_model: Any = self.base.get_submodule(self.LANGUAGE_MODEL)
         self.layer = self.feature_layer()
+        self.attention: Any = self.layer.get_submodule(self.ATTENTION)
+        self.has_cls = _has_cls(self.tower)
         self._check_strategy()
 
     # 1. Which modules
-
-    @property
-    def tower(self) -> Any:
-        """The vision encoder."""
-        return self.base.vision_tower
-
-    @property
-    def projector(self) -> Any:
-        """The module between vision encoder and LLM; its input is `VisualTokens.vision_features`."""
-        return self.base.multi_modal_projector
-
-    @property
-    def language_model(self) -> Any:
-        """The LLM without its head."""
-        return self.base.language_model
-
-    @property
-    def attention(self) -> Any:
-        """The attention module of the encoder layer that saliency is read from."""
-        return self.layer.self_attn
 
     def feature_layer(self) -> Any:
         """The encoder layer whose attention is read: the one whose output is the feature layer."""
@@ -120,20 +117,20 @@ class Adapter(ABC):
 
     # 2. How encoder positions become LLM tokens
 
-    @property
+    @cached_property
     def merge_side(self) -> int:
         """Patches down and across that one LLM token stands for."""
         return 1
 
-    @property
+    @cached_property
     def grid_side(self) -> tuple[int, int]:
         """Rows and columns of LLM tokens in one crop."""
         (height, width), (down, across) = map(cost.pair, (self.vision_config.image_size, self.vision_config.patch_size))
         return height // down // self.merge_side, width // across // self.merge_side
 
-    @abstractmethod
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         """How many crops the encoder sees of each image of the call."""
+        return [1] * int(pixels["pixel_values"].shape[0])
 
     def merge(self, plane: Tensor) -> Tensor:
         """Values per encoder position -> per LLM token, the mean of each merge unit: (crops, patches, ch) -> (crops, P,
@@ -154,9 +151,14 @@ class Adapter(ABC):
         """
         return crops.flatten(0, 1)
 
-    @abstractmethod
     def grid(self, pixels: PixelInputs, image: int, size: int, image_size: tuple[int, int] | None) -> TokenGrid:
         """Where the N = `size` tokens of one image lie. image_size: (width, height) where the caller knows it."""
+        height, width = (int(side) for side in pixels["pixel_values"].shape[-2:])
+        rows, cols = self.grid_side
+        box: Box = (0.0, 0.0, float(width), float(height))
+        if image_size is not None and self.processor is not None:
+            box = shown_box(image_size, self.processor.image_processor)
+        return TokenGrid(image_size or (width, height), (Crop("base", rows, cols, box, 0),))
 
     def image_ids(self, visual: VisualTokens) -> list[int]:
         """The token ids that stand for one image in a prompt, in place of the template's single placeholder: M image
@@ -166,15 +168,11 @@ class Adapter(ABC):
 
     def pixels(self, pictures: Sequence[Any]) -> PixelInputs:
         """Run the stock image processor on RGB pictures, one image per prompt. Raises ImageError where it refuses."""
+        options = getattr(self.processor, "images_kwargs", {})
         try:
-            return self.process(pictures)
+            found: PixelInputs = self.processor.image_processor(images=list(pictures), return_tensors="pt", **options)
         except ValueError as error:
             raise ImageError(f"The model's image processor refuses this image: {error}.") from error
-
-    def process(self, pictures: Sequence[Any]) -> PixelInputs:
-        """The stock image processor, called as the processor calls it."""
-        options = getattr(self.processor, "images_kwargs", {})
-        found: PixelInputs = self.processor.image_processor(images=list(pictures), return_tensors="pt", **options)
         return found
 
     def from_prompts(self, pixels: PixelInputs, prompts: Sequence[Tensor]) -> PixelInputs:
@@ -195,7 +193,8 @@ class Adapter(ABC):
         (crops, P, Dv), "keys" (crops, P, d).
         """
         heads = self.vision_config.num_attention_heads
-        queries, keys = (split_heads(calls[name].output, heads) for name in ("queries", "keys"))
+        projected = (calls[name].output.detach() for name in ("queries", "keys"))
+        queries, keys = (states.unflatten(-1, (heads, -1)).transpose(1, 2) for states in projected)
         saliency = saliency_of(queries, keys, self.has_cls)
         patch_keys = keys[:, :, 1:] if self.has_cls else keys
         found = {
@@ -269,8 +268,9 @@ class Adapter(ABC):
         """
         place = execution_device(self.tower)
         pixels = {name: value.to(place) if isinstance(value, Tensor) else value for name, value in pixels.items()}
+        arguments = {name: pixels[name] for name in self.PIXEL_NAMES if pixels.get(name) is not None}
         with observe(self.base, self.modules()) as calls:
-            output = self.base.get_image_features(**self.pixel_arguments(pixels), return_dict=True)
+            output = self.base.get_image_features(**arguments, return_dict=True)
         found = self.planes(calls, pixels)
         stock = self.stock_features(output, pixels)
         return [
@@ -286,10 +286,6 @@ class Adapter(ABC):
             for image, planes in enumerate(found)
         ]
 
-    def pixel_arguments(self, pixels: PixelInputs) -> dict[str, Any]:
-        """The arguments of the stock `get_image_features` call."""
-        return {name: pixels[name] for name in self.PIXEL_NAMES if pixels.get(name) is not None}
-
     def _visual_tokens(
         self,
         stock: Tensor,
@@ -300,13 +296,16 @@ class Adapter(ABC):
         image_key: str,
         layer_features: Tensor | None,
     ) -> VisualTokens:
-        device = self.device
-
-        def packed(plane: Tensor) -> Tensor:
-            return self.pack(plane, pixels, image, None).to(device)
-
-        cls_attention = planes["saliency"]
-        saliency = packed(cls_attention[..., None])[:, 0]
+        device, cls_attention = self.device, planes["saliency"]
+        numbers = torch.arange(cls_attention.shape[0], dtype=torch.float32, device=cls_attention.device)
+        per_crop = {
+            "saliency": cls_attention[..., None],
+            "encoder crop": numbers[:, None, None].expand(*cls_attention.shape, 1).contiguous(),
+            "vision": planes["vision"],
+            "keys": planes["keys"],
+        }
+        packed = {name: self.pack(plane, pixels, image, None).to(device) for name, plane in per_crop.items()}
+        saliency = packed["saliency"][:, 0]
         # Stock packing of zeros with ones for newlines marks where the newline tokens stand.
         marks = self.pack(
             torch.zeros_like(cls_attention)[..., None],
@@ -314,8 +313,6 @@ class Adapter(ABC):
             image,
             torch.ones(1, device=cls_attention.device),
         )[:, 0]
-        numbers = torch.arange(cls_attention.shape[0], dtype=torch.float32, device=cls_attention.device)
-        encoder_crop = packed(numbers[:, None, None].expand(*cls_attention.shape, 1).contiguous())[:, 0]
         is_newline = (marks > 0.5).to(device)
         stock = stock.to(device, self.model.get_input_embeddings().weight.dtype)
         newline_after = newline = None
@@ -330,12 +327,12 @@ class Adapter(ABC):
             grid=self.grid(pixels, image, saliency.shape[0], image_size),
             stock_features=stock,
             cls_attention=cls_attention.to(device),
-            vision_features=packed(planes["vision"]),
-            vision_keys=packed(planes["keys"]),
+            vision_features=packed["vision"],
+            vision_keys=packed["keys"],
             newline_after=newline_after,
             newline=newline,
             image_key=image_key,
-            encoder_crop=encoder_crop.round().long(),
+            encoder_crop=packed["encoder crop"][:, 0].round().long(),
             saliency_source=CLS_ATTENTION if self.has_cls else RECEIVED_ATTENTION,
             layer_features=None if layer_features is None else layer_features.to(device, stock.dtype),
         )
@@ -351,6 +348,17 @@ class Adapter(ABC):
                 else "has no [CLS] token, and {} drops its first patch as if it were one"
             ).format(f"vision_feature_select_strategy={strategy!r}")
             raise UnsupportedModelError(f"This vision tower {wrong}; expected {expected!r}.")
+
+
+def shown_box(image_size: tuple[int, int], image_processor: Any) -> Box:
+    """The part of the original image (width, height), in its pixels, that this image processor shows the encoder."""
+    size, crop = dict(image_processor.size or {}), dict(image_processor.crop_size or {})
+    resized: tuple[int, int] | int | None = None
+    if image_processor.do_resize:
+        resized = size.get("shortest_edge") or (size.get("width") or 0, size.get("height") or 0)
+    cropped = (crop.get("width") or 0, crop.get("height") or 0) if image_processor.do_center_crop else None
+    pads = bool(getattr(image_processor, "do_pad", False)) and hasattr(image_processor, "pad_to_square")
+    return square_box(image_size, pad_to_square=pads, resized=resized, cropped=cropped)
 
 
 def stills(stock: Any) -> Any:

@@ -31,28 +31,19 @@ class Idefics3Adapter(Adapter):
     model_type = "idefics3"
     processor_class: ClassVar[Any] = Idefics3Processor
     PIXEL_NAMES = ("pixel_values", "pixel_attention_mask")
-
-    @property
-    def tower(self) -> Any:
-        return self.base.vision_model
-
-    @property
-    def projector(self) -> Any:
-        return self.base.connector.modality_projection
-
-    @property
-    def language_model(self) -> Any:
-        return self.base.text_model
+    TOWER = "vision_model"
+    PROJECTOR = "connector.modality_projection"
+    LANGUAGE_MODEL = "text_model"
 
     def feature_layer(self) -> Any:
         return self.tower.encoder.layers[-1]
 
-    @property
+    @cached_property
     def merge_side(self) -> int:
         return int(self.config.scale_factor)
 
-    def process(self, pictures: Sequence[Any]) -> PixelInputs:
-        return super().process([[picture] for picture in pictures])
+    def pixels(self, pictures: Sequence[Any]) -> PixelInputs:
+        return super().pixels([[picture] for picture in pictures])
 
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         return [down * across + 1 for down, across in self._tiles(pixels)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,10 +28,7 @@ class InternVLAdapter(Adapter):
     model_type = "internvl"
     processor_class = stills(InternVLProcessor)
     PIXEL_NAMES = ("pixel_values",)
-
-    @property
-    def attention(self) -> Any:
-        return self.layer.attention
+    ATTENTION = "attention"
 
     def feature_layer(self) -> Any:
         layers = self.tower.encoder.layer
@@ -40,7 +38,7 @@ class InternVLAdapter(Adapter):
         # Queries and keys as attention uses them: after their norm, which is an identity where the config has none.
         return {"queries": self.attention.q_norm, "keys": self.attention.k_norm, "projector": self.projector}
 
-    @property
+    @cached_property
     def merge_side(self) -> int:
         return round(1 / float(self.config.downsample_ratio))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,23 +29,14 @@ class Qwen2VLAdapter(Adapter):
     PIXEL_NAMES = ("pixel_values", "image_grid_thw")
     PROMPT_NAMES = ("mm_token_type_ids",)
     POSITIONS = ("original",)
-
-    @property
-    def tower(self) -> Any:
-        return self.base.visual
-
-    @property
-    def projector(self) -> Any:
-        return self.tower.merger
-
-    @property
-    def attention(self) -> Any:
-        return self.layer.attn
+    TOWER = "visual"
+    PROJECTOR = "visual.merger"
+    ATTENTION = "attn"
 
     def feature_layer(self) -> Any:
         return self.tower.blocks[-1]
 
-    @property
+    @cached_property
     def merge_side(self) -> int:
         return int(self.vision_config.spatial_merge_size)
 
@@ -117,7 +109,7 @@ class Qwen2VLAdapter(Adapter):
             channels=config.in_channels * config.temporal_patch_size,
         )
 
-    @property
+    @cached_property
     def vision_width(self) -> int:
         """Hidden size of the encoder; Qwen2-VL's config calls it embed_dim, and its output size hidden_size."""
         return int(getattr(self.vision_config, "embed_dim", None) or self.vision_config.hidden_size)

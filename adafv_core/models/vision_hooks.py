@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -47,27 +48,23 @@ def observe(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[dict
     thread = threading.get_ident()
     calls: dict[str, Call] = {}
 
-    def recorder(name: str) -> Any:
-        # torch leaves out the keyword arguments of a call that another thread makes while the hook is removed.
-        def record(module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:
-            if threading.get_ident() == thread:
-                kwargs, output = more
-                calls[name] = Call(args, kwargs, output)
+    # torch leaves out the keyword arguments of a call that another thread makes while the hook is removed.
+    def record(name: str, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:
+        if threading.get_ident() == thread:
+            kwargs, output = more
+            calls[name] = Call(args, kwargs, output)
 
-        return record
-
-    with _lock_of(model):
-        handles = [module.register_forward_hook(recorder(name), with_kwargs=True) for name, module in modules.items()]
+    with _LOCKS_LOCK:
+        lock = _LOCKS.setdefault(model, threading.RLock())
+    with lock:
+        handles = [
+            module.register_forward_hook(partial(record, name), with_kwargs=True) for name, module in modules.items()
+        ]
         try:
             yield calls
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _lock_of(model: nn.Module) -> threading.RLock:
-    with _LOCKS_LOCK:
-        return _LOCKS.setdefault(model, threading.RLock())
 
 
 def saliency_of(queries: Tensor, keys: Tensor, has_cls: bool, scale: float | None = None) -> Tensor:
@@ -80,12 +77,6 @@ def saliency_of(queries: Tensor, keys: Tensor, has_cls: bool, scale: float | Non
         return cls_saliency(queries[:, :, 0], keys, scale)
     # Blocks of queries so small that their attention over many patches stays within some ten megabytes per head.
     return received_saliency(queries, keys, scale, block=max(1, min(256, 2**20 // keys.shape[2])))
-
-
-def split_heads(states: Tensor, heads: int) -> Tensor:
-    """(crops, length, heads · d) -> (crops, heads, length, d)."""
-    crops, length, _ = states.shape
-    return states.detach().reshape(crops, length, heads, -1).transpose(1, 2)
 
 
 def layer_number(layers: Any, wanted: int | list[int], where: str) -> int:

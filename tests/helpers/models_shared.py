@@ -11,6 +11,7 @@ from helpers.tiny_models import FAMILIES, picture, save_tiny
 from PIL import Image
 
 from adafv_core.engine import Engine, load
+from adafv_core.models.base import Adapter
 
 SHAPES = {"square": (56, 56), "wide": (300, 40), "tall": (60, 200), "landscape": (80, 60), "tiny": (5, 9)}
 QUESTIONS = (
@@ -51,3 +52,8 @@ def until_end(engine: Engine, ids: list[int]) -> tuple[int, ...]:
     """New tokens of one row, up to and with the end token."""
     end = engine.model.generation_config.eos_token_id
     return tuple(ids[: ids.index(end) + 1] if end in ids else ids)
+
+
+def image_arguments(adapter: Adapter, pixels: Any) -> dict[str, Any]:
+    """The arguments of the stock `get_image_features` call among pixel inputs."""
+    return {name: pixels[name] for name in adapter.PIXEL_NAMES if pixels.get(name) is not None}

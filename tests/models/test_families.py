@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.models_shared import QUESTIONS, engine_of, folder_of, until_end
+from helpers.models_shared import QUESTIONS, engine_of, folder_of, image_arguments, until_end
 from helpers.tiny_families import NEWER
 from helpers.tiny_models import picture
 from torch.utils.flop_counter import FlopCounterMode
@@ -194,7 +194,7 @@ def eager_attention(family: str, inputs: Any) -> list[torch.Tensor]:
 
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setattr(source, "eager_attention_forward", recording)
-        model.model.get_image_features(**adapter.pixel_arguments(inputs), return_dict=True)
+        model.model.get_image_features(**image_arguments(adapter, inputs), return_dict=True)
     return seen
 
 
@@ -380,7 +380,7 @@ def test_the_cost_of_an_image_is_what_stock_multiplies(family: str) -> None:
     adapter = ADAPTERS[type(model).__name__](model, engine.processor)
     pixels = adapter.pixels([image])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.model.get_image_features(**adapter.pixel_arguments(pixels), return_dict=True)
+        model.model.get_image_features(**image_arguments(adapter, pixels), return_dict=True)
     assert engine.adapter.vision_flops(engine.encode(image)) == counter.get_total_flops()
 
 

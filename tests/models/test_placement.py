@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.models_shared import QUESTIONS, engine_of, folder_of, pictures
+from helpers.models_shared import QUESTIONS, engine_of, folder_of, image_arguments, pictures
 from helpers.tiny_families import NEWER
 from helpers.tiny_models import picture
 from transformers import AutoModelForImageTextToText
@@ -104,7 +104,7 @@ def test_threads_encode_at_the_same_time(family: str) -> None:
     def work(number: int) -> bool:
         place = number % len(inputs)
         if number % 4 == 3:
-            arguments = engine.adapter.pixel_arguments(inputs[place])
+            arguments = image_arguments(engine.adapter, inputs[place])
             with torch.no_grad():
                 engine.model.model.get_image_features(**arguments, return_dict=True)
             return True
