@@ -18,6 +18,7 @@ from adafv_core.engine import Engine
 from adafv_core.engine.batch import row_from_ids
 from adafv_core.errors import InputError
 from adafv_core.models import ADAPTERS
+from app.wire.parse import AskSettings
 
 FAMILIES = [*NEWER, "llava", "llava_next_vicuna", "llava_onevision"]
 MROPE = [family for family in NEWER if family.startswith("qwen")]
@@ -419,3 +420,10 @@ def test_videos_are_refused_in_one_sentence(family: str) -> None:
         pytest.raises(InputError, match="expects still images; leave videos out"),
     ):
         engine.model.generate(**inputs, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("family", NEWER)
+def test_the_settings_of_the_page_suit_every_family(family: str) -> None:
+    engine, image = engine_of(family), picture(80, 60)
+    for method in ("adafv", "t2i", "random"):
+        assert engine.answer(image, QUESTIONS[0], 0.5, method, 2, **AskSettings().options_for(method)).n_kept > 0
