@@ -1,7 +1,8 @@
-"""Checks on what a caller passes to the tensor functions; each says what was expected and what came."""
+"""Argument checks; every message states what was expected and what was passed."""
 
 from __future__ import annotations
 
+import math
 import operator
 from numbers import Real
 
@@ -10,13 +11,13 @@ from torch import Tensor
 
 from adafv_core.errors import BudgetError, InputError, ScoreError
 
-MOST_TEMPERATURE = 1e6
+MAX_TEMPERATURE = 1e6
 
 
 def check_scores(name: str, scores: Tensor) -> Tensor:
-    """Detached scores, (N,) or (B, N), any floating dtype, unchanged otherwise.
+    """Return the scores, detached: (N,) or (B, N), any floating point dtype.
 
-    Raises ScoreError unless they are a floating tensor of one or two axes with N ≥ 1, all finite and ≥ 0.
+    Raises ScoreError unless they are a floating point tensor of one or two axes with N ≥ 1, all finite and ≥ 0.
     """
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
         came = f"a {scores.dtype} tensor" if isinstance(scores, Tensor) else type(scores).__name__
@@ -34,7 +35,7 @@ def check_scores(name: str, scores: Tensor) -> Tensor:
 
 
 def check_pair(t2i: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
-    """Both score vectors, checked; ScoreError unless their shapes are equal."""
+    """Check both score tensors; ScoreError unless their shapes are equal."""
     t2i, saliency = check_scores("t2i", t2i), check_scores("saliency", saliency)
     if t2i.shape != saliency.shape:
         raise ScoreError(
@@ -44,19 +45,46 @@ def check_pair(t2i: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
     return t2i, saliency
 
 
+def whole(
+    name: str, value: object, low: int | None = None, high: int | None = None, error: type[InputError] = InputError
+) -> int:
+    """The value as an int. Raises `error` unless it is an integer (of Python, NumPy or torch) within low..high."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is not None and (low is None or number >= low) and (high is None or number <= high):
+        return number
+    span = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
+    raise error(f"{name} must be a whole number{span}; got {_shown(value)}.")
+
+
+def real(
+    name: str, value: object, low: float, high: float, above: bool = False, error: type[InputError] = InputError
+) -> float:
+    """The value as a float. Raises `error` unless it is a real number in [low, high], or in (low, high] if `above`."""
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if (low < number if above else low <= number) and number <= high:
+        return number
+    span = f"above {low:g} and at most {high:,.12g}" if above else f"from {low:g} to {high:g}"
+    raise error(f"{name} must be {span}; got {_shown(value)}.")
+
+
+def _shown(value: object) -> str:
+    # Python refuses to print integers of more than 4300 digits.
+    return f"a number of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >> 64 else repr(value)
+
+
 def check_budget(budget: int, size: int) -> int:
     """The budget K as an int; BudgetError unless it is a whole number with 1 ≤ K ≤ size."""
-    try:
-        whole = operator.index(budget)
-    except TypeError:
-        raise BudgetError(f"The budget must be a whole number from 1 to {size}; got {budget!r}.") from None
-    if isinstance(budget, bool) or not 1 <= whole <= size:
-        raise BudgetError(f"The budget must be between 1 and the {size} visual tokens; got {budget!r}.")
-    return whole
+    return whole("The budget of visual tokens", budget, 1, size, BudgetError)
 
 
 def budget_from_keep_ratio(keep_ratio: float, size: int) -> int:
-    """K = round(keep_ratio · N), at least 1 (halves go to the even neighbor, as Python's `round`).
+    """K = round(keep_ratio · N), at least 1; ties round to even, as in Python's `round`.
 
     keep_ratio: the fraction kept. size: N ≥ 1. Raises BudgetError unless 0 < keep_ratio ≤ 1.
     """
@@ -65,35 +93,22 @@ def budget_from_keep_ratio(keep_ratio: float, size: int) -> int:
 
 def check_keep_ratio(keep_ratio: float) -> float:
     """The keep ratio as a float; BudgetError unless 0 < keep_ratio ≤ 1."""
-    number = isinstance(keep_ratio, Real) and not isinstance(keep_ratio, bool)
-    if not number or not 0 < keep_ratio <= 1:
-        raise BudgetError(
-            f"keep_ratio is the fraction of visual tokens kept, above 0 and at most 1; got {keep_ratio!r}."
-        )
-    return float(keep_ratio)
+    return real("keep_ratio, the fraction of visual tokens kept,", keep_ratio, 0, 1, above=True, error=BudgetError)
 
 
 def check_floor(floor: float) -> float:
     """The floor as a float; InputError unless 0 ≤ floor ≤ 0.5."""
-    if isinstance(floor, bool) or not isinstance(floor, Real) or not 0 <= floor <= 0.5:
-        raise InputError(f"floor is each side's guaranteed share, from 0 to 0.5; got {floor!r}.")
-    return float(floor)
+    return real("floor, the guaranteed share of each side,", floor, 0, 0.5)
 
 
 def check_temperature(temperature: float) -> float:
-    """The temperature γ as a float; InputError unless 0 < γ ≤ 10⁶ (float32 cosines are no finer than that)."""
-    number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not number or not 0 < temperature <= MOST_TEMPERATURE:
-        raise InputError(
-            "temperature must be finite and above 0, at most "
-            f"{MOST_TEMPERATURE:,.0f} (100 is the default); got {temperature!r}."
-        )
-    return float(temperature)
+    """The temperature γ as a float; InputError unless 0 < γ ≤ 10⁶, beyond which float32 cosines are too coarse."""
+    return real("temperature (100 by default)", temperature, 0, MAX_TEMPERATURE, above=True)
 
 
 def check_mask(name: str, mask: Tensor, shape: torch.Size) -> Tensor:
     """A bool mask on the CPU; InputError unless it is a bool tensor of exactly this shape."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
         came = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise InputError(f"{name} must be a bool tensor of shape {tuple(shape)}, as the scores; got {came}.")
+        raise InputError(f"{name} must be a bool tensor of shape {tuple(shape)}, like the scores; got {came}.")
     return mask.detach().cpu()

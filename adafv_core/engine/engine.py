@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
+from adafv_core.checks import whole
 from adafv_core.engine.answer import CostShapes, Times, make_answer
 from adafv_core.engine.batch import Row, row_from_template
 from adafv_core.engine.cache import VisualCache
@@ -35,7 +36,6 @@ from adafv_core.engine.plan import Plan, planned
 from adafv_core.engine.request import (
     Request,
     acting_method,
-    check_count,
     check_fits,
     check_selections,
     request_of,
@@ -274,7 +274,7 @@ class Engine:
         asked = request_of(request, method, max_new_tokens, **fields)
         if asked.selection is not None:
             raise InputError("answer_batch takes `selections`, one per question; got `selection`, a single one.")
-        check_count("batch_size", batch_size)
+        whole("batch_size", batch_size, 1)
         pairs = check_questions(questions)
         given = check_selections(selections, len(pairs))
         stopped = stop_signal(stop)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral
 from typing import Any
 
-from adafv_core.checks import budget_from_keep_ratio, check_budget
+from adafv_core.checks import budget_from_keep_ratio, check_budget, whole
 from adafv_core.engine.batch import NEWLINES, POSITIONS
 from adafv_core.errors import BudgetError, InputError, UnknownNameError
 from adafv_core.methods import METHODS, Method, get_method
@@ -45,15 +44,13 @@ class Request:
         positions = options.pop("positions", None) if self.method == "adafv" else None
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "positions", self.positions or positions)
-        check_count("max_new_tokens", self.max_new_tokens)
+        whole("max_new_tokens", self.max_new_tokens, 1)
         check_layout(self.newline, self.positions)
         check_selection(self.selection)
         if self.budget is not None and self.keep_ratio is not None:
             raise BudgetError(f"Give keep_ratio or budget, not both; got {self.keep_ratio!r} and {self.budget!r}.")
-        if self.budget is not None and (isinstance(self.budget, bool) or not isinstance(self.budget, Integral)):
-            raise BudgetError(f"The budget must be a whole number of at least 1; got {self.budget!r}.")
-        if self.budget is not None and self.budget < 1:
-            raise BudgetError(f"The budget must be at least 1; got {self.budget!r}.")
+        if self.budget is not None:
+            whole("The budget of visual tokens", self.budget, 1, error=BudgetError)
         if self.keep_ratio is not None:
             budget_from_keep_ratio(self.keep_ratio, 1)
         object.__setattr__(self, "_chooser", get_method(self.method, **options))
@@ -171,9 +168,3 @@ def check_selections(selections: Iterable[Selection | None] | None, count: int) 
     if len(given) != count:
         raise InputError(f"Expected one selection a question ({count}), got {len(given)}.")
     return given
-
-
-def check_count(name: str, value: int) -> None:
-    """Raises InputError unless the value is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1; got {value!r}.")

@@ -1,4 +1,4 @@
-"""FastV: inside the LLM, by its own attention."""
+"""FastV: pruning inside the LLM, by the LLM's own attention."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from adafv_core.checks import check_budget, check_scores
+from adafv_core.checks import check_budget, check_scores, whole
 from adafv_core.cost import layer_averaged_budget
 from adafv_core.errors import InputError, ScoreError
 from adafv_core.methods.base import Choice, Method, best_of
@@ -18,10 +18,10 @@ from adafv_core.types import Selection, TokenScores
 class FastV(Method):
     """FastV (arXiv 2403.06764): all visual tokens run through the first layers, K of them through the others.
 
-    layer: the first layer that sees only K visual tokens, 2 as published (layers counted from 0). They
-    are those with the highest head-averaged attention from the last prompt token in the layer before;
-    position ids are kept. Because the first layers see all N, `report` has the layer-averaged budget to
-    compare by, and `ranking`, the (N,) float32 attention it ranked by.
+    layer: the first layer that sees only K visual tokens, 2 as published (layers counted from 0). The K tokens are
+    those with the highest head-averaged attention from the last prompt token in the previous layer; they keep their
+    position ids. Because the first layers see all N tokens, `report` holds `layer_averaged_budget`, the number to
+    compare methods by, and `ranking`, the (N,) float32 attention that ranked the tokens.
     """
 
     name: ClassVar[str] = "fastv"
@@ -29,18 +29,16 @@ class FastV(Method):
     layer: int = 2
 
     def __post_init__(self) -> None:
-        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 1:
-            raise InputError(f"layer must be at least 1, since the one before it ranks; got {self.layer!r}.")
+        whole("layer, which is pruned by the attention of the layer before it,", self.layer, 1)
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        raise InputError("fastv chooses inside the LLM; give its attention row to select_from_attention.")
+        raise InputError("fastv chooses inside the LLM: pass its attention row to select_from_attention.")
 
     def select_from_attention(self, attention: Tensor, budget: int, layers: int) -> Selection:
-        """The selection of one image.
+        """Select the tokens of one image.
 
-        attention: (H, N), float, from the last prompt token to the visual tokens, in layer `layer` − 1.
-        budget: K. layers: of the LLM. Raises ScoreError, BudgetError, and InputError where the LLM has
-        too few layers.
+        attention: (H, N) float, from the last prompt token to the visual tokens, in layer `layer` − 1. budget: K.
+        layers: number of LLM layers. Raises ScoreError, BudgetError, and InputError if the LLM has too few layers.
         """
         if attention.dim() != 2:
             raise ScoreError(f"The attention row must have shape (heads, N); got {tuple(attention.shape)}.")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from adafv_core.checks import whole
 from adafv_core.errors import InputError
 from adafv_core.methods.base import Choice, Method, best_of
 from adafv_core.types import TokenScores
@@ -16,9 +17,9 @@ from adafv_core.types import TokenScores
 class Random(Method):
     """K tokens drawn uniformly without replacement: the baseline any score must beat.
 
-    Each token draws a number in [0, 1) from a generator seeded with `seed`; the K largest stay. So the same
-    seed and N give the same tokens on every device, and a larger budget only adds tokens. seed: from -2⁶³ to
-    2⁶⁴ - 1, as torch takes it.
+    Each token is assigned a random number in [0, 1) by a generator seeded with `seed`; the K largest stay. So the same
+    seed and N give the same tokens on every device, and a larger budget only adds tokens. seed: from −2⁶³ to 2⁶⁴ − 1,
+    the range torch accepts.
     """
 
     name: ClassVar[str] = "random"
@@ -26,9 +27,7 @@ class Random(Method):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise InputError(f"seed must be a whole number; got {self.seed!r}.")
-        if not -(2**63) <= self.seed < 2**64:
+        if not -(2**63) <= whole("seed", self.seed) < 2**64:
             raise InputError(f"seed must be from -2**63 to 2**64 - 1; got a number of {self.seed.bit_length()} bits.")
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:

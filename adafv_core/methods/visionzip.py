@@ -1,4 +1,4 @@
-"""VisionZip: keep the attended, merge the rest into a few."""
+"""VisionZip: keep the most attended tokens, merge the rest into a few."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adafv_core.errors import InputError
+from adafv_core.checks import whole
 from adafv_core.methods.base import Choice, Method, keep, kept_because, over_last_kept
 from adafv_core.ranking import top_k
 from adafv_core.types import TokenScores, Why
@@ -19,12 +19,12 @@ from adafv_core.types import TokenScores, Why
 class VisionZip(Method):
     """VisionZip (arXiv 2412.04467): "dominant" tokens by [CLS] attention, the others merged into "contextual" ones.
 
-    dominant : contextual share the budget, 54 : 10 as published (the dominant part rounded to the nearest
-    integer). From the tokens that are not dominant, in LLM order, evenly strided targets are taken; every
-    other one joins the target nearest by cosine of the head-averaged keys of the feature layer, and a
-    target's feature becomes its own plus the mean of those that joined it. Merged are the projected
-    features, so that the projector need not run again. All crops are one pool, and [CLS] itself is not
-    among the visual tokens. Raises InputError where the model's adapter gives no keys.
+    The budget is divided dominant : contextual, 54 : 10 as published (the dominant share rounded to the nearest
+    integer). Of the tokens that are not dominant, in LLM order, evenly strided ones become merge targets; each of the
+    others joins the target nearest to it by the cosine of the feature layer's head-averaged keys, and a target's
+    feature becomes its own plus the mean of those that joined it. The projected features are merged, so that the
+    projector need not run again. All crops form one pool, and [CLS] itself is not among the visual tokens. Raises
+    InputError if the model's adapter provides no keys.
     """
 
     name: ClassVar[str] = "visionzip"
@@ -33,17 +33,13 @@ class VisionZip(Method):
     contextual: int = 10
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.dominant, int) and isinstance(self.contextual, int)
-        if not whole or self.dominant < 1 or self.contextual < 0:
-            raise InputError(
-                "dominant and contextual must be whole numbers of at least 1 and 0; "
-                f"got {self.dominant!r} and {self.contextual!r}."
-            )
+        whole("dominant", self.dominant, 1)
+        whole("contextual", self.contextual, 0)
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         keys = scores.visual.required("vision_keys", "visionzip")
-        parts = self.dominant + self.contextual
-        n_dominant = max(1, (2 * budget * self.dominant + parts) // (2 * parts))
+        total = self.dominant + self.contextual
+        n_dominant = max(1, (2 * budget * self.dominant + total) // (2 * total))
         n_contextual = budget - n_dominant
         head = keep(top_k(scores.saliency, n_dominant), scores.size)
         rest = (~head).nonzero()[:, 0]
@@ -60,7 +56,7 @@ class VisionZip(Method):
 
 
 def _merge(features: Tensor, keys: Tensor, targets: Tensor, others: Tensor) -> Tensor:
-    """All (N, D) features, each target's with the mean of the others that are nearest to it by key added."""
+    """The (N, D) features, with the mean of the others nearest to it by key added to each target."""
     unit = functional.normalize(keys.float(), dim=-1)
     nearest = (unit[others] @ unit[targets].T).argmax(dim=1)
     joined = functional.one_hot(nearest, targets.shape[0]).float().T

@@ -122,7 +122,7 @@ BAD = [
     ({"prompt": "   "}, "no question yet"),
     ({"image": None}, "no image yet"),
     ({"temperature": None}, "The temperature must be a number, 100 for example; got nothing."),
-    ({"temperature": 1e308}, "temperature must be finite and above 0, at most 1,000,000 (100 is the default)"),
+    ({"temperature": 1e308}, "temperature (100 by default) must be above 0 and at most 1,000,000; got 1e+308"),
     ({"temperature": -1}, "at most 1,000,000"),
     ({"floor": 0.7}, "from 0 to 0.5"),
     ({"floor": "half"}, "The floor must be a number"),

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from adafv_core.checks import whole
 from adafv_core.errors import InputError
 from adafv_core.pocket.world.drawing import draw_scene, thing_mask
 from adafv_core.pocket.world.questions import SceneQuestion, question_set
@@ -26,8 +27,7 @@ class PocketSet(DataSet):
     def __init__(self, split: str = "study", scenes: int = STUDY_SCENES, held_out: bool = False) -> None:
         if split not in SPLITS:
             raise InputError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
-        if scenes < 1:
-            raise InputError(f"scenes must be at least 1; got {scenes}.")
+        whole("scenes", scenes, 1)
         self.name = f"pocket {split}" + (" held-out phrasings" if held_out else "")
         self.split = split
         pairs = question_set(split, scenes, held_out)
