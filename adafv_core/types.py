@@ -11,6 +11,10 @@ from torch import Tensor
 
 from adafv_core.errors import InputError
 
+NEWLINES = ("drop", "rows")
+"""Which newline tokens of an any-resolution model stay beside the kept tokens: none, or those of rows with one."""
+POSITIONS = ("contiguous", "original")
+"""Position ids of the kept tokens: without gaps, or those they have in the whole prompt."""
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
 
 _MISSING = {

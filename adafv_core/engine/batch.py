@@ -18,10 +18,7 @@ from torch.nn import functional
 from adafv_core.errors import InputError, PromptError, UnknownNameError
 from adafv_core.grid import newlines_to_keep, stock_positions
 from adafv_core.models.base import Adapter
-from adafv_core.types import Selection, VisualTokens
-
-NEWLINES = ("drop", "rows")
-POSITIONS = ("contiguous", "original")
+from adafv_core.types import NEWLINES, POSITIONS, Selection, VisualTokens
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,5 @@ def planned(
 def positions_of(adapter: Adapter, row: Row) -> str | None:
     """The kind of position ids that the selections in a row were made with, or None where the family has its own."""
     made = (one.selection for one in row.images if one.selection is not None)
-    # In 0.1, and so in its saved runs, positions were an option of the method.
-    wanted = next((asked for one in made if (asked := one.positions or one.options.get("positions"))), None)
-    return str(wanted) if wanted in adapter.POSITIONS else None
+    wanted = next((one.positions for one in made if one.positions), None)
+    return wanted if wanted in adapter.POSITIONS else None

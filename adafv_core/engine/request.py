@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from adafv_core.checks import budget_from_keep_ratio, check_budget, whole
-from adafv_core.engine.batch import NEWLINES, POSITIONS
 from adafv_core.errors import BudgetError, InputError, UnknownNameError
 from adafv_core.methods import METHODS, Method, get_method
-from adafv_core.types import Selection, TokenScores, VisualTokens
+from adafv_core.types import NEWLINES, POSITIONS, Selection, TokenScores, VisualTokens
 
 DEFAULT_KEEP_RATIO = 0.1
 
@@ -39,11 +38,7 @@ class Request:
     positions: str | None = None
 
     def __post_init__(self) -> None:
-        options = dict(self.options)
-        # An option of adafv in 0.1, also in its saved runs: it says how the engine places tokens, not which stay.
-        positions = options.pop("positions", None) if self.method == "adafv" else None
-        object.__setattr__(self, "options", options)
-        object.__setattr__(self, "positions", self.positions or positions)
+        object.__setattr__(self, "options", dict(self.options))
         whole("max_new_tokens", self.max_new_tokens, 1)
         check_layout(self.newline, self.positions)
         check_selection(self.selection)
@@ -53,7 +48,7 @@ class Request:
             whole("The budget of visual tokens", self.budget, 1, error=BudgetError)
         if self.keep_ratio is not None:
             budget_from_keep_ratio(self.keep_ratio, 1)
-        object.__setattr__(self, "_chooser", get_method(self.method, **options))
+        object.__setattr__(self, "_chooser", get_method(self.method, **self.options))
 
     @property
     def chooser(self) -> Method:

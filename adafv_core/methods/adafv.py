@@ -14,8 +14,6 @@ from adafv_core.mixing import Mix, mix
 from adafv_core.scoring import TEXT_TOKENS, check_choice, rescored_t2i
 from adafv_core.types import TokenScores, Why
 
-POSITIONS = ("contiguous", "original")
-
 
 @dataclass(frozen=True, eq=False)
 class AdaFV(Method):
@@ -27,15 +25,13 @@ class AdaFV(Method):
 
     temperature: γ of section 1. text_tokens: "question" or "all", which words count. floor: 0..0.5, the
     share of K each side is guaranteed (0: the paper's objective; 0.25: near the authors' code).
-    positions: "contiguous" or "original" position ids of kept tokens, followed by the engine. force_keep,
-    force_drop: (N,) bool masks; forced tokens count in the budget.
+    force_keep, force_drop: (N,) bool masks; forced tokens count in the budget.
     """
 
     name: ClassVar[str] = "adafv"
     temperature: float = 100.0
     floor: float = 0.0
     text_tokens: str = "question"
-    positions: str = "contiguous"
     force_keep: Tensor | None = None
     force_drop: Tensor | None = None
 
@@ -43,7 +39,6 @@ class AdaFV(Method):
         check_temperature(self.temperature)
         check_floor(self.floor)
         check_choice("text_tokens", self.text_tokens, TEXT_TOKENS)
-        check_choice("positions", self.positions, POSITIONS)
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         t2i = rescored_t2i(scores, self.temperature, self.text_tokens)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from adafv_core.saved_run.format import (
     WordRecord,
 )
 from adafv_core.saved_run.run import SavedRun
-from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, VisualTokens, Why
+from adafv_core.types import POSITIONS, Crop, Selection, TokenGrid, TokenScores, VisualTokens, Why
 
 UNKNOWN_SALIENCY = "visual saliency"
 """`VisualTokens.saliency_source` of files of version 1, which do not name it."""
@@ -109,6 +110,7 @@ def _run(record: RunRecord) -> SavedRun:
         for name in ("temperature", "counting", "saliency_source"):
             if getattr(record.scores, name) is None:
                 raise InputError(f"This saved run is damaged: scores.{name} is missing.")
+    positions = _positions(record)
     scores = _scores(record)
     try:
         budget_from_keep_ratio(record.keep_ratio, scores.size)
@@ -125,11 +127,19 @@ def _run(record: RunRecord) -> SavedRun:
         _tokens("force_keep", record.force_keep, scores.size),
         _tokens("force_drop", record.force_drop, scores.size),
         scores,
-        _selection(record.selection, scores.visual, record.method, record.options),
+        replace(_selection(record.selection, scores.visual, record.method, record.options), positions=positions),
         _answers(record.answers),
         _picture(record.picture),
         record.max_new_tokens,
     )
+
+
+def _positions(record: RunRecord) -> str | None:
+    """The position ids of the kept tokens, taken out of the options: in the file they stand among them, as in 0.1."""
+    positions = record.options.pop("positions", None)
+    if positions is not None and positions not in POSITIONS:
+        raise damaged("options.positions", " or ".join(POSITIONS), positions)
+    return None if positions is None else str(positions)
 
 
 def _ranked_by(record: RunRecord) -> tuple[float, str]:

@@ -18,12 +18,12 @@ class SavedRun:
 
     model, revision, versions: what answered it. scores: `t2i` is what the method ranked, with the temperature and
     text tokens of its options; the visual tokens have saliency and grid, but no features. selection: at keep_ratio,
-    with force_keep and force_drop (token indices). options: of the method. answers: "pruned" and "full", each a
-    mapping with its text, its state ("done", or "stopped" if it was ended early) and what it cost, or None; "same"
-    and "kl_nats" compare them if both are complete. "pruned" was made with exactly `selection`: it is None if the
-    slider had moved on since the answer. picture: the bytes of a PNG file or, if that would be too large for the
-    page, of the JPEG, PNG or WebP file that was asked about. max_new_tokens: the answer's length limit, None if the
-    file does not give it.
+    with force_keep and force_drop (token indices). options: of the method; position ids are in
+    `selection.positions`. answers: "pruned" and "full", each a mapping with its text, its state ("done", or
+    "stopped" if it was ended early) and what it cost, or None; "same" and "kl_nats" compare them if both are
+    complete. "pruned" was made with exactly `selection`: it is None if the slider had moved on since the answer.
+    picture: the bytes of a PNG file or, if that would be too large for the page, of the JPEG, PNG or WebP file that
+    was asked about. max_new_tokens: the answer's length limit, None if the file does not give it.
     """
 
     model: str

@@ -28,6 +28,7 @@ def write_run(run: SavedRun) -> str:
     `adafv_core.mix(t2i, saliency, budget, floor)` on the score lists in it gives the selection again, where the method
     is adafv and no tokens were forced. Raises InputError for a run too large to be read again.
     """
+    positions = {} if run.selection.positions is None else {"positions": run.selection.positions}
     record = RunRecord(
         format="adafv-run",
         version=VERSION,
@@ -36,7 +37,7 @@ def write_run(run: SavedRun) -> str:
         versions=dict(run.versions),
         prompt=run.prompt,
         method=run.method,
-        options=dict(run.options),
+        options={**run.options, **positions},
         keep_ratio=float(run.keep_ratio),
         force_keep=list(run.force_keep),
         force_drop=list(run.force_drop),

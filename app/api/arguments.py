@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from adafv_core.engine.batch import POSITIONS
 from adafv_core.methods import METHODS
+from adafv_core.types import POSITIONS
 from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, JsonList
 from app.settings import Settings
@@ -34,7 +34,7 @@ MEANINGS = {
     "file": "A run that was saved as JSON, here or on the page.",
     "name": "A name from /models, another hub id, or a folder on the server.",
 }
-SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "force_keep", "force_drop")
+SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions", "force_keep", "force_drop")
 ASK = (*SCORES[:4], "max_new_tokens", "with_full", *SCORES[4:])
 Field = gr.components.Component
 

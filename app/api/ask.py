@@ -32,7 +32,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
             "method": run.method,
             "model": run.model,
             "keep_ratio": asked.choice.keep_ratio,
-            "options": run.options,
+            "options": {**run.options, "positions": asked.settings.positions},
             "k_text": selection.k_text,
             "k_visual": selection.k_visual,
             **measured(pruned),
@@ -60,7 +60,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
         return str(scene.path), {"seed": scene.seed, "questions": pairs}
 
     picture = gr.Image(type="filepath", visible=False, label="The drawn scene, PNG")
-    swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "max_new_tokens")
+    swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "positions", "max_new_tokens")
     endpoints.add(ask, ASK, **ON_THE_MODEL)
     endpoints.add(scores, SCORES, **ON_THE_MODEL)
     endpoints.add(sweep, swept, concurrency_id="sweep", concurrency_limit=1)

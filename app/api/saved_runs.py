@@ -13,7 +13,7 @@ from app.context import AppContext
 from app.events import ON_THE_MODEL
 from app.saved_runs.save_and_open import read_saved, save_json, save_png
 from app.serving.sessions import Session
-from app.wire.parse import PageState
+from app.wire.parse import AskSettings, PageState
 from app.wire.views import scores_view, words_view
 
 
@@ -43,7 +43,7 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
             "revision": saved.revision,
             "versions": saved.versions,
             "prompt": saved.prompt,
-            "options": saved.options,
+            "options": {**saved.options, "positions": saved.selection.positions or AskSettings.positions},
             "keep_ratio": saved.keep_ratio,
             "force_keep": saved.force_keep,
             "force_drop": saved.force_drop,

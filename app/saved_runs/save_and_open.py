@@ -145,6 +145,7 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
         saved.method,
         options,
         saved.model,
+        saved.selection.positions,
         saved.revision,
         saved.selection,
         from_file=FromFile(saved.versions, saved.answers, None if _selects_again(saved) else saved.selection),
@@ -180,7 +181,9 @@ def settings_of(saved: SavedRun, settings: Settings) -> AskSettings:
     asked = {**AskSettings().options_for(saved.method), **saved.options}
     known = {name: asked[name] for name in AskSettings().options_for(saved.method)}
     most = min(saved.max_new_tokens or AskSettings.max_new_tokens, settings.max_new_tokens)
-    return AskSettings(**known, max_new_tokens=most, with_full=saved.answers["full"] is not None)
+    positions = saved.selection.positions or AskSettings.positions
+    with_full = saved.answers["full"] is not None
+    return AskSettings(**known, positions=positions, max_new_tokens=most, with_full=with_full)
 
 
 def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:

@@ -81,6 +81,7 @@ class Service:
             method=request.method,
             options=request.settings.options_for(request.method),
             model=session.model,
+            positions=request.settings.positions_asked,
             revision=engine.revision,
             max_new_tokens=request.settings.max_new_tokens,
             subject=subject_of(session.model, request.picture.key, scores.size),
@@ -104,7 +105,7 @@ class Service:
                 if budget != own.budget:
                     raise BudgetError(OWN_RATIO_ONLY)
                 return own
-            request = Request(run.method, {**run.options, **masks}, budget=budget)
+            request = Request(run.method, {**run.options, **masks}, budget=budget, positions=run.positions)
             if METHODS[run.method].inside_llm:
                 return self.pool.engine(run.model).select(run.scores, request, stop=stop)
             return request.select(run.scores)
@@ -122,7 +123,8 @@ class Service:
         else:
             marks = request.choice.masks(run.scores.size) if run.method == "adafv" else {}
             options = {**run.options, **marks}
-            asked = Request(method, options, keep_ratio=request.choice.keep_ratio, max_new_tokens=longest)
+            keep_ratio = request.choice.keep_ratio
+            asked = Request(method, options, keep_ratio=keep_ratio, max_new_tokens=longest, positions=run.positions)
         answer: Answer | None = None
         try:
             shown_at_s = 0.0

@@ -110,5 +110,5 @@ def _view(progress: AnswerProgress) -> dict[str, Any]:
 
 def _content_key(model: str, request: AskRequest) -> str:
     options = sorted(request.settings.options_for(request.method).items())
-    text = repr((model, request.picture.key, request.prompt, request.method, options))
+    text = repr((model, request.picture.key, request.prompt, request.method, options, request.settings.positions))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -70,9 +70,9 @@ class FromFile:
 class Run:
     """What a session's page shows, for exports: the last question asked, or a saved run that was opened.
 
-    revision: commit of the model's files, None for a folder. from_file: where the run was opened, not asked. key: of
-    the payload that shows it. max_new_tokens: as asked; None if unknown. subject: model and image of its
-    tokens; forced marks apply only to the same subject.
+    positions: as in `Request`. revision: commit of the model's files, None for a folder. from_file: where the run was
+    opened, not asked. key: of the payload that shows it. max_new_tokens: as asked; None if unknown. subject: model and
+    image of its tokens; forced marks apply only to the same subject.
     """
 
     picture: Image.Image
@@ -81,6 +81,7 @@ class Run:
     method: str
     options: dict[str, Any]
     model: str
+    positions: str | None = None
     revision: str | None = None
     selection: Selection | None = None
     pruned: Answer | None = None

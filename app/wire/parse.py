@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from adafv_core.checks import check_floor, check_keep_ratio, check_temperature
-from adafv_core.engine.batch import POSITIONS
 from adafv_core.errors import BudgetError, ImageError, InputError, PromptError, UnknownNameError
 from adafv_core.methods import METHODS
+from adafv_core.types import POSITIONS
 from app.settings import Settings
 from app.wire.look import Look, make_look
 
@@ -85,8 +85,13 @@ class AskSettings:
         given = {name: getattr(self, name) for name in METHOD_OPTIONS if name in known}
         return {name: value for name, value in given.items() if (name, value) != ("positions", AskSettings.positions)}
 
+    @property
+    def positions_asked(self) -> str | None:
+        """For a `Request`. None for contiguous, its default: families with position ids of their own take those."""
+        return None if self.positions == AskSettings.positions else self.positions
 
-METHOD_OPTIONS = ("temperature", "floor", "text_tokens", "positions")
+
+METHOD_OPTIONS = ("temperature", "floor", "text_tokens")
 
 
 def read_page_state(text: Any) -> PageState:

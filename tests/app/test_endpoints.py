@@ -23,7 +23,7 @@ from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.scoring import rescored
 from app.saved_runs.save_and_open import save_png
 from app.serving.sessions import Run, Session
-from app.wire.parse import read_page_state
+from app.wire.parse import METHOD_OPTIONS, read_page_state
 
 KEEP, DROP = [3, 7, 100], [20, 21]
 OPTIONS: dict[str, Any] = {"temperature": 40.0, "floor": 0.25, "text_tokens": "all", "positions": "original"}
@@ -89,7 +89,8 @@ def test_an_answer_with_every_option_is_the_librarys() -> None:
 def test_overlays_are_the_picture_that_the_page_saves() -> None:
     drawn = Image.open(asked("/overlays")).convert("RGB")
     scores = shared_context().service.pool.engine("pocket").score(Image.open(scene_path()).convert("RGB"), QUESTION)
-    run = Run(Image.open(scene_path()).convert("RGB"), scores, QUESTION, "adafv", OPTIONS, "pocket")
+    options = {name: OPTIONS[name] for name in METHOD_OPTIONS}
+    run = Run(Image.open(scene_path()).convert("RGB"), scores, QUESTION, "adafv", options, "pocket")
     keep = f'{{"keep_ratio": 0.1, "force_keep": {KEEP}, "force_drop": {DROP}}}'
     page = Image.open(save_png(shared_context(), Session("pocket", run=run), read_page_state(keep))).convert("RGB")
     assert ImageChops.difference(drawn, page).getbbox() is None
@@ -101,7 +102,8 @@ def test_a_run_is_read_by_the_library_and_by_the_endpoint(tmp_path: Path) -> Non
     path = asked("/run", max_new_tokens=8)
     told, chosen = asked("/ask", max_new_tokens=8), from_the_library()[1]
     run = adafv_core.read_run(Path(path).read_text(encoding="utf-8"))
-    assert torch.equal(run.selection.indices, chosen.indices) and dict(run.options) == OPTIONS
+    assert torch.equal(run.selection.indices, chosen.indices) and run.selection.positions == "original"
+    assert {**run.options, "positions": run.selection.positions} == OPTIONS
     assert (run.force_keep, run.force_drop, run.keep_ratio) == (tuple(KEEP), tuple(DROP), 0.1)
     assert (run.answers["pruned"]["text"], run.answers["full"]["text"]) == (told["answer"], told["full_answer"])
     with_mark = tmp_path / "with-mark.json"
@@ -159,6 +161,18 @@ def test_a_model_is_loaded_for_one_session_alone() -> None:
     assert answered["model"] == tiny_folder()
     assert other.predict(api_name="/models")["answers"] == "pocket"
     assert tiny_folder() not in [one["name"] for one in other.predict(api_name="/models")["models"]]
+    assert mine.predict("pocket", api_name="/load_model")["answers"] == "pocket"
+
+
+def test_a_family_with_position_ids_of_its_own_answers_by_default(tmp_path: Path) -> None:
+    """Qwen2-VL has no contiguous ones, which the page and the API have as their default."""
+    mine, folder = Client(shared_address(), verbose=False), str(save_tiny("qwen2_vl", tmp_path))
+    assert mine.predict(folder, api_name="/load_model")["answers"] == folder
+    answered = mine.predict(handle_file(scene_path()), QUESTION, max_new_tokens=2, api_name="/ask")
+    original = mine.predict(
+        handle_file(scene_path()), QUESTION, positions="original", max_new_tokens=2, api_name="/ask"
+    )
+    assert answered["model"] == folder and answered["answer"] == original["answer"]
     assert mine.predict("pocket", api_name="/load_model")["answers"] == "pocket"
 
 

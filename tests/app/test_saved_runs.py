@@ -141,8 +141,8 @@ MORE = AskSettings(
     ("method", "back"),
     [
         ("adafv", MORE),
-        ("t2i", AskSettings(20.0, text_tokens="all", max_new_tokens=7, with_full=False)),
-        ("divprune", AskSettings(max_new_tokens=7, with_full=False)),
+        ("t2i", AskSettings(20.0, text_tokens="all", positions="original", max_new_tokens=7, with_full=False)),
+        ("divprune", AskSettings(positions="original", max_new_tokens=7, with_full=False)),
     ],
 )
 def test_opening_brings_the_settings_back(method: str, back: AskSettings) -> None:

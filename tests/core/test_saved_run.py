@@ -42,7 +42,9 @@ def test_files_of_0_1_are_read(file: Path) -> None:
     run = read_run(file.read_text(encoding="utf-8"))
     assert (run.model, run.method, run.prompt) == ("pocket", record["method"], "Is it red?")
     assert (run.keep_ratio, list(run.force_keep)) == (record["keep_ratio"], record["force_keep"])
-    assert run.options == record["options"] and run.versions["adafv"] == "0.1.0"
+    assert {**run.options, "positions": run.selection.positions} == {"positions": None, **record["options"]}
+    assert "positions" not in run.options and json.loads(write_run(run))["options"] == record["options"]
+    assert run.versions["adafv"] == "0.1.0"
     assert run.scores.t2i.tolist() == torch.tensor(record["scores"]["t2i"]).tolist()
     assert torch.equal(run.scores.word_t2i[run.scores.counted].amax(0), run.scores.t2i)
     assert run.scores.temperature == record["options"].get("temperature", 100.0)
@@ -157,6 +159,7 @@ DAMAGE = {
     'answers.pruned.state: expected "done" or "stopped", got 1.': at("answers", "pruned", "state", to=1),
     "force_keep[1]: expected one of the 196 visual tokens, from 0, got 196.": at("force_keep", to=[0, 196]),
     "max_new_tokens: expected a whole number at least 1 or null, got 0.": at("max_new_tokens", to=0),
+    "options.positions: expected contiguous or original": at("options", "positions", to="shuffled"),
     "options: floor": at("options", "floor", to=7),
     "scores.temperature is missing.": at("version", to=2),
     "prompt: expected text of at most 100,000 characters": at("prompt", to="a" * 100_001),

@@ -73,6 +73,7 @@ def test_the_budget_of_an_image(size: int, keep_ratio: float) -> None:
         ({"options": {"warmth": 1}}, UnknownNameError),
         ({"method": "saliency", "floor": 0.1}, UnknownNameError),
         ({"positions": "shuffled"}, UnknownNameError),
+        ({"options": {"positions": "original"}}, UnknownNameError),
         ({"newline": ""}, UnknownNameError),
         ({"max_new_tokens": True}, InputError),
         ({"selection": "a tenth"}, InputError),

@@ -154,6 +154,8 @@ def test_an_unknown_method_is_answered_with_the_valid_ones() -> None:
 def test_an_unknown_option_is_answered_with_the_valid_ones() -> None:
     with pytest.raises(UnknownNameError, match="no option 'gamma'; its options are temperature, floor, text"):
         get_method("adafv", gamma=3)
+    with pytest.raises(UnknownNameError, match="no option 'positions'; its options are temperature, floor, text"):
+        get_method("adafv", positions="original")
     with pytest.raises(UnknownNameError, match="method full has no option 'floor'; it has no options"):
         get_method("full", floor=0.1)
 
@@ -165,7 +167,6 @@ def test_an_unknown_option_is_answered_with_the_valid_ones() -> None:
         ("adafv", {"floor": 0.6}),
         ("adafv", {"floor": "0.2"}),
         ("adafv", {"text_tokens": "words"}),
-        ("adafv", {"positions": "shuffled"}),
         ("t2i", {"temperature": -1}),
         ("t2i", {"text_tokens": "words"}),
         ("fixed_mix", {"temperature": float("nan")}),
@@ -181,13 +182,8 @@ def test_options_out_of_range_are_refused(name: str, options: dict[str, object])
 
 
 def test_options_travel_with_the_selection() -> None:
-    chosen = select("adafv", made_scores(), 4, floor=0.25, positions="original", temperature=10.0)
-    assert dict(chosen.options) == {
-        "temperature": 10.0,
-        "floor": 0.25,
-        "text_tokens": "question",
-        "positions": "original",
-    }
+    chosen = select("adafv", made_scores(), 4, floor=0.25, temperature=10.0)
+    assert dict(chosen.options) == {"temperature": 10.0, "floor": 0.25, "text_tokens": "question"}
 
 
 def test_fastv_chooses_only_inside_the_llm() -> None:

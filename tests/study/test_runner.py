@@ -183,8 +183,9 @@ def test_all_methods_and_both_bounds_are_in_all() -> None:
 
 def test_rows_and_ratios_are_checked() -> None:
     assert parse_config("adafv:floor=0.25,text_tokens=all").options == {"floor": 0.25, "text_tokens": "all"}
+    assert parse_config("saliency:positions=original").options == {"positions": "original"}
     assert parse_config("fastv:layer=1").options == {"layer": 1}
-    for text in ("nothing", "adafv:speed=3", "adafv:text_tokens=some"):
+    for text in ("nothing", "adafv:speed=3", "adafv:text_tokens=some", "adafv:positions=some", "adafv:budget=3"):
         with pytest.raises(UnknownNameError):
             parse_config(text)
     for text in ("adafv:floor", "adafv:floor=much", "adafv:floor=0.9", "blind:k=3"):

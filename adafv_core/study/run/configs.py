@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from adafv_core.engine.request import Request
 from adafv_core.errors import InputError, UnknownNameError
-from adafv_core.methods import METHODS, get_method
+from adafv_core.methods import METHODS
 from adafv_core.study.measure.bounds import BLIND, BOUNDS
 
 FULL = "full"
@@ -17,7 +18,7 @@ FULL = "full"
 class Config:
     """One row of the results table.
 
-    method: a name of METHODS, "oracle" or "blind" (see `bounds`). options: of the method.
+    method: a name of METHODS, "oracle" or "blind" (see `bounds`). options: of the method, and positions.
     """
 
     method: str
@@ -60,7 +61,8 @@ def parse_config(text: str) -> Config:
         if not equals:
             raise InputError(f"Expected option=value after {name}:, as in adafv:floor=0.25; got {pair!r}.")
         options[option] = _value(value, types.get(option, "str"))
-    get_method(name, **options)
+    positions = options.get("positions")
+    Request(name, {option: value for option, value in options.items() if option != "positions"}, positions=positions)
     return Config(name, options)
 
 
