@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
+from adafv_core.types import POSITIONS
 from app.context import AppContext
 from app.events import (
     ASK,
@@ -134,9 +135,7 @@ def build(context: AppContext) -> Explore:
                     label="Text tokens that count",
                     elem_id="text-tokens",
                 )
-                positions = gr.Radio(
-                    ["contiguous", "original"], value="contiguous", label="Position ids", elem_id="positions"
-                )
+                positions = gr.Radio(list(POSITIONS), value="contiguous", label="Position ids", elem_id="positions")
                 max_new_tokens = AnyNumber(
                     context.settings.answer_tokens, label="New tokens at most", elem_id="max-new-tokens", precision=0
                 )

@@ -80,10 +80,9 @@ class AskSettings:
     with_full: bool = True
 
     def options_for(self, method: str) -> dict[str, Any]:
-        """Those that are options of this method; default positions are left to the engine, by family."""
+        """Those that are options of this method."""
         known = METHODS[method].__dataclass_fields__
-        given = {name: getattr(self, name) for name in METHOD_OPTIONS if name in known}
-        return {name: value for name, value in given.items() if (name, value) != ("positions", AskSettings.positions)}
+        return {name: getattr(self, name) for name in METHOD_OPTIONS if name in known}
 
     @property
     def positions_asked(self) -> str | None:

@@ -57,7 +57,7 @@ def test_a_request_beside_its_fields_is_refused() -> None:
 def test_the_budget_of_an_image(size: int, keep_ratio: float) -> None:
     assert Request(keep_ratio=keep_ratio).budget_of(size) == max(1, round(keep_ratio * size))
     assert Request(budget=size).budget_of(size) == size and Request(budget=np.int64(1)).budget_of(size) == 1
-    with pytest.raises(BudgetError, match=f"the {size} visual tokens"):
+    with pytest.raises(BudgetError, match=f"visual tokens must be a whole number from 1 to {size}; got {size + 1}"):
         Request(budget=size + 1).budget_of(size)
 
 

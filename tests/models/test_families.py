@@ -424,6 +424,7 @@ def test_videos_are_refused_in_one_sentence(family: str) -> None:
 
 @pytest.mark.parametrize("family", NEWER)
 def test_the_settings_of_the_page_suit_every_family(family: str) -> None:
-    engine, image = engine_of(family), picture(80, 60)
+    engine, image, page = engine_of(family), picture(80, 60), AskSettings()
     for method in ("adafv", "t2i", "random"):
-        assert engine.answer(image, QUESTIONS[0], 0.5, method, 2, **AskSettings().options_for(method)).n_kept > 0
+        options = {**page.options_for(method), "positions": page.positions_asked}
+        assert engine.answer(image, QUESTIONS[0], 0.5, method, 2, **options).n_kept > 0
