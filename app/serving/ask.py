@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.engine.gate import StopSignal
 from adafv_core.engine.request import Request
 from adafv_core.errors import BudgetError, ModelError, StoppedError
 from adafv_core.images import Picture, read_picture
@@ -64,7 +64,7 @@ class Service:
         known = state.model in self.pool.loaded() or self.settings.model_menu
         return self.sessions.of(session_id, state.model if known else "")
 
-    def score(self, session: Session, request: AskRequest, stop: threading.Event | None = None) -> Run:
+    def score(self, session: Session, request: AskRequest, stop: StopSignal | None = None) -> Run:
         """Encode and score, unless the session's last scores are those. Raises StoppedError while it waits."""
         engine = self.pool.engine(session.model)
         scores = session.scores
@@ -87,13 +87,13 @@ class Service:
             subject=subject_of(session.model, request.picture.key, scores.size),
         )
 
-    def select(self, run: Run, choice: TokenChoice, stop: threading.Event | None = None) -> Selection:
+    def select(self, run: Run, choice: TokenChoice, stop: StopSignal | None = None) -> Selection:
         """A run's selection at this choice."""
         masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
         budget = budget_from_keep_ratio(choice.keep_ratio, run.scores.size)
         return self.selector(run, stop)(budget, **masks)
 
-    def selector(self, run: Run, stop: threading.Event | None = None) -> Callable[..., Selection]:
+    def selector(self, run: Run, stop: StopSignal | None = None) -> Callable[..., Selection]:
         """How this run's method selects for a budget; it asks the model only if the method runs inside the LLM.
 
         An opened run that cannot select again has its saved selection, and raises BudgetError for other budgets.
@@ -112,7 +112,7 @@ class Service:
 
         return select
 
-    def stream(self, run: Run, request: AskRequest, stop: threading.Event, method: str) -> Iterator[AnswerProgress]:
+    def stream(self, run: Run, request: AskRequest, stop: StopSignal, method: str) -> Iterator[AnswerProgress]:
         """One answer of a run, at most UPDATES_PER_S values a second; the last says how it ended.
 
         method: the run's own, or "full". Times include scoring and selecting; the image was encoded for the maps.
@@ -153,7 +153,7 @@ class Service:
         run.full = self.answer(run, request, stop, "full") if request.settings.with_full else None
         return run, selection, pruned
 
-    def answer(self, run: Run, request: AskRequest, stop: threading.Event, method: str) -> Answer:
+    def answer(self, run: Run, request: AskRequest, stop: StopSignal, method: str) -> Answer:
         """The last value of `stream`. Raises ModelError if there is none."""
         last: Answer | None = None
         for progress in self.stream(run, request, stop, method):

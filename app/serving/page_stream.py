@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import InputError, StoppedError
 from app.serving.ask import AnswerProgress, AskRequest, Service
 from app.serving.sessions import Run, Session
@@ -78,24 +78,24 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
     yield PageUpdate(None, texts(pruned, full, compare(run.pruned, run.full)), None)
 
 
-def page_payload(service: Service, run: Run, choice: TokenChoice, stop: threading.Event | None = None) -> str:
+def page_payload(service: Service, run: Run, choice: TokenChoice, stop: StopSignal | None = None) -> str:
     """What the browser needs for this run; it adopts the keep ratio and the marks of an opened one."""
     forced = (choice.force_keep, choice.force_drop) if run.from_file else None
     return payload(
         run.scores,
         run.picture,
         service.selector(run, stop),
-        run.method,
-        run.options,
-        choice.keep_ratio,
-        run.key,
-        run.subject,
-        forced,
-        run.only_selection,
+        method=run.method,
+        options=run.options,
+        keep_ratio=choice.keep_ratio,
+        key=run.key,
+        subject=run.subject,
+        forced=forced,
+        only=run.only_selection,
     )
 
 
-def _select(service: Service, run: Run, choice: TokenChoice, stop: threading.Event) -> str:
+def _select(service: Service, run: Run, choice: TokenChoice, stop: StopSignal) -> str:
     """Select for the run. Returns the sentence that says why no selection is possible; the full answer still is."""
     try:
         run.selection = service.select(run, choice, stop)

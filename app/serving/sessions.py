@@ -11,6 +11,7 @@ from typing import Any
 from cachetools import LRUCache
 from PIL import Image
 
+from adafv_core.engine.gate import StopSignal
 from adafv_core.memory import tensor_bytes
 from adafv_core.types import Answer, Selection, TokenScores
 
@@ -26,7 +27,7 @@ class JobControl:
     this number do not begin.
     """
 
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: StopSignal = field(default_factory=StopSignal)
     newest: int = 0
     stopped: int = 0
 
@@ -40,11 +41,11 @@ class JobControl:
         self.stopped = max(self.stopped, number)
         self.stop.set()
 
-    def begin(self, number: int = 0) -> threading.Event:
+    def begin(self, number: int = 0) -> StopSignal:
         """End the running job and return the stop signal of the next; already set if that one was stopped or
         superseded before it began. number: 0 for a job that the page does not count."""
         self.stop.set()
-        self.stop = threading.Event()
+        self.stop = StopSignal()
         if 0 < number <= self.stopped or self.is_superseded(number):
             self.stop.set()
         return self.stop

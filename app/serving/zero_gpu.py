@@ -1,10 +1,10 @@
-"""ZeroGPU Spaces: the model's work as one GPU function, which runs in a forked process; elsewhere nothing changes.
+"""ZeroGPU Spaces: runs all model work in one GPU function, in a forked process; a no-op everywhere else.
 
-Import this before anything that imports torch: the `spaces` package has to come first. On ZeroGPU the GPU is there
-only inside the decorated function, its arguments and values travel between processes, and what it changes there is
-lost. So it finds its engine by name in this module, takes and yields values on the CPU, and yields after each token.
-The process is kept from call to call and knows only the models that were there when it began: the one a Space starts
-with, no other.
+Import this before anything that imports torch: the `spaces` package must come first. On ZeroGPU a GPU is available only
+inside the decorated function, whose arguments and values are passed between processes and whose side effects are lost.
+The function therefore looks its engine up by name in this module, takes and yields values on the CPU, and yields after
+each token. The process is reused between calls and knows only the models loaded before it was forked, which is the one
+the Space starts with.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def on_zero_gpu() -> bool:
 
 
 def for_this_machine(engine: Backend) -> Backend:
-    """The engine itself, or on ZeroGPU one whose work runs in the GPU function."""
+    """The engine itself; on ZeroGPU a wrapper that runs its work in the GPU function."""
     return ZeroGpuEngine(cast(Engine, engine)) if on_zero_gpu() else engine
 
 
 def duration_s(name: str, call: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> int:
-    """Seconds of GPU to request: a base for the kind of work, and a share for each token the answer may have."""
+    """Seconds of GPU time to request: a base per kind of call, plus a share per token that the answer may have."""
     request = next((one for one in arguments if isinstance(one, Request)), None)
     tokens = request.max_new_tokens if request is not None and call != "select" else 0
     questions = len(arguments[0]) if call == "answer_batch" else 1
@@ -72,9 +72,9 @@ on_gpu: Callable[..., Iterator[Any]] = spaces.GPU(_work, duration=duration_s) if
 
 
 class ZeroGpuEngine:
-    """A `Backend` whose calls each request the GPU. Everything it returns lies on the CPU.
+    """A `Backend` that requests the GPU for each call. All returned tensors are on the CPU.
 
-    A stop signal does not reach the other process: it is checked here, between the values that come.
+    A stop signal does not reach the other process; it is checked here, between the values that arrive.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -120,7 +120,7 @@ class ZeroGpuEngine:
         return cast("list[VisualTokens]", self._value("encode_many", stop, list(images)))
 
     def clear_cache(self) -> None:
-        """`Engine.clear_cache`; the other process keeps its own, bounded, for as long as it lives."""
+        """`Engine.clear_cache`; the other process keeps its own bounded cache for as long as it lives."""
         self.engine.clear_cache()
 
     def score(
@@ -238,16 +238,16 @@ class ZeroGpuEngine:
 
 
 def _gave_no_gpu(error: Exception) -> bool:
-    """Whether `spaces` refused the request: no quota, no GPU free, or a longer duration than is allowed.
+    """Whether `spaces` refused the request: no quota left, no GPU free, or a duration above the limit.
 
-    It raises gradio's Error with a title of its own; that of what went wrong inside the function is told apart.
+    It then raises gradio's Error with a title of its own; errors inside the function have another title.
     """
     title = str(getattr(error, "title", ""))
     return title.startswith("ZeroGPU") and title != "ZeroGPU worker error"
 
 
 def moved(value: Any, device: Any) -> Any:
-    """The same value with every tensor in it on that device."""
+    """The value with every tensor in it, at any depth, moved to the device."""
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if is_dataclass(value) and not isinstance(value, type):

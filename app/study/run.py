@@ -1,17 +1,18 @@
-"""Runs a study from the page: checked input, one batch at a time, so that other visitors get the model in between."""
+"""Runs a study from the page on checked input, batch by batch, so that other users get the model in between."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adafv_core.bundled import ASSETS
-from adafv_core.errors import InputError
+from adafv_core.engine.gate import Stop, stop_signal
+from adafv_core.errors import InputError, StoppedError
 from adafv_core.methods import METHODS
 from adafv_core.study.data.base import DataSet
 from adafv_core.study.data.image_folder import ImageFolder
@@ -36,7 +37,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class StudyRequest:
-    """A checked request. data: the bundled scenes or a visitor's own pictures."""
+    """A checked request. data: the bundled scenes or the user's own pictures."""
 
     model: str
     configs: tuple[Config, ...]
@@ -46,13 +47,13 @@ class StudyRequest:
 
     @property
     def key(self) -> str:
-        """The same for requests whose answers can go into one file."""
+        """Equal for requests whose answers can share a results file."""
         text = repr((self.model, self.data.fingerprint(), self.settings))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_request(service: Service, model: str, methods: Any, ratios: Any, scenes: Any, files: Any) -> StudyRequest:
-    """Check what came from the page or the API. Raises InputError."""
+    """The checked request for values from the page or the API. Raises InputError."""
     names = [str(name) for name in read_list(methods, "methods", "saliency and adafv")]
     unknown = [name for name in names if name not in (*METHODS, *BOUNDS)]
     if unknown:
@@ -71,34 +72,29 @@ def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
     notes = [path for path in paths if path.suffix.lower() == ".json"]
     pictures = [path for path in paths if path not in notes]
     if not notes or not pictures:
-        raise InputError("Your own data needs pictures and at least one annotation file (.json), sent together.")
+        raise InputError("Your own data needs pictures and at least one annotation file (.json), uploaded together.")
     if len(pictures) > MOST_PICTURES:
         raise InputError(
-            f"At most {MOST_PICTURES} pictures are taken here; {len(pictures)} came. Use the command line for more."
+            f"The page takes at most {MOST_PICTURES} pictures; got {len(pictures)}. Use the command line for more."
         )
     return open_user_set(
         ImageFolder(((path.name, path) for path in pictures), lambda path: open_image(path, service.settings)), notes
     )
 
 
-def run_study(service: Service, wanted: StudyRequest, file: Path, stop: threading.Event) -> Iterator[Progress]:
-    """Answer what is missing in `file`, taking turns with everyone else; ends early once `stop` is set."""
-    engine = service.pool.engine(wanted.model)
-    study = Study(engine, wanted.data, wanted.configs, wanted.ratios, file, wanted.settings)
+def run_study(service: Service, request: StudyRequest, file: Path, stop: Stop) -> Iterator[Progress]:
+    """Answer what is missing in `file`, taking turns with other users; ends early once `stop` is set."""
+    engine = service.pool.engine(request.model)
+    study = Study(engine, request.data, request.configs, request.ratios, file, request.settings)
     yield Progress(study.done, study.total, None, "waiting for the model")
-    steps = study.run()
-    try:
-        while not stop.is_set():
-            step = next(steps, None)
-            if step is None:
-                return
+    stopped = stop_signal(stop)
+    with suppress(StoppedError), closing(study.run(stop)) as steps:
+        while not stopped() and (step := next(steps, None)) is not None:
             yield step
-    finally:
-        steps.close()
 
 
 def summary_of(file: Path) -> Summary | None:
-    """The summary of a study as far as it has come; None where there is not enough yet."""
+    """The summary of the answers so far; None if there are too few."""
     if not file.exists():
         return None
     try:
@@ -108,11 +104,11 @@ def summary_of(file: Path) -> Summary | None:
 
 
 def progress_text(progress: Progress, stopped: bool = False) -> str:
-    """The progress line as JSON text."""
+    """The progress line, as JSON text."""
     done, total = progress.done, progress.total
     share = done / total if total else 1.0
     if stopped:
-        text = f"Stopped after {done:,} of {total:,} answers; what is done stays, and Run goes on from there."
+        text = f"Stopped after {done:,} of {total:,} answers; finished answers are kept, and Run continues from there."
     elif done == total and progress.seconds_left is not None:
         text = f"All {total:,} answers are in."
     else:

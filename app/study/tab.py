@@ -1,4 +1,4 @@
-"""Study: the paper's figures from stored measurements, and measured again on request."""
+"""Study: the paper's figures from stored results, and new measurements on request."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class StudyTab:
 
 
 def build(context: AppContext) -> StudyTab:
-    """Lay the tab out, stored results shown at once."""
+    """Build the tab; stored results show at once."""
     results = stored_results()
     first = next(iter(results.values()), None)
     view = view_of(first, *_files(next(iter(results), "")))
@@ -124,14 +124,16 @@ def build(context: AppContext) -> StudyTab:
             auc, spread = _half(view.auc, "study-figure-2"), _half(view.spread, "study-figure-2-spread")
         with gr.Row(elem_classes="study-figures"):
             similarity, hit = _half(view.similarity, "study-figure-3"), _half(view.hits, "study-figure-4")
-        with gr.Accordion("Families, paired tests, where AdaFV does not win", open=False, elem_id="study-more"):
+        with gr.Accordion(
+            "Question families, paired tests, where AdaFV does not win", open=False, elem_id="study-more"
+        ):
             more = gr.Markdown(view.details, elem_id="study-details")
-        with gr.Accordion("Beside the published LLaVA-NeXT-7B table", open=False, elem_id="study-beside"):
+        with gr.Accordion("Comparison with the published LLaVA-NeXT-7B results", open=False, elem_id="study-beside"):
             published = gr.Markdown(view.published, elem_id="study-published")
         again = gr.Code(
             view.command,
             language=None,
-            label="The command",
+            label="Command that reproduces these results",
             interactive=False,
             wrap_lines=True,
             lines=1,
@@ -153,7 +155,7 @@ def build(context: AppContext) -> StudyTab:
                 )
                 scenes = AnyNumber(40, label="Scenes, about 6.6 questions each", precision=0, elem_id="study-scenes")
             files = gr.File(
-                label="Or your own: pictures and a COCO or VQA .json",
+                label="Or your own data: pictures and a COCO or VQA .json file",
                 file_count="multiple",
                 file_types=_FILES,
                 type="filepath",
@@ -181,7 +183,7 @@ def _half(figure: Any, place: str) -> gr.Plot:
 
 
 def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
-    """Wire the tab. keep: carries the state of the page."""
+    """Connect the tab's events. keep: carries the state of the page."""
     service = context.service
     supersede, stop_study = job_handlers(context, lambda session: session.studying)
 
@@ -237,14 +239,14 @@ def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
 
 
 def _files(name: str) -> tuple[str | None, str | None]:
-    """Stored answers and summary of a name; None for what is not there."""
+    """Paths of the stored answers and summary of this name; None for a file that does not exist."""
     paths = (RESULTS / f"{name}.jsonl.gz", RESULTS / f"{name}.json")
     first, second = (str(path) if name and path.exists() else None for path in paths)
     return first, second
 
 
 def _written(context: AppContext, summary: Summary, file: Path) -> tuple[str, str]:
-    """A study from the page as two files to download."""
+    """Write a study from the page as two files to download; returns their paths."""
     numbers, packed = context.exports.place("adafv-study.json"), context.exports.place("adafv-study.jsonl.gz")
     write_summary(summary, numbers)
     pack(file, packed)

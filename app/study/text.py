@@ -1,4 +1,4 @@
-"""What the Study tab says about a summary: text, tables, and the command that measures it again."""
+"""A study summary as text for the Study tab: overview, tables, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _COMPARED = ("full", "adafv", "t2i", "saliency", "fixed_mix", "random", "oracle"
 
 
 def overview(summary: dict[str, Any]) -> str:
-    """What was measured, and every row's accuracy, as Markdown."""
+    """What was measured, and the accuracy of every row, as Markdown."""
     if not summary["rows"]:
-        return f"Data set “{summary['data']['name']}” has no answers to judge: figures 2 to 4 alone."
+        return f"Data set “{summary['data']['name']}” has no reference answers: only figures 2 to 4 are shown."
     return f"{parts.what(summary)}\n\n{parts.main_table(summary)}{_left_out(summary)}"
 
 
@@ -43,23 +43,23 @@ def details(summary: dict[str, Any]) -> str:
 
 
 def beside_published(summary: dict[str, Any]) -> str:
-    """The published LLaVA-NeXT-7B table with ours beside it, as Markdown."""
+    """The published LLaVA-NeXT-7B table next to our results, as Markdown."""
     if not summary["rows"]:
         return ""
     return (
-        "Models and data differ: theirs is LLaVA-NeXT-7B on photographs. The pocket model's alignment was trained with "
-        "the true masks of the drawn objects, so it shows the mechanism and not LLaVA's accuracy.\n\n"
-        + parts.published_table(summary)
+        "Models and data differ: the published results are for LLaVA-NeXT-7B on photographs. The pocket model's "
+        "alignment was trained with the ground-truth masks of the drawn objects, so it shows the mechanism, not "
+        "LLaVA's accuracy.\n\n" + parts.published_table(summary)
     )
 
 
 def figures_line(summary: dict[str, Any]) -> str:
-    """Figures 2 to 4 in words, for those who cannot see them."""
+    """Figures 2 to 4 in words, for readers who cannot see them."""
     return parts.figures_in_words(summary)
 
 
 def command(summary: dict[str, Any]) -> str:
-    """The command line that measures this again."""
+    """The command line that reproduces this summary."""
     words = ["python", "-m", "adafv_core.study", "--model", summary["model"]["name"]]
     if summary["rows"]:
         words += ["--methods", *(_argument(label) for label in labels_of(summary))]
@@ -73,7 +73,7 @@ def command(summary: dict[str, Any]) -> str:
 
 
 def _argument(label: str) -> str:
-    """ "adafv floor=0.25" as the command line takes it: "adafv:floor=0.25"."""
+    """A row's label as a command-line argument: "adafv floor=0.25" → "adafv:floor=0.25"."""
     method, *options = label.split(" ")
     argument = f"{method}:{','.join(options)}" if options else method
     assert parse_configs([argument])[0].label == label
@@ -81,26 +81,26 @@ def _argument(label: str) -> str:
 
 
 def _left_out(summary: dict[str, Any]) -> str:
-    """Budgets that a method cannot serve, and data that could not be used, as Markdown."""
+    """Budgets that a method cannot serve, and data that could not be used, as a Markdown list."""
     lines = [f"- `{one['row']}` at {one['keep']:g}: {one['why']}" for one in summary["left_out"]]
     omitted = summary.get("omitted", [])
     lines += [f"- {_plain(one['where'])}: {_plain(one['why'])}" for one in omitted[:_LISTED]]
     if len(omitted) > _LISTED:
-        lines.append(f"- … and {len(omitted) - _LISTED:,} more, all in the summary")
+        lines.append(f"- … and {len(omitted) - _LISTED:,} more, listed in the summary file")
     return "\n\nLeft out:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _plain(text: str) -> str:
-    """Names from a visitor's files as text, whatever Markdown or HTML they would be."""
+    """Names from a user's files, escaped so that Markdown and HTML in them stay plain text."""
     return re.sub(r"([\\`*_{}\[\]()#+!|<>&~$-])", r"\\\1", " ".join(text.split()))
 
 
 def headline(summary: dict[str, Any]) -> str:
-    """One line for a menu: data, model, and what AdaFV keeps."""
+    """One line for the menu: model, data set, and the share of full accuracy that AdaFV keeps."""
     kept = [
         f"{reduction(ratio)}: {row['percent_of_full']['value'] or 0:.1f} %"
         for ratio in ratios_of(summary)
         if (row := row_at(summary, "adafv", ratio)) is not None
     ]
-    said = f" · AdaFV keeps {', '.join(kept)} of full" if kept else ""
-    return f"{summary['model']['name']} on {summary['data']['name']}{said}"
+    shares = f" · AdaFV keeps {', '.join(kept)} of full accuracy" if kept else ""
+    return f"{summary['model']['name']} on {summary['data']['name']}{shares}"

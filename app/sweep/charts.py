@@ -1,4 +1,4 @@
-"""Results → Plotly figures, made from plain rows."""
+"""Plotly figures of a sweep's rows, and the look that all figures of the page share."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MARKERS = (
 )
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 KL_FLOOR = 1e-6
-"""The lowest KL that the logarithmic axis has a place for, in nats; what is less is drawn there."""
+"""The smallest KL drawn on the logarithmic axis, in nats; smaller values are drawn here."""
 
 
 def kl_figure(rows: Sequence[SweepRow]) -> go.Figure:
-    """KL from full tokens against the keep ratio, one line a method; a gap where it is unknown or infinite."""
+    """KL from the full-token answer over the keep ratio, one line per method; gaps where it is unknown or infinite."""
     figure = go.Figure()
     known: list[float | None] = []
     for index, method in enumerate(_methods(rows)):
@@ -43,13 +43,13 @@ def kl_figure(rows: Sequence[SweepRow]) -> go.Figure:
         )
     figure.update_yaxes(type="log", dtick=1, tickformat="~g")
     below = any(kl is not None and kl < KL_FLOOR for kl in known)
-    notes = [f"drawn no lower than {KL_FLOOR:f}"] * below + ["gaps: not known"] * (None in known)
+    notes = [f"values below {KL_FLOOR:f} are drawn there"] * below + ["gaps: unknown"] * (None in known)
     _against_ratio(figure, "Next-token KL from full tokens, nats")
     return figure.update_layout(title_subtitle={"text": "; ".join(notes), "font": {"size": 12}}, margin_t=64)
 
 
 def agreement_figure(rows: Sequence[SweepRow]) -> go.Figure:
-    """Agreement with full tokens against the keep ratio, one line a method."""
+    """Agreement with the full-token answer over the keep ratio, one line per method."""
     figure = go.Figure()
     for index, method in enumerate(_methods(rows)):
         own = _of(rows, method)
@@ -86,7 +86,7 @@ def _against_ratio(figure: go.Figure, title: str) -> go.Figure:
 
 
 def titled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
-    """The page's look: no background, thin grid, legend below; text colors come from the style sheet."""
+    """Apply the page's look: no background, thin grid, legend below; text colors come from the style sheet."""
     figure.update_layout(
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

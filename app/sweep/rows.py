@@ -1,4 +1,4 @@
-"""One line of a sweep, as tables, files and charts use it."""
+"""One row of a sweep, as tables, files and charts use it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One answer of a sweep. kl_nats: KL(full ‖ pruned) of the first new token; None if unknown. error: why there is
-    no answer."""
+    """One answer of a sweep.
+
+    kl_nats: KL(full ‖ pruned) of the first new token; None if unknown. error: why there is no answer, else empty.
+    """
 
     method: str
     keep_ratio: float

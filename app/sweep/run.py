@@ -1,4 +1,4 @@
-"""Methods × keep ratios on one image and question, one row at a time, so that no finished answer is lost."""
+"""Runs methods × keep ratios on one image and question, yielding row by row so that no finished answer is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep so far. left_s: estimated seconds until its end, None before the first row."""
+    """The state of a sweep. total: rows when complete. left_s: estimated seconds left; None before the first row."""
 
     prompt: str
     model: str
@@ -42,16 +42,18 @@ def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
     ratios = sorted({read_ratio(share) for share in shares}, reverse=True)
     cells = [(name, ratio) for name in dict.fromkeys(names) if name != "full" for ratio in ratios]
     if len(cells) > MOST_ROWS:
-        raise InputError(f"A sweep takes at most {MOST_ROWS} answers; {len(cells)} were asked for.")
+        raise InputError(
+            f"A sweep takes at most {MOST_ROWS} answers, not {len(cells)}: choose fewer methods or ratios."
+        )
     return cells
 
 
 def run_sweep(
     service: Service, session: Session, request: AskRequest, cells: Sequence[tuple[str, float]], number: int = 0
 ) -> Iterator[Sweep]:
-    """Answer with all tokens, then once per cell, yielding what is done after each.
+    """Answer with all tokens, then once per cell, yielding the state after each.
 
-    cells: (method, keep ratio) pairs. number: of this sweep, as the page counts its requests.
+    cells: (method, keep ratio) pairs. number: the page's count of requests, for this one.
     """
     stop, model = session.sweeping.begin(number), session.model
     started = time.perf_counter()
@@ -94,7 +96,7 @@ def _row(method: str, ratio: float, answer: Answer, full: Answer | None) -> Swee
 
 
 def sweep_csv(sweep: Sweep) -> str:
-    """The rows as CSV, one line each; cells that a spreadsheet would run as a formula are marked as text."""
+    """The rows as CSV, one line each; cells that a spreadsheet would run as a formula are quoted as text."""
     out = io.StringIO()
     names = list(SweepRow.__dataclass_fields__)
     writer = csv.writer(out)
@@ -120,10 +122,10 @@ def sweep_view(sweep: Sweep) -> dict[str, Any]:
 
 
 def progress_text(sweep: Sweep) -> str:
-    """The progress line as JSON text."""
+    """The progress line, as JSON text."""
     done, total = len(sweep.rows), sweep.total
     if sweep.stopped:
-        text = f"Stopped after {done} of {total} answers; what is done stays."
+        text = f"Stopped after {done} of {total} answers; finished answers are kept."
     elif done == total:
         text = f"All {total} answers are in."
     else:

@@ -43,8 +43,8 @@ def build(context: AppContext) -> SweepTab:
     """Build the tab."""
     names = [name for name in METHODS if name != "full"]
     gr.Markdown(
-        "Every chosen method at every chosen keep ratio, on the image and question of the Explore tab, "
-        "each answer beside the one from all visual tokens.",
+        "Runs every chosen method at every chosen keep ratio on the image and question of the Explore tab, and "
+        "compares each answer with the one from all visual tokens.",
         elem_id="sweep-intro",
     )
     with gr.Row(elem_id="sweep-row"):
@@ -76,7 +76,7 @@ def build(context: AppContext) -> SweepTab:
 
 
 def bind(context: AppContext, tab: SweepTab, explore: Explore) -> None:
-    """Connect the tab's events. explore: the image, question and settings that are swept."""
+    """Connect the tab's events. explore: provides the image, question and settings of the sweep."""
     service = context.service
     outputs = [tab.progress, tab.table, tab.kl, tab.agreement, tab.csv, tab.json]
     supersede, stop = job_handlers(context, lambda session: session.sweeping)

@@ -21,16 +21,16 @@ from adafv_core.mixing import budget_path
 from adafv_core.ranking import top_k
 from adafv_core.types import Selection, TokenScores, Why
 from app.wire.look import COLOR_MAPS
-from app.wire.steps import array, packed, stop_tables
+from app.wire.steps import array, packed, step_tables
 from app.wire.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896
-"""The picture that lies under the maps is sent at most this large; exports use the image's own size."""
+"""The longest side of the picture sent to lie under the maps; exports use the image's full size."""
 OWN_RATIO_ONLY = "This saved run holds its own keep ratio only: ask again to choose others."
 
 
-def slider_stops() -> tuple[float, ...]:
-    """Keep ratios at which the slider stops, ascending: 0.5 % steps to 20 %, 1 % to 50 %, 2.5 % to 100 %."""
+def slider_ratios() -> tuple[float, ...]:
+    """Keep ratios of the slider's steps, ascending: every 0.5 % to 20 %, 1 % to 50 %, 2.5 % to 100 %."""
     fine = [step / 200 for step in range(2, 41)]
     middle = [step / 100 for step in range(21, 51)]
     coarse = [step / 40 for step in range(21, 41)]
@@ -41,6 +41,7 @@ def payload(
     scores: TokenScores,
     picture: Image.Image,
     select: Callable[[int], Selection],
+    *,
     method: str,
     options: dict[str, Any],
     keep_ratio: float,
@@ -51,21 +52,21 @@ def payload(
 ) -> str:
     """The browser's payload as JSON text.
 
-    scores: of this image and prompt. picture: the image itself. select: the Selection of a budget, without
-    forced tokens. options: temperature, floor and text_tokens as the method runs with them. key: names this
-    content; the page ignores a payload it already shows. subject: names what the tokens are of; marks on them go
-    back with it. forced: token indices to keep and to drop of an opened
-    run, whose marks and keep_ratio the page takes over, and which it does not ask again by itself. only: its saved
-    selection, where the method chooses on more than scores; then no other stop can be chosen.
+    scores: for this image and prompt. picture: the image itself. select: maps a budget to its Selection, without
+    forced tokens. options: the temperature, floor and text_tokens that the method runs with. key: identifies this
+    content; the page ignores a payload it already shows. subject: model and image of the tokens; the page returns it
+    with its marks. forced: for an opened run, the token indices to keep and to drop; the page adopts them and
+    keep_ratio, and does not ask again by itself. only: the run's saved selection if its method needs more than scores;
+    no other slider step can be chosen then.
 
-    For adafv the best split of every budget is sent; for other methods, per stop, why each token stays and what its
-    mixed score is (`stop_tables`). A method inside the LLM is asked once: its ranking does not depend on the budget.
+    For adafv the best split of every budget is sent; for other methods, per slider step, why each token is kept and its
+    mixed score (`step_tables`). A method inside the LLM selects once, since its ranking does not depend on the budget.
     """
     n = scores.size
     scores = ranked(scores, options)
     floor = float(options.get("floor", 0.0))
-    ratios = sorted({*slider_stops(), keep_ratio})
-    stops = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in ratios]
+    ratios = sorted({*slider_ratios(), keep_ratio})
+    steps = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in ratios]
     body: dict[str, Any] = {
         "n": n,
         "method": method,
@@ -83,7 +84,7 @@ def payload(
         "order_text": packed(array(top_k(scores.t2i, n), np.uint32)),
         "order_vision": packed(array(top_k(scores.saliency, n), np.uint32)),
         "words": word_maps(scores),
-        "stops": stops,
+        "steps": steps,
         "set_choice": forced is not None,
         "from_file": forced is not None,
         "force_keep": list(forced[0]) if forced else [],
@@ -97,26 +98,26 @@ def payload(
         body["path_vision"] = packed(array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        chosen, ranked_by = _at_stops(select, method, stops, n) if only is None else _at_one_stop(only, stops)
+        chosen, ranked_by = _at_steps(select, method, steps, n) if only is None else _at_one_step(only, steps)
         rankings = [array(one, np.float32) for one in (scores.saliency, scores.t2i, ranked_by)]
-        body.update(stop_tables(chosen, rankings, stops))
+        body.update(step_tables(chosen, rankings, steps))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
 def method_note(method: str) -> str:
-    """The first sentence of what the method's class says of itself: what the method does, and its source."""
+    """The first sentence of the method's docstring: what the method does, and its source."""
     text = " ".join((METHODS[method].__doc__ or "").split())
     return text.split(". ")[0].rstrip(".") + "."
 
 
 def word_maps(scores: TokenScores) -> list[dict[str, Any]]:
-    """Each word's own attention, in 65,535 steps of its highest value."""
+    """Each word's own attention, quantized to 16 bits of its peak."""
     rows = array(scores.word_t2i, np.float32)
     words = []
     for text, row, counted in zip(scores.words, rows, scores.counted.tolist(), strict=True):
         peak = float(row.max())
-        steps = np.round(row / peak * 65_535).astype(np.uint16) if peak > 0 else np.zeros(row.shape, np.uint16)
-        words.append({"text": text, "counted": counted, "peak": peak, "map": packed(steps)})
+        levels = np.round(row / peak * 65_535).astype(np.uint16) if peak > 0 else np.zeros(row.shape, np.uint16)
+        words.append({"text": text, "counted": counted, "peak": peak, "map": packed(levels)})
     return words
 
 
@@ -129,34 +130,36 @@ def data_url(picture: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _at_stops(
-    select: Callable[[int], Selection], method: str, stops: list[dict[str, Any]], n: int
+def _at_steps(
+    select: Callable[[int], Selection], method: str, steps: list[dict[str, Any]], n: int
 ) -> tuple[list[Selection | None], Tensor]:
-    """The selection at every stop (None, and the stop's `problem`, where the budget is none for the method),
-    and (N,) values that the method may have ranked by."""
+    """The selection at every slider step, and (N,) values that the method may have ranked by.
+
+    If the method cannot serve a step's budget, its selection is None and the step's `problem` says why.
+    """
     if METHODS[method].inside_llm:
         best = select(1)
-        return [_more_of(best, int(stop["budget"])) for stop in stops], best.report["ranking"]
+        return [_more_of(best, int(step["budget"])) for step in steps], best.report["ranking"]
     chosen: list[Selection | None] = []
-    for stop in stops:
+    for step in steps:
         try:
-            chosen.append(select(int(stop["budget"])))
+            chosen.append(select(int(step["budget"])))
         except BudgetError as error:
-            stop["problem"] = str(error)
+            step["problem"] = str(error)
             chosen.append(None)
     return chosen, select(n).mixed
 
 
-def _at_one_stop(only: Selection, stops: list[dict[str, Any]]) -> tuple[list[Selection | None], Tensor]:
-    """As `_at_stops`, where one selection of one budget is all there is."""
-    for stop in stops:
-        if stop["budget"] != only.budget:
-            stop["problem"] = OWN_RATIO_ONLY
-    return [None if "problem" in stop else only for stop in stops], only.mixed
+def _at_one_step(only: Selection, steps: list[dict[str, Any]]) -> tuple[list[Selection | None], Tensor]:
+    """Like `_at_steps`, given a single selection for a single budget."""
+    for step in steps:
+        if step["budget"] != only.budget:
+            step["problem"] = OWN_RATIO_ONLY
+    return [None if "problem" in step else only for step in steps], only.mixed
 
 
 def _more_of(best: Selection, budget: int) -> Selection:
-    """From the selection of one token that of `budget` tokens, for a method that keeps the best of its ranking."""
+    """The selection of `budget` tokens, given that of one token, for a method that keeps the top of its ranking."""
     kept, mixed = best_of(best.report["ranking"], budget)
     why = kept_because(kept, Why.METHOD)
     return replace(best, indices=kept.nonzero()[:, 0], kept=kept, mixed=mixed, why=why, budget=budget)

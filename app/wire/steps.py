@@ -1,4 +1,4 @@
-"""A method's selections at the slider's stops → why each token stays and its mixed score, in few bytes a stop."""
+"""Compact selections per slider step: why each token is kept, and its mixed score."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from adafv_core.mixing import BELOW_ONE
 from adafv_core.types import Selection
 
 SAME = 1e-6
-"""Mixed scores that differ by no more than this share of themselves are the same: a few steps of float32."""
+"""Relative tolerance within which mixed scores count as equal: a few float32 ulps."""
 
 
-def stop_tables(
-    selections: Sequence[Selection | None], rankings: Sequence[NDArray[np.float32]], stops: Sequence[dict[str, Any]]
+def step_tables(
+    selections: Sequence[Selection | None], rankings: Sequence[NDArray[np.float32]], steps: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The payload's `tables` and `ranking`; each stop gets `k_text`, `k_visual`, and `last` or `mixed`.
+    """The payload's `tables` and `ranking`; adds `k_text`, `k_visual`, and `last` or `mixed` to each slider step.
 
-    selections: one a stop; None: nothing can be chosen there. rankings: (N,) float32 each, those that the method may
-    have ranked by; the one that explains most stops is sent.
+    selections: one per step; None if nothing can be selected there. rankings: (N,) float32 each, the values that the
+    method may have ranked by; the one that explains the most steps is sent.
 
-    tables: a stop's reasons, two tokens a byte, the first in the lower half. last: the mixed score is the ranking over
-    this value, held at ≥ 1 where kept and < 1 elsewhere; 0: it is 1 where kept, else 0. mixed: the stop's scores as
-    they are, float32, where no ranking gives them.
+    tables: per step, the reason for each token, two tokens per byte, the first in the low nibble. last: the mixed score
+    is ranking / last, clamped to ≥ 1 for kept tokens and < 1 for the others; with 0 it is 1 for kept tokens, else 0.
+    mixed: the step's mixed scores themselves, float32, if no ranking reproduces them.
     """
     ranking, lasts = max(((one, _lasts(one, selections)) for one in rankings), key=lambda pair: _explained(pair[1]))
     tables = []
-    for selection, stop, last in zip(selections, stops, lasts, strict=True):
+    for selection, step, last in zip(selections, steps, lasts, strict=True):
         if selection is None:
             tables.append(_halves(np.zeros(ranking.size, np.uint8)))
-            stop["k_text"] = stop["k_visual"] = 0
+            step["k_text"] = step["k_visual"] = 0
             continue
         tables.append(_halves(array(selection.why, np.uint8)))
-        stop["k_text"], stop["k_visual"] = selection.k_text, selection.k_visual
+        step["k_text"], step["k_visual"] = selection.k_text, selection.k_visual
         if last is None:
-            stop["mixed"] = packed(array(selection.mixed, np.float32))
+            step["mixed"] = packed(array(selection.mixed, np.float32))
         else:
-            stop["last"] = last
+            step["last"] = last
     return {"tables": tables, "ranking": packed(ranking)}
 
 
@@ -54,7 +54,7 @@ def _lasts(ranking: NDArray[np.float32], selections: Sequence[Selection | None])
 
 
 def _last(ranking: NDArray[np.float32], selection: Selection) -> float | None:
-    """The value of the ranking that gives the selection's mixed scores; None where there is none."""
+    """The divisor of the ranking that reproduces the selection's mixed scores; None if none does."""
     kept, mixed = array(selection.kept, np.bool_), array(selection.mixed, np.float32)
     at_one = ranking[kept & (mixed == 1)]
     for last in (0.0, float(at_one.max(initial=0.0))):

@@ -14,10 +14,10 @@ from adafv_core.scoring import rescored
 from adafv_core.types import Answer, Selection, TokenScores
 
 CONVENTION = (
-    "Measured here, all tokens once for each question. "
-    "Times leave the image encoder out where the picture was encoded before; "
-    "those of a pruned answer hold scoring and choosing. "
-    "FLOPs count multiply and add as two, LLM prefill with one LM-head position; KV cache after the prefill."
+    "Measured on this server; the answer from all tokens once per question. "
+    "Times exclude the image encoder if the image was already encoded; "
+    "those of a pruned answer include scoring and selection. "
+    "FLOPs count a multiply-add as two, for the LLM prefill with one LM-head position; KV cache after the prefill."
 )
 
 

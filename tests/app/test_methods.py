@@ -26,9 +26,9 @@ from app.wire.parse import AskSettings, TokenChoice
 from app.wire.payload import method_note, payload
 
 
-def why_at(body: dict[str, Any], stop: int) -> np.ndarray:
-    """The reasons that a payload sends for one stop."""
-    packed = np.frombuffer(base64.b64decode(body["tables"][stop]), np.uint8)
+def why_at(body: dict[str, Any], step: int) -> np.ndarray:
+    """The reasons that a payload sends for one step."""
+    packed = np.frombuffer(base64.b64decode(body["tables"][step]), np.uint8)
     return np.stack((packed & 15, packed >> 4), axis=1).ravel()[: body["n"]]
 
 
@@ -57,12 +57,12 @@ def test_the_page_keeps_what_the_engine_keeps(method: str) -> None:
     assert last["pruned"]["n_kept"] == int(session.run.selection.kept.sum()) > 0
     assert session.run.pruned.selection.kept.equal(session.run.selection.kept)
     engine = service.pool.engine("pocket")
-    for stop in (2, 18, 45, len(body["stops"]) - 1):
-        selection = engine.select(session.run.scores, budget=body["stops"][stop]["budget"], method=method)
-        assert np.array_equal(why_at(body, stop), selection.why.numpy())
+    for step in (2, 18, 45, len(body["steps"]) - 1):
+        selection = engine.select(session.run.scores, budget=body["steps"][step]["budget"], method=method)
+        assert np.array_equal(why_at(body, step), selection.why.numpy())
 
 
-def test_inside_the_llm_one_prefill_serves_every_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inside_the_llm_one_prefill_serves_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     stock, counted = Engine.select, []
 
     def select(self: Engine, *arguments: Any, **options: Any) -> Any:
@@ -73,10 +73,10 @@ def test_inside_the_llm_one_prefill_serves_every_stop(monkeypatch: pytest.Monkey
     body, _ = asked(
         shared_context().service, Session("pocket"), "fastv", more=AskSettings(max_new_tokens=1, with_full=False)
     )
-    assert len(body["stops"]) > 60 and counted == ["pocket", "pocket"]
+    assert len(body["steps"]) > 60 and counted == ["pocket", "pocket"]
 
 
-def test_neighboring_floats_keep_their_order_at_every_stop() -> None:
+def test_neighboring_floats_keep_their_order_at_every_step() -> None:
     """Values one step of float32 apart around a power of two, which any scaling would make equal."""
     scores = made_scores(side=14)
     steps = torch.randperm(scores.size, generator=torch.Generator().manual_seed(1)) - scores.size // 2
@@ -87,9 +87,10 @@ def test_neighboring_floats_keep_their_order_at_every_stop() -> None:
     def select(budget: int) -> Selection:
         return method.select_from_attention(attention, budget, layers=4)
 
-    body = json.loads(payload(scores, Image.new("RGB", (8, 8)), select, "fastv", {}, 0.1, "key"))
-    for number, stop in enumerate(body["stops"]):
-        assert np.array_equal(why_at(body, number), select(stop["budget"]).why.numpy())
+    picture = Image.new("RGB", (8, 8))
+    body = json.loads(payload(scores, picture, select, method="fastv", options={}, keep_ratio=0.1, key="key"))
+    for number, step in enumerate(body["steps"]):
+        assert np.array_equal(why_at(body, number), select(step["budget"]).why.numpy())
 
 
 @pytest.mark.parametrize("method", ["fastv", "adav_authors"])
@@ -98,13 +99,13 @@ def test_the_api_answers_too(method: str) -> None:
     assert pruned.text and 1 <= pruned.n_kept <= 20 and run.full is not None and run.full.n_kept == 196
 
 
-def test_stops_below_the_authors_smallest_budget_say_so() -> None:
+def test_steps_below_the_authors_smallest_budget_say_so() -> None:
     service = many_crops_context().service
     session = Session(service.pool.first)
     body, last = asked(service, session, "adav_authors", choice=TokenChoice(0.5))
     assert last["pruned"]["state"] == "done" and len(body["crops"]) == 2
-    assert "ask for at least" in body["stops"][0]["problem"] and not why_at(body, 0).any()
-    assert "problem" not in body["stops"][-1]
+    assert "ask for at least" in body["steps"][0]["problem"] and not why_at(body, 0).any()
+    assert "problem" not in body["steps"][-1]
     with pytest.raises(BudgetError, match="ask for at least"):
         service.answered(session, question(method="adav_authors", choice=TokenChoice(0.01)))
 

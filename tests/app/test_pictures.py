@@ -19,7 +19,7 @@ from app.serving.sessions import Session
 from app.sweep.charts import agreement_figure, kl_figure
 from app.sweep.rows import SweepRow
 from app.wire.look import COLOR_MAPS, Look
-from app.wire.payload import PICTURE_SIDE_PX, payload, slider_stops
+from app.wire.payload import PICTURE_SIDE_PX, payload, slider_ratios
 
 GRID = TokenGrid((90, 60), (Crop("base", 2, 3, (0.0, 0.0, 90.0, 60.0), 0),))
 TWO_CROPS = TokenGrid(
@@ -53,10 +53,10 @@ def test_the_payload_holds_the_scores_exactly_and_the_path_of_every_budget() -> 
     assert len(shared_context().first.payload) < 600_000
 
 
-def test_stops_ascend_and_hold_the_paper_s_ratios() -> None:
-    stops = slider_stops()
-    assert list(stops) == sorted(set(stops)) and stops[-1] == 1.0
-    assert {0.05, 0.1, 0.25} <= set(stops)
+def test_slider_ratios_ascend_and_hold_the_paper_s_ratios() -> None:
+    ratios = slider_ratios()
+    assert list(ratios) == sorted(set(ratios)) and ratios[-1] == 1.0
+    assert {0.05, 0.1, 0.25} <= set(ratios)
 
 
 def test_another_temperature_is_ranked_and_drawn() -> None:
@@ -64,7 +64,8 @@ def test_another_temperature_is_ranked_and_drawn() -> None:
 
     context = shared_context()
     run = context.service.score(Session("pocket"), question())
-    body = json.loads(payload(run.scores, run.picture, lambda k: None, "adafv", {"temperature": 10.0}, 0.1, "k"))  # type: ignore[arg-type, return-value]
+    chosen = {"method": "adafv", "options": {"temperature": 10.0}, "keep_ratio": 0.1, "key": "k"}
+    body = json.loads(payload(run.scores, run.picture, lambda k: None, **chosen))  # type: ignore[arg-type, return-value]
     assert unpacked(body["t2i"], "<f4").tolist() == rescored_t2i(run.scores, 10.0).tolist()
     counted = [word for word in body["words"] if word["counted"]]
     highest = np.max([unpacked(word["map"], "<u2") / 65_535 * word["peak"] for word in counted], axis=0)
@@ -176,5 +177,5 @@ def test_a_kl_that_is_not_known_is_a_gap_and_a_tiny_one_is_told_as_it_is() -> No
     assert list(line.x) == [5.0, 10.0, 25.0, 50.0]
     assert list(line.y) == [0.5, None, 1e-6, 1e-6] and list(line.customdata) == [0.5, None, 2e-9, 0.0]
     assert "%{customdata" in line.hovertemplate and "%{y" not in line.hovertemplate and not line.connectgaps
-    assert kl.layout.title.subtitle.text == "drawn no lower than 0.000001; gaps: not known"
+    assert kl.layout.title.subtitle.text == "values below 0.000001 are drawn there; gaps: unknown"
     assert kl_figure([SweepRow("adafv", 0.1, 9, 1, "red", True, 0.5, 0.1, 1, 1)]).layout.title.subtitle.text == ""

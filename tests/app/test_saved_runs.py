@@ -90,7 +90,7 @@ NOT_FROM_SCORES = ("adav_authors", "visionzip", "vispruner", "divprune", "fastv"
 
 
 def bits(table: str) -> list[int]:
-    """Why each token stays, from one stop's table."""
+    """Why each token stays, from one step's table."""
     return [half for byte in base64.b64decode(table) for half in (byte & 15, byte >> 4)]
 
 
@@ -101,11 +101,11 @@ def test_methods_that_read_features_open_at_their_own_keep_ratio(method: str) ->
     record = json.loads(path.read_text(encoding="utf-8"))
     opened = open_run(context, session, path)
     body = json.loads(opened.payload)
-    able = [at for at, stop in enumerate(body["stops"]) if "problem" not in stop]
-    assert [body["stops"][at]["ratio"] for at in able] == [body["keep_ratio"]] == [0.4]
-    assert {stop.get("problem") for stop in body["stops"]} == {None, OWN_RATIO_ONLY}
+    able = [at for at, step in enumerate(body["steps"]) if "problem" not in step]
+    assert [body["steps"][at]["ratio"] for at in able] == [body["keep_ratio"]] == [0.4]
+    assert {step.get("problem") for step in body["steps"]} == {None, OWN_RATIO_ONLY}
     assert bits(body["tables"][able[0]])[: body["n"]] == record["selection"]["why"]
-    ranking, last = np.frombuffer(base64.b64decode(body["ranking"]), np.float32), body["stops"][able[0]]["last"]
+    ranking, last = np.frombuffer(base64.b64decode(body["ranking"]), np.float32), body["steps"][able[0]]["last"]
     kept = np.array(record["selection"]["why"]) > 0
     mixed = np.where(kept, np.maximum(ranking / last, 1), np.minimum(ranking / last, 1)) if last else kept
     assert mixed.tolist() == pytest.approx(record["selection"]["mixed"], rel=1e-6)
@@ -126,10 +126,10 @@ def test_an_opened_run_is_saved_again_byte_for_byte(method: str) -> None:
     assert Path(save_json(context, session, PageState())).read_bytes() == path.read_bytes()
 
 
-def test_a_ratio_between_the_slider_s_stops_opens_at_its_own() -> None:
+def test_a_ratio_between_the_slider_s_steps_opens_at_its_own() -> None:
     _, path = saved(TokenChoice(1 / 3))
     body = json.loads(open_run(shared_context(), Session("pocket"), path).payload)
-    assert body["keep_ratio"] == 1 / 3 and 1 / 3 in [stop["ratio"] for stop in body["stops"]]
+    assert body["keep_ratio"] == 1 / 3 and 1 / 3 in [step["ratio"] for step in body["steps"]]
 
 
 MORE = AskSettings(

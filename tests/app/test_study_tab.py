@@ -13,11 +13,13 @@ from helpers.app_context import shared_address, shared_context
 from helpers.study_records import records
 from helpers.study_sample import coco, write_pictures
 
+from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
 from adafv_core.study.report.draw import FIGURES
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.run.configs import parse_configs
+from adafv_core.study.run.results_file import read_records
 from app.study.figures import (
     accuracy_figure,
     auc_figure,
@@ -122,7 +124,7 @@ def test_stored_results_are_shown_whole() -> None:
         ({"scenes": STUDY_SCENES + 1}, "scenes must be a whole number from 1"),
         ({"files": ["notes.json"]}, "pictures and at least one annotation file"),
         ({"files": ["one.png"]}, "pictures and at least one annotation file"),
-        ({"files": ["n.json", *(f"{number}.png" for number in range(501))]}, "At most 500 pictures"),
+        ({"files": ["n.json", *(f"{number}.png" for number in range(501))]}, "at most 500 pictures"),
     ],
 )
 def test_requests_are_checked(changes: dict[str, Any], says: str) -> None:
@@ -141,11 +143,30 @@ def test_stop_ends_after_a_batch_and_run_goes_on(tmp_path: Path) -> None:
             stop.set()
     total = 2 * len(PocketSet("study", 5).items)
     assert 0 < steps[-1].done < total == steps[-1].total
-    assert "Run goes on from there" in json.loads(progress_text(steps[-1], stopped=True))["text"]
+    assert "Run continues from there" in json.loads(progress_text(steps[-1], stopped=True))["text"]
     *_, last = run_study(service, wanted, file, threading.Event())
     assert last.done == total and json.loads(progress_text(last))["text"] == f"All {total} answers are in."
     found = summary_of(file)
     assert found is not None and {row["row"] for row in found["rows"]} == {"full", "adafv"}
+
+
+def test_stop_ends_a_study_that_waits_for_the_model(tmp_path: Path) -> None:
+    service, stop, file = shared_context().service, StopSignal(), tmp_path / "study.jsonl"
+    request = read_request(service, "pocket", ["adafv"], [0.1], 2, None)
+    ended = threading.Event()
+
+    def run() -> None:
+        list(run_study(service, request, file, stop))
+        ended.set()
+
+    with service.pool.engine("pocket").gate.turn():
+        threading.Thread(target=run).start()
+        assert not ended.wait(0.5), "it waits"
+        stop.set()
+        assert ended.wait(10), "it gives up although the model is still in use"
+    *_, last = run_study(service, request, file, StopSignal())
+    found = read_records(file)
+    assert last.done == last.total and not found.omitted and not any(found.unanswered.values())
 
 
 def test_others_get_the_model_between_two_batches(tmp_path: Path) -> None:

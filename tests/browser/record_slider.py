@@ -26,7 +26,7 @@ FRAMES_DOWN = 26
 MOVING_MS, RESTING_MS = 90, 1400
 LARGEST_BYTES = 2 * 1000**2
 PAINTED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-STOPS = "adafv.page.scores.stops.map((stop) => stop.ratio)"
+RATIOS = "adafv.page.scores.steps.map((step) => step.ratio)"
 
 
 def positions(ratios: list[float]) -> list[int]:
@@ -38,7 +38,7 @@ def positions(ratios: list[float]) -> list[int]:
 def record(page: Page) -> tuple[list[Image.Image], list[int]]:
     """The frames and how long each is shown, in milliseconds."""
     page.uncheck("#answer-while-sliding")
-    down = positions(page.evaluate(STOPS))
+    down = positions(page.evaluate(RATIOS))
     frames, durations = [], []
     for place in (*down, *reversed(down[1:-1])):
         page.locator("#keep-slider").fill(str(place))

@@ -93,14 +93,14 @@ def opened(page: Page) -> Page:
     return page
 
 
-def stops_from(page: Page) -> Iterator[int]:
-    """The slider's next stop, again and again: up to the last, down to the first."""
-    stop, last = page.evaluate("[adafv.page.stop, adafv.page.scores.stops.length - 1]")
-    step = 1
+def steps_from(page: Page) -> Iterator[int]:
+    """The slider's next step, again and again: up to the last, down to the first."""
+    step, last = page.evaluate("[adafv.page.step, adafv.page.scores.steps.length - 1]")
+    direction = 1
     while True:
-        step = -1 if stop >= last else 1 if stop <= 0 else step
-        stop += step
-        yield stop
+        direction = -1 if step >= last else 1 if step <= 0 else direction
+        step += direction
+        yield step
 
 
 def rest(page: Page, chance: random.Random) -> None:
@@ -110,23 +110,23 @@ def rest(page: Page, chance: random.Random) -> None:
 
 def press_keys(page: Page, chance: random.Random) -> None:
     page.focus("#keep-slider")
-    stop, stops = int(page.evaluate("adafv.page.stop")), stops_from(page)
+    step, steps = int(page.evaluate("adafv.page.step")), steps_from(page)
     for _ in range(MOVES):
-        wanted = next(stops)
-        page.keyboard.press("ArrowRight" if wanted > stop else "ArrowLeft")
-        stop = wanted
+        wanted = next(steps)
+        page.keyboard.press("ArrowRight" if wanted > step else "ArrowLeft")
+        step = wanted
         rest(page, chance)
 
 
 def drag(page: Page, chance: random.Random) -> None:
     box = page.locator("#keep-slider").bounding_box()
-    last, stops = int(page.evaluate("adafv.page.scores.stops.length - 1")), stops_from(page)
+    last, steps = int(page.evaluate("adafv.page.scores.steps.length - 1")), steps_from(page)
     assert box is not None
     left, width, middle = box["x"] + THUMB_PX / 2, box["width"] - THUMB_PX, box["y"] + box["height"] / 2
-    page.mouse.move(left + page.evaluate("adafv.page.stop") * width / last, middle)
+    page.mouse.move(left + page.evaluate("adafv.page.step") * width / last, middle)
     page.mouse.down()
     for _ in range(MOVES):
-        page.mouse.move(left + next(stops) * width / last, middle)
+        page.mouse.move(left + next(steps) * width / last, middle)
         rest(page, chance)
     page.mouse.up()
 

@@ -24,7 +24,7 @@ from app.wire.payload import payload
 SELECT = """([text, forced]) => {
   const scores = adafv.core.unpack(JSON.parse(text));
   const marks = forced ? Int8Array.from(forced) : null;
-  return scores.stops.map((stop, i) => {
+  return scores.steps.map((step, i) => {
     const r = adafv.core.select(scores, i, marks);
     return { kept: Array.from(r.kept.keys()).filter((t) => r.kept[t]), why: Array.from(r.why), kText: r.kText,
              kVisual: r.kVisual, mixed: Array.from(r.mixed), problem: r.problem };
@@ -48,8 +48,8 @@ def test_adafv_at_every_stop_on_random_scores_with_ties(page: Page) -> None:
         floor = (0.0, 0.25, 0.5)[seed % 3]
         text = sent(scores, "adafv", {"floor": floor})
         chosen = page.evaluate(SELECT, [text, None])
-        for stop, got in zip(json.loads(text)["stops"], chosen, strict=True):
-            wanted = get_method("adafv", floor=floor).select(scores, stop["budget"])
+        for step, got in zip(json.loads(text)["steps"], chosen, strict=True):
+            wanted = get_method("adafv", floor=floor).select(scores, step["budget"])
             assert got["kept"] == wanted.indices.tolist()
             assert (got["kText"], got["kVisual"]) == (wanted.k_text, wanted.k_visual)
             assert got["why"] == wanted.why.tolist()
@@ -62,11 +62,11 @@ def test_adafv_with_forced_tokens(page: Page) -> None:
         marks = random.Random(seed).choices((0, 0, 0, 0, 0, 0, 1, -1), k=scores.size)
         keep, drop = (torch.tensor([mark == sign for mark in marks]) for sign in (1, -1))
         text = sent(scores, "adafv", {})
-        for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, marks]), strict=True):
-            possible = int(keep.sum()) <= stop["budget"] <= int((~drop).sum())
+        for step, got in zip(json.loads(text)["steps"], page.evaluate(SELECT, [text, marks]), strict=True):
+            possible = int(keep.sum()) <= step["budget"] <= int((~drop).sum())
             assert bool(got["problem"]) is not possible
             if possible:
-                wanted = get_method("adafv", force_keep=keep, force_drop=drop).select(scores, stop["budget"])
+                wanted = get_method("adafv", force_keep=keep, force_drop=drop).select(scores, step["budget"])
                 assert got["kept"] == wanted.indices.tolist()
                 assert got["why"] == wanted.why.tolist()
                 assert torch.equal(torch.tensor(got["mixed"]), wanted.mixed)
@@ -78,10 +78,10 @@ def test_other_methods_at_every_stop(page: Page, method: str) -> None:
         scores = made_scores(seed, ((5, 7),), ties=seed == 1)
         text = sent(scores, method, {})
         highest = 0.0
-        assert not any("mixed" in stop for stop in json.loads(text)["stops"]), "a stop costs a number, not a map"
-        for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, None]), strict=True):
+        assert not any("mixed" in step for step in json.loads(text)["steps"]), "a step costs a number, not a map"
+        for step, got in zip(json.loads(text)["steps"], page.evaluate(SELECT, [text, None]), strict=True):
             try:
-                wanted = select(method, scores, stop["budget"])
+                wanted = select(method, scores, step["budget"])
             except BudgetError as error:
                 assert got["problem"] == str(error) and not got["kept"]
                 continue
@@ -102,9 +102,10 @@ def test_a_mixed_score_of_any_make_arrives_as_it_is(page: Page) -> None:
         chosen = get_method("saliency").select(scores, budget)
         return replace(chosen, mixed=torch.where(chosen.kept, 1 + scores.t2i, scores.t2i / (2 + scores.saliency)))
 
-    text = payload(scores, Image.new("RGB", (96, 64)), odd, "saliency", {}, 0.1, "key")
-    for stop, got in zip(json.loads(text)["stops"], page.evaluate(SELECT, [text, None]), strict=True):
-        assert torch.equal(torch.tensor(got["mixed"]), odd(stop["budget"]).mixed)
+    picture = Image.new("RGB", (96, 64))
+    text = payload(scores, picture, odd, method="saliency", options={}, keep_ratio=0.1, key="key")
+    for step, got in zip(json.loads(text)["steps"], page.evaluate(SELECT, [text, None]), strict=True):
+        assert torch.equal(torch.tensor(got["mixed"]), odd(step["budget"]).mixed)
 
 
 def test_the_gauge_shows_the_library_s_curve(page: Page) -> None:
@@ -127,9 +128,9 @@ def test_the_open_page_keeps_what_the_engine_keeps(open_page: Callable[..., Page
     context = shared_context()
     assert context.first.run is not None
     page = open_page()
-    stops = page.evaluate("adafv.page.scores.stops.map((stop) => stop.ratio)")
-    for index in (0, 3, 9, 30, len(stops) - 1):
+    steps = page.evaluate("adafv.page.scores.steps.map((step) => step.ratio)")
+    for index in (0, 3, 9, 30, len(steps) - 1):
         kept = page.evaluate(f"(adafv.page.moveTo({index}), Array.from(adafv.page.result.kept))")
         engine = context.service.pool.engine("pocket")
-        wanted = engine.select(context.first.run.scores, keep_ratio=stops[index], method="adafv")
+        wanted = engine.select(context.first.run.scores, keep_ratio=steps[index], method="adafv")
         assert [bool(value) for value in kept] == wanted.kept.tolist()

@@ -233,7 +233,7 @@ def test_where_only_the_base_crop_saw_the_image_its_own_cells_show(open_page: Ca
             spot = [name, (token % 4 + 0.5) / 4, 0.06 if token < 4 else 0.94]
             wanted = COLOR_MAPS["cividis"][round(255 * levels[token])]
             assert np.abs(np.array(page.evaluate(COLOR, spot)) - wanted).max() <= 2
-    page.evaluate("adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.stops, 0.5))")
+    page.evaluate("adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.steps, 0.5))")
     kept = [bool(page.evaluate(f"adafv.page.result.kept[{token}]")) for token in tokens]
     assert len(set(kept)) == 2
     for token, stays in zip(tokens, kept, strict=True):

@@ -32,7 +32,7 @@ def test_every_chip_sets_its_ratio(open_page: Callable[..., Page]) -> None:
 @pytest.mark.parametrize(("ratio", "said"), [(0.125, "12.5 %"), (0.025, "2.5 %"), (0.25, "25 %")])
 def test_the_ratio_is_read_out_as_it_is(open_page: Callable[..., Page], ratio: float, said: str) -> None:
     page = still_page(open_page)
-    page.evaluate(f"adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.stops, {ratio}))")
+    page.evaluate(f"adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.steps, {ratio}))")
     text = page.get_attribute("#keep-slider", "aria-valuetext")
     assert text is not None and text.startswith(f"{said} kept, ")
 
@@ -41,9 +41,9 @@ def test_the_ratio_is_read_out_as_it_is(open_page: Callable[..., Page], ratio: f
 def test_the_count_fits(open_page: Callable[..., Page], width: int) -> None:
     page = still_page(open_page, made_scores(1, LLAVA_NEXT, ties=False), width=width, height=800)
     for ratio in (0.01, 0.1, 0.4, 1):
-        page.evaluate(f"adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.stops, {ratio}))")
+        page.evaluate(f"adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.steps, {ratio}))")
         assert page.evaluate(CLIPPED) == []
-    page.evaluate("adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.stops, 0.4))")
+    page.evaluate("adafv.page.moveTo(adafv.page.nearest(adafv.page.scores.steps, 0.4))")
     page.evaluate(MARK, [1] * 2880)
     assert page.evaluate(CLIPPED) == []
 

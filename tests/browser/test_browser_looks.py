@@ -147,7 +147,7 @@ def test_the_floor_s_slider_looks_as_the_keep_slider_does(open_page: Callable[..
     floor = "#floor input[type=range]"
     page.wait_for_timeout(500)
     page.wait_for_function(SET_FLOOR)
-    page.evaluate("adafv.page.moveTo(Math.round((adafv.page.scores.stops.length - 1) / 2))")
+    page.evaluate("adafv.page.moveTo(Math.round((adafv.page.scores.steps.length - 1) / 2))")
     page.wait_for_timeout(300)
     drawn = {slider: colors_across(page, slider) for slider in (floor, "#keep-slider")}
     seen = []

@@ -43,7 +43,7 @@ def test_an_opened_run_asks_again_as_it_was_asked(open_page: Callable[..., Page]
     assert page.evaluate(KEPT) == kept
 
 
-def test_a_ratio_between_the_slider_s_stops_stays(open_page: Callable[..., Page], tmp_path: Path) -> None:
+def test_a_ratio_between_the_slider_s_steps_stays(open_page: Callable[..., Page], tmp_path: Path) -> None:
     file, kept = saved_run(tmp_path, ratio=0.555)
     page = open_page()
     opened(page, file)

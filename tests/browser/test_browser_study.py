@@ -110,7 +110,7 @@ def test_stop_keeps_what_is_done_and_run_goes_on(open_page: Callable[..., Page])
             ".observe(bar, { attributes: true }); }"
         )
         page.locator("#study-stop").click()
-        expect(line).to_contain_text("what is done stays", timeout=60_000)
+        expect(line).to_contain_text("finished answers are kept", timeout=60_000)
         assert page.evaluate("window.least") > reached
         reached = page.evaluate(f"{BAR}.value")
         assert 0 < reached < 1

@@ -31,9 +31,10 @@ def saved_run(
         )
     )
     place = json.dumps({"keep_ratio": ratio, "force_keep": marks, "force_drop": []})
-    record = json.loads(Path(save_json(shared_context(), session, read_page_state(place))).read_text(encoding="utf-8"))
+    text = Path(save_json(shared_context(), session, read_page_state(place))).read_text(encoding="utf-8")
+    record = json.loads(text)
     file = folder / "run.json"
-    file.write_text(json.dumps({**record, **changed}), encoding="utf-8")
+    file.write_text(json.dumps({**record, **changed}) if changed else text, encoding="utf-8")
     return file, record["selection"]["kept"]
 
 

@@ -36,8 +36,8 @@ def sent(scores: TokenScores, method: str, options: dict[str, Any]) -> str:
         scores,
         Image.new("RGB", (96, 64)),
         lambda k: select(method, scores, k, **options),
-        method,
-        options,
-        0.1,
-        "key",
+        method=method,
+        options=options,
+        keep_ratio=0.1,
+        key="key",
     )

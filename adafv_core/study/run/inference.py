@@ -11,7 +11,8 @@ from PIL import Image
 
 from adafv_core.backends.base import Backend
 from adafv_core.checks import budget_from_keep_ratio
-from adafv_core.errors import OutOfMemoryError
+from adafv_core.engine.gate import Stop, stop_signal
+from adafv_core.errors import OutOfMemoryError, StoppedError
 from adafv_core.methods import METHODS
 from adafv_core.study.data.base import DataSet, Item
 from adafv_core.study.measure.bounds import BLIND, ORACLE, blind, oracle
@@ -44,12 +45,17 @@ Omit = Callable[[str, Sequence[int], Exception], None]
 
 
 def score_items(
-    engine: Backend, data: DataSet, items: Mapping[int, Item], suffix: str, omit: Omit | None = None
+    engine: Backend,
+    data: DataSet,
+    items: Mapping[int, Item],
+    suffix: str,
+    omit: Omit | None = None,
+    stop: Stop = None,
 ) -> dict[int, ScoredItem]:
     """Encode each picture once and score every question about it.
 
-    items: by number. omit: told of each picture or question that fails, which then is missing from the result; without
-    it the error is raised.
+    items: by number. omit: called for each picture or question that fails, which is then missing from the result;
+    without it the error is raised. stop: gives up waiting for the model with StoppedError.
     """
     by_image: dict[str, list[int]] = {}
     for q, item in items.items():
@@ -59,25 +65,33 @@ def score_items(
         with _omitting(omit, image, numbers):
             pictures[image] = data.picture(image)
     scored: dict[int, ScoredItem] = {}
-    for image, visual in _encode(engine, pictures, by_image, omit).items():
+    for image, visual in _encode(engine, pictures, by_image, omit, stop).items():
         with _omitting(omit, image, by_image[image]):
             objects = object_tokens(data, image, visual.grid) if data.has_objects else None
             for q in by_image[image]:
                 with _omitting(omit, image, [q]):
-                    scores = engine.score(visual, items[q].question + suffix)
+                    scores = engine.score(visual, items[q].question + suffix, stop=stop)
                     scored[q] = ScoredItem(q, items[q], scores, objects)
     return {q: scored[q] for q in items if q in scored}
 
 
 def ask(
-    engine: Backend, config: Config, keep: float | None, asked: Sequence[ScoredItem], settings: InferenceSettings
+    engine: Backend,
+    config: Config,
+    keep: float | None,
+    asked: Sequence[ScoredItem],
+    settings: InferenceSettings,
+    stop: Stop = None,
 ) -> list[Answer]:
-    """The model's greedy answers. Raises InputError if the method cannot serve this budget."""
+    """The model's greedy answers.
+
+    Raises InputError if the method cannot serve this budget, and StoppedError once `stop` is set.
+    """
     chosen = [choose(engine, config, keep, one) for one in asked]
     arguments: dict[str, Any] = {"selections": chosen}
     if chosen and chosen[0] is None:
         arguments = {"keep_ratio": keep, "method": config.method, **config.options}
-    return _batches(engine, asked, settings, arguments)
+    return _batches(engine, asked, settings, arguments, stop)
 
 
 def choose(engine: Backend, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
@@ -99,18 +113,24 @@ def choose(engine: Backend, config: Config, keep: float | None, one: ScoredItem)
 
 
 def _encode(
-    engine: Backend, pictures: Mapping[str, Image.Image], by_image: Mapping[str, list[int]], omit: Omit | None
+    engine: Backend,
+    pictures: Mapping[str, Image.Image],
+    by_image: Mapping[str, list[int]],
+    omit: Omit | None,
+    stop: Stop,
 ) -> dict[str, VisualTokens]:
     """All pictures together; one by one if that fails, so that one bad picture costs only itself."""
     try:
-        return dict(zip(pictures, engine.encode_many(list(pictures.values())), strict=True))
+        return dict(zip(pictures, engine.encode_many(list(pictures.values()), stop=stop), strict=True))
+    except StoppedError:
+        raise
     except Exception:
         if omit is None:
             raise
     visuals = {}
     for image, picture in pictures.items():
         with _omitting(omit, image, by_image[image]):
-            visuals[image] = engine.encode_many([picture])[0]
+            visuals[image] = engine.encode_many([picture], stop=stop)[0]
     return visuals
 
 
@@ -118,6 +138,8 @@ def _encode(
 def _omitting(omit: Omit | None, image: str, numbers: Sequence[int]) -> Iterator[None]:
     try:
         yield
+    except StoppedError:
+        raise
     except Exception as error:  # whatever a decoder or model has against one picture must not end the study
         if omit is None:
             raise
@@ -125,17 +147,25 @@ def _omitting(omit: Omit | None, image: str, numbers: Sequence[int]) -> Iterator
 
 
 def _batches(
-    engine: Backend, asked: Sequence[ScoredItem], settings: InferenceSettings, arguments: dict[str, Any]
+    engine: Backend,
+    asked: Sequence[ScoredItem],
+    settings: InferenceSettings,
+    arguments: dict[str, Any],
+    stop: Stop,
 ) -> list[Answer]:
     """Answers, with the batches halved as long as the device runs out of memory."""
     questions = [(one.scores.visual, one.scores.prompt) for one in asked]
     batch_size = min(settings.batch_size, max(1, len(questions)))
     while True:
         try:
-            return engine.answer_batch(
-                questions, max_new_tokens=settings.max_new_tokens, batch_size=batch_size, **arguments
+            answers = engine.answer_batch(
+                questions, max_new_tokens=settings.max_new_tokens, batch_size=batch_size, stop=stop, **arguments
             )
         except OutOfMemoryError:
             if batch_size == 1:
                 raise
-        batch_size //= 2
+            batch_size //= 2
+            continue
+        if stop_signal(stop)():  # the running batch was cut short, so its answers are not the model's
+            raise StoppedError("The study was stopped; run it again to continue.")
+        return answers

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from adafv_core.backends.base import Backend
-from adafv_core.errors import AdaFVError, ImageError, InputError
+from adafv_core.engine.gate import Stop
+from adafv_core.errors import AdaFVError, ImageError, InputError, StoppedError
 from adafv_core.study.data.base import DataSet, Item, Omission, images_of
 from adafv_core.study.measure.accuracy import score_answer
 from adafv_core.study.measure.alignment import measure
@@ -80,8 +81,12 @@ class Study:
             "room and run the same command again; what is missing is asked again."
         )
 
-    def run(self) -> Iterator[Progress]:
-        """Ask what has not been asked yet, one batch per value; whoever stops iterating stops the study."""
+    def run(self, stop: Stop = None) -> Generator[Progress, None, None]:
+        """Ask what has not been asked yet, one batch per value; whoever stops iterating stops the study.
+
+        stop: also ends a batch that runs or waits for the model. Its answers are not recorded and StoppedError is
+        raised.
+        """
         writer = self._writer = Writer(self.file, self.records)
         if not self.records.header:
             writer.write(self._header())
@@ -91,7 +96,7 @@ class Study:
         began, before, every = time.monotonic(), self.done, list(self.items)
         try:
             for start in range(0, len(every), self.settings.batch_size):
-                for doing in self._chunk(writer, every[start : start + self.settings.batch_size]):
+                for doing in self._chunk(writer, every[start : start + self.settings.batch_size], stop):
                     pace = (time.monotonic() - began) / (self.done - before) if self.done > before else None
                     left = None if pace is None else pace * (self.total - self.done)
                     waiting = f" · {writer.problem}" if writer.problem else ""
@@ -99,7 +104,7 @@ class Study:
         finally:
             writer.flush()
 
-    def _chunk(self, writer: Writer, numbers: Sequence[int]) -> Iterator[str]:
+    def _chunk(self, writer: Writer, numbers: Sequence[int], stop: Stop) -> Iterator[str]:
         """One batch of questions through every configuration; yields what was done."""
         todo = [(job, missing) for job in self.jobs if (missing := self._missing(job, numbers))]
         new = [q for q in numbers if not self._is_listed(q)]
@@ -115,14 +120,14 @@ class Study:
             self._omit(writer, Omission(f"{image} ({questions})", _reason(error)), error)
 
         items = {q: self.items[q] for q in numbers}
-        scored = score_items(self.engine, self.data, items, self.settings.suffix, omit)
+        scored = score_items(self.engine, self.data, items, self.settings.suffix, omit, stop)
         # A question's line and its measures are written together: one without the other would never be completed.
         listed = [self._question_line(q) for q in new if q in scored]
         writer.write(*listed, *self._measure_lines([scored[q] for q in scored if q not in self.records.measures]))
         yield "scores"
         for (config, keep), missing in todo:
             lines = []
-            for one, answer in self._ask(config, keep, [scored[q] for q in missing if q in scored]):
+            for one, answer in self._ask(config, keep, [scored[q] for q in missing if q in scored], stop):
                 if isinstance(answer, Answer):
                     lines.append(self._answer_line(config, keep, one, answer))
                 elif isinstance(answer, InputError):
@@ -141,17 +146,19 @@ class Study:
             yield _job_name(config, keep)
 
     def _ask(
-        self, config: Config, keep: float | None, asked: Sequence[ScoredItem]
+        self, config: Config, keep: float | None, asked: Sequence[ScoredItem], stop: Stop
     ) -> list[tuple[ScoredItem, Answer | Exception]]:
         """Each question with its answer, or with the error that came instead: then the others are asked alone."""
         if not asked:
             return []
         try:
-            return list(zip(asked, ask(self.engine, config, keep, asked, self.settings), strict=True))
+            return list(zip(asked, ask(self.engine, config, keep, asked, self.settings, stop), strict=True))
+        except StoppedError:
+            raise
         except Exception as error:  # one question must not end the study
             if len(asked) == 1:
                 return [(asked[0], error)]
-        return [pair for one in asked for pair in self._ask(config, keep, [one])]
+        return [pair for one in asked for pair in self._ask(config, keep, [one], stop)]
 
     def _omit(self, writer: Writer, omission: Omission, error: Exception) -> None:
         if self.strict:

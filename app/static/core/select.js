@@ -31,9 +31,9 @@ function unpack(raw) {
   scores.tables = (raw.tables || []).map(bytes);
   scores.ranking = raw.ranking ? float32(raw.ranking) : null;
   scores.words = raw.words.map(function (word) {
-    const steps = uint16(word.map);
-    const map = new Float32Array(steps.length);
-    for (let i = 0; i < steps.length; i++) map[i] = (steps[i] / 65535) * word.peak;
+    const levels = uint16(word.map);
+    const map = new Float32Array(levels.length);
+    for (let i = 0; i < levels.length; i++) map[i] = (levels[i] / 65535) * word.peak;
     return { text: word.text, counted: word.counted, map: map };
   });
   return scores;
@@ -113,13 +113,13 @@ function forcedOrder(order, forced) {
   return order.filter((token) => forced[token] === 0);
 }
 
-/* forced: Int8Array of 1 (keep), -1 (drop), 0; or null. stop: index into scores.stops. */
-function select(scores, stop, forced) {
+/* forced: Int8Array of 1 (keep), -1 (drop), 0; or null. step: index into scores.steps. */
+function select(scores, step, forced) {
   const n = scores.n;
-  const budget = scores.stops[stop].budget;
+  const budget = scores.steps[step].budget;
   const result = {
     budget: budget,
-    ratio: scores.stops[stop].ratio,
+    ratio: scores.steps[step].ratio,
     kText: 0,
     kVisual: 0,
     size: 0,
@@ -128,7 +128,7 @@ function select(scores, stop, forced) {
     mixed: new Float32Array(n),
     problem: "",
   };
-  if (scores.rule === "table") return selectByTable(scores, stop, result);
+  if (scores.rule === "table") return selectByTable(scores, step, result);
   let orderText = scores.orderText;
   let orderVision = scores.orderVision;
   let room = budget;
@@ -205,11 +205,11 @@ function side(values, order, k) {
 const FLOAT32_MAX = 3.4028234663852886e38;
 const BELOW_ONE = 1 - Math.pow(2, -24);
 
-/* Methods other than adafv: the server sent, for every stop, four bits a token that say why it stays, and what gives
+/* Methods other than adafv: the server sent, for every step, four bits a token that say why it stays, and what gives
      its mixed score: the ranking's value that stands for 1, or the scores themselves. */
-function selectByTable(scores, stop, result) {
-  const table = scores.tables[stop];
-  result.problem = scores.stops[stop].problem || "";
+function selectByTable(scores, step, result) {
+  const table = scores.tables[step];
+  result.problem = scores.steps[step].problem || "";
   for (let i = 0; i < scores.n; i++) {
     const why = (table[i >> 1] >> (4 * (i & 1))) & 15;
     result.why[i] = why;
@@ -218,10 +218,10 @@ function selectByTable(scores, stop, result) {
       result.size++;
     }
   }
-  result.kText = scores.stops[stop].k_text;
-  result.kVisual = scores.stops[stop].k_visual;
-  const last = scores.stops[stop].last || 0;
-  const own = scores.stops[stop].mixed ? float32(scores.stops[stop].mixed) : null;
+  result.kText = scores.steps[step].k_text;
+  result.kVisual = scores.steps[step].k_visual;
+  const last = scores.steps[step].last || 0;
+  const own = scores.steps[step].mixed ? float32(scores.steps[step].mixed) : null;
   for (let i = 0; i < scores.n; i++) {
     const value = own
       ? own[i]

@@ -13,7 +13,7 @@ const UNSEEN = "rgb(120, 124, 130)";
 /* What each picture shows, in the order of the steps. Kept patches without a reason are outlined, without glyphs. */
 function drawingsOf(scores) {
   const ratio = scores.keep_ratio;
-  const result = select(scores, page.nearest(scores.stops, ratio), null);
+  const result = select(scores, page.nearest(scores.steps, ratio), null);
   const everything = { kept: new Uint8Array(scores.n).fill(1), why: new Uint8Array(scores.n) };
   const answered = { kept: result.kept, why: new Uint8Array(scores.n) };
   const unseen = (scene) => ({ ...scene, colors: { ...scene.colors, dim: UNSEEN } });

@@ -33,7 +33,7 @@ export function keep(element, trigger) {
       text,
       "aria-label": `Keep ${Math.round(100 * ratio)} percent`,
       "aria-pressed": "false",
-      on: { click: () => move(page.nearest(page.scores.stops, ratio)) },
+      on: { click: () => move(page.nearest(page.scores.steps, ratio)) },
     }),
   );
   const live = node("input", { type: "checkbox", id: "answer-while-sliding", checked: true });
@@ -48,8 +48,8 @@ export function keep(element, trigger) {
     ]),
   );
 
-  function move(stop) {
-    page.moveTo(stop);
+  function move(step) {
+    page.moveTo(step);
     settle();
   }
 
@@ -64,27 +64,27 @@ export function keep(element, trigger) {
   slider.addEventListener("input", () => move(Number(slider.value)));
 
   function fill() {
-    const stops = page.scores.stops;
+    const steps = page.scores.steps;
     const tick = (ratio) => {
-      const at = page.nearest(stops, ratio) / (stops.length - 1);
+      const at = page.nearest(steps, ratio) / (steps.length - 1);
       return node("span", { text: String(Math.round(100 * ratio)), style: `left:calc(9px + ${at} * (100% - 18px))` });
     };
-    slider.max = stops.length - 1;
+    slider.max = steps.length - 1;
     ticks.replaceChildren(...LABELED.map(tick));
   }
 
   function show() {
     const { scores, result } = page;
-    const stop = scores.stops[page.stop];
-    const kept = result.problem ? stop.budget : result.size;
+    const step = scores.steps[page.step];
+    const kept = result.problem ? step.budget : result.size;
     const of = ` of ${scores.n} visual tokens`;
-    slider.value = page.stop;
-    slider.style.setProperty("--at", page.stop / (scores.stops.length - 1));
+    slider.value = page.step;
+    slider.style.setProperty("--at", page.step / (scores.steps.length - 1));
     write(count, (result.problem ? "budget " : "") + kept + of);
     write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
     const spoken = result.problem ? ": " + result.problem : " kept, " + kept + of;
-    slider.setAttribute("aria-valuetext", format.exact(stop.ratio) + spoken);
-    chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(stop.ratio - PRESETS[i][0]) < 1e-9)));
+    slider.setAttribute("aria-valuetext", format.exact(step.ratio) + spoken);
+    chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(step.ratio - PRESETS[i][0]) < 1e-9)));
   }
 
   page.on((what) => {

@@ -6,9 +6,9 @@ class PageState {
   scores = null; // what the server sent, unpacked
   example = null; // the first payload of this page: the worked example
   tables = null; // color maps: 256 colors as bytes, by name
-  stop = 0; // the slider's position: an index into scores.stops
+  step = 0; // the slider's position: an index into scores.steps
   forced = null; // Int8Array by token: 1 keep, -1 drop, 0 neither; null where nothing is marked
-  result = null; // the selection at this stop
+  result = null; // the selection at this step
   pointed = [];
   word = -1; // whose T2I map is shown; -1 for the maximum over all counted words
   crop = "all";
@@ -35,9 +35,9 @@ class PageState {
     this.example ??= raw;
     const before = this.scores;
     if (before && before.key === raw.key && !raw.set_choice) return false;
-    const ratio = before && !raw.set_choice ? before.stops[this.stop].ratio : raw.keep_ratio;
+    const ratio = before && !raw.set_choice ? before.steps[this.step].ratio : raw.keep_ratio;
     this.scores = unpack(raw);
-    this.stop = this.nearest(this.scores.stops, ratio);
+    this.step = this.nearest(this.scores.steps, ratio);
     const anew = !before || before.subject !== raw.subject || raw.set_choice;
     if (anew || raw.rule !== "split") this.forced = null;
     if (raw.force_keep.length + raw.force_drop.length) {
@@ -53,20 +53,20 @@ class PageState {
   }
 
   choose() {
-    this.result = select(this.scores, this.stop, this.forced);
+    this.result = select(this.scores, this.step, this.forced);
   }
 
-  nearest(stops, ratio) {
+  nearest(steps, ratio) {
     let best = 0;
-    stops.forEach((stop, i) => {
-      if (Math.abs(stop.ratio - ratio) < Math.abs(stops[best].ratio - ratio)) best = i;
+    steps.forEach((step, i) => {
+      if (Math.abs(step.ratio - ratio) < Math.abs(steps[best].ratio - ratio)) best = i;
     });
     return best;
   }
 
-  moveTo(stop) {
-    if (!this.scores || stop === this.stop) return;
-    this.stop = Math.max(0, Math.min(this.scores.stops.length - 1, stop));
+  moveTo(step) {
+    if (!this.scores || step === this.step) return;
+    this.step = Math.max(0, Math.min(this.scores.steps.length - 1, step));
     this.choose();
     this.notify("budget");
   }
@@ -91,10 +91,10 @@ class PageState {
 
   /* What the server needs to know of the page, as JSON text: it travels as the slider's value. */
   choice() {
-    const stop = this.scores ? this.scores.stops[this.stop] : { ratio: 0.1, budget: 0 };
+    const step = this.scores ? this.scores.steps[this.step] : { ratio: 0.1, budget: 0 };
     const marked = (sign) => Array.from((this.forced || []).keys()).filter((i) => this.forced[i] === sign);
     return JSON.stringify({
-      keep_ratio: stop.ratio,
+      keep_ratio: step.ratio,
       force_keep: marked(1),
       force_drop: marked(-1),
       subject: this.scores ? this.scores.subject : "",
