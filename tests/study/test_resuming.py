@@ -108,11 +108,11 @@ def test_a_picture_that_is_gone_or_fails_in_the_model_is_left_out(
     (tmp_path / "img" / "0002.jpg").unlink()
     stock = Engine.encode_many
 
-    def failing(self: Engine, images: Any) -> Any:
+    def failing(self: Engine, images: Any, **options: Any) -> Any:
         pictures = list(images)
         if any(isinstance(one, Image.Image) and one.getpixel((63, 63))[0] > 130 for one in pictures):
             raise ZeroDivisionError("injected")
-        return stock(self, pictures)
+        return stock(self, pictures, **options)
 
     monkeypatch.setattr(Engine, "encode_many", failing)
     summary = summarize(study(engine, data, tmp_path / "o.jsonl").records)

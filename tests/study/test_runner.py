@@ -271,7 +271,7 @@ def test_wrong_input_ends_the_command_with_a_sentence(tmp_path: Path, capsys: py
         (["--methods", "nothing"], "There is no method 'nothing'"),
         (["--keep", "7"], "Keep ratios are fractions"),
         (["--images", str(tmp_path)], "needs both"),
-        (["--scenes", "0"], "scenes must be at least 1"),
+        (["--scenes", "0"], "scenes must be a whole number of at least 1"),
     ):
         assert main([*arguments, "--out", str(tmp_path / "never.jsonl")]) == 2
         assert says in capsys.readouterr().err
