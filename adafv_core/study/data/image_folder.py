@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from adafv_core.errors import ImageError, InputError
 from adafv_core.images import to_rgb
@@ -26,8 +26,13 @@ def open_picture(file: Path) -> Image.Image:
     try:
         with Image.open(file) as picture:
             return to_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:  # its message holds the whole path
+        why = "it is in no known format"
+    except OSError as error:
+        why = error.strerror or str(error)
     except _DECODING_ERRORS as error:
-        raise ImageError(f"The picture {file.name} cannot be read ({error}); expected JPEG, PNG or WebP.") from None
+        why = str(error)
+    raise ImageError(f"The picture {file.name} cannot be read ({why}); expected JPEG, PNG or WebP.")
 
 
 @dataclass(frozen=True)

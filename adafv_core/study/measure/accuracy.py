@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import lru_cache
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
@@ -106,7 +107,7 @@ def _matches(text: str, answers: tuple[str, ...]) -> list[bool]:
     return [_equal(text, normalized, number, answer, len(answers) < 3) for answer in answers]
 
 
-def _equal(text: str, normalized: str, number: float | None, answer: str, numeric: bool) -> bool:
+def _equal(text: str, normalized: str, number: Decimal | None, answer: str, numeric: bool) -> bool:
     if not answer.strip():
         return normalized == ""
     if numeric and (value := _number(answer)) is not None:
@@ -124,10 +125,10 @@ def _option_letter(text: str) -> str | None:
     return None if found is None else next(group for group in found.groups() if group).lower()
 
 
-def _number(text: str) -> float | None:
-    """The value of a text that is one number, in digits or as a word up to ten; None for anything else."""
+def _number(text: str) -> Decimal | None:
+    """The exact value of a text that is one number, in digits or as a word up to ten; None for anything else."""
     flat = text.strip().removesuffix(".").lower()
     flat = _DIGITS.get(flat, flat)
     if not any(character.isdigit() for character in flat) or _NUMBER.fullmatch(flat) is None:
         return None
-    return float(flat.replace(",", ""))
+    return Decimal(flat.replace(",", ""))
