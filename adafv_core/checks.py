@@ -9,7 +9,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from adafv_core.errors import BudgetError, InputError, ScoreError
+from adafv_core.errors import BudgetError, InputError, ScoreError, UnknownNameError
 
 MAX_TEMPERATURE = 1e6
 
@@ -32,17 +32,6 @@ def check_scores(name: str, scores: Tensor) -> Tensor:
     if lowest < 0:
         raise ScoreError(f"{name} are attention weights and must be ≥ 0; the lowest is {lowest:.3g}.")
     return scores
-
-
-def check_pair(t2i: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
-    """Check both score tensors; ScoreError unless their shapes are equal."""
-    t2i, saliency = check_scores("t2i", t2i), check_scores("saliency", saliency)
-    if t2i.shape != saliency.shape:
-        raise ScoreError(
-            "t2i and saliency must score the same visual tokens; "
-            f"got shapes {tuple(t2i.shape)} and {tuple(saliency.shape)}."
-        )
-    return t2i, saliency
 
 
 def whole(
@@ -104,6 +93,12 @@ def check_floor(floor: float) -> float:
 def check_temperature(temperature: float) -> float:
     """The temperature γ as a float; InputError unless 0 < γ ≤ 10⁶, beyond which float32 cosines are too coarse."""
     return real("temperature (100 by default)", temperature, 0, MAX_TEMPERATURE, above=True)
+
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """UnknownNameError unless the value is one of the choices."""
+    if value not in choices:
+        raise UnknownNameError(f"{option} must be one of {', '.join(choices)}; got {value!r}.")
 
 
 def check_mask(name: str, mask: Tensor, shape: torch.Size) -> Tensor:

@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from adafv_core.types import Crop, TokenGrid
+from adafv_core.checks import check_choice
+from adafv_core.types import NEWLINES, Crop, Selection, TokenGrid, VisualTokens
 
 Box = tuple[float, float, float, float]
 
@@ -70,6 +71,24 @@ def stock_positions(size: int, newline_after: Tensor | None) -> tuple[Tensor, Te
     after = newline_after.cpu()
     shift = torch.bincount(after + 1, minlength=size + 1)
     return tokens + shift.cumsum(0)[:size], after + 1 + torch.arange(after.numel())
+
+
+def kept_places(visual: VisualTokens, selection: Selection | None, newline: str) -> tuple[Tensor, int]:
+    """Which of the image's M stock tokens stay, ascending int64 on the CPU, and how many of them are newline tokens.
+
+    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is dropped.
+    Raises UnknownNameError for another choice.
+    """
+    check_choice("newline", newline, NEWLINES)
+    size, n_stock = visual.saliency.shape[0], visual.stock_size
+    if selection is None or (selection.indices.shape[0] == size and selection.features is None):
+        return torch.arange(n_stock), n_stock - size
+    tokens, newlines = stock_positions(size, visual.newline_after)
+    places = tokens[selection.indices.cpu()]
+    if newline == "drop" or visual.newline_after is None:
+        return places, 0
+    closing = newlines[newlines_to_keep(visual.grid, selection.kept.cpu(), visual.newline_after.cpu())]
+    return torch.cat((places, closing)).sort().values, closing.numel()
 
 
 def square_box(

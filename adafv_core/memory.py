@@ -1,18 +1,21 @@
-"""Memory: bytes held by tensors, and what happens when a device runs out of it."""
+"""Memory: bytes held by tensors, a cache of encoded images bounded by them, and what happens when a device runs out."""
 
 from __future__ import annotations
 
 import gc
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor
 
 from adafv_core.errors import OutOfMemoryError
+from adafv_core.types import VisualTokens
 
 _KEEP_FEWER = (
     "what the request held was freed. "
@@ -35,6 +38,37 @@ def tensor_bytes(*values: Any) -> int:
         elif is_dataclass(value):
             left += [getattr(value, field.name) for field in fields(value)]
     return sum(storages.values())
+
+
+class VisualCache:
+    """Least-recently-used cache of encoded images by their `image_key`; holds at most `max_bytes` of tensors."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._kept: LRUCache[str, VisualTokens] = LRUCache(max_bytes, getsizeof=tensor_bytes)
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held now."""
+        return int(self._kept.currsize)
+
+    def get(self, key: str) -> VisualTokens | None:
+        """The encoded image with this key, or None."""
+        with self._lock:
+            return self._kept.get(key)
+
+    def put(self, visual: VisualTokens) -> None:
+        """Keep an encoded image, unless it alone is larger than the cache."""
+        with self._lock, suppress(ValueError):
+            self._kept[visual.image_key] = visual
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 @contextmanager

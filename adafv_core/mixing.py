@@ -27,13 +27,28 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from adafv_core.checks import check_budget, check_floor, check_mask, check_pair
-from adafv_core.errors import BudgetError, InputError
-from adafv_core.ranking import Ranking, largest_k_visual, rank
+from adafv_core.checks import check_budget, check_floor, check_mask, check_scores
+from adafv_core.errors import BudgetError, InputError, ScoreError
 
 BELOW_ONE = 1.0 - 2.0**-24
 """The float32 just below 1: the highest mixed score of a dropped token."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Tokens by one score, descending, ties by lower index; excluded tokens behind all others.
+
+    order: (N,) int64, the token at each rank. rank: (N,) int64, the rank of each token. scores: (N,) float64, by
+    token. sums: (N + 1,) float64, sums[k] = the first k scores added one after the other in rank order. All with
+    leading axes where the scores have them.
+    """
+
+    order: Tensor
+    rank: Tensor
+    scores: Tensor
+    sums: Tensor
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,42 @@ class _Split:
     n_free: int
 
 
+def rank(scores: Tensor, excluded: Tensor | None = None) -> Ranking:
+    """Rank (…, N) scores ≥ 0 on the CPU in float64; tokens in the bool mask `excluded` go last and add nothing."""
+    scores = scores.to("cpu", torch.float64)
+    keys = scores if excluded is None else scores.masked_fill(excluded, -1.0)
+    sorted_keys, order = keys.sort(dim=-1, descending=True, stable=True)
+    places = torch.arange(scores.shape[-1]).expand_as(order)
+    sums = functional.pad(sorted_keys.clamp(min=0).cumsum(dim=-1), (1, 0))
+    return Ranking(order, torch.empty_like(order).scatter_(-1, order, places), scores, sums)
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """(k,) int64, the indices of the k largest of (N,) scores, descending, ties by lower index."""
+    return scores.sort(descending=True, stable=True).indices[:k]
+
+
+def largest_k_visual(text: Ranking, visual: Ranking, budget: int) -> Tensor:
+    """The longest visual head that fits the budget beside each text head, for rankings of one image.
+
+    budget: 0..N distinct tokens. Returns (budget + 1,) int64: for each k_text, the largest k_visual with
+    |top_{k_text} ∪ top_{k_visual}| = budget. O(N), as `admissible` of the page's script.
+    """
+    visual_rank_by_text_rank = visual.rank[text.order].tolist()
+    text_rank_by_visual_rank = text.rank[visual.order].tolist()
+    size, k_visual, largest = len(text_rank_by_visual_rank), budget, [budget]
+    for k_text in range(1, budget + 1):
+        if visual_rank_by_text_rank[k_text - 1] >= k_visual:
+            # The text head pays for a new token: the visual head gives up its last one that the text head lacks.
+            k_visual -= 1
+            while text_rank_by_visual_rank[k_visual] < k_text:
+                k_visual -= 1
+        while k_visual < size and text_rank_by_visual_rank[k_visual] < k_text:
+            k_visual += 1  # already paid for by the text head
+        largest.append(k_visual)
+    return torch.tensor(largest)
+
+
 def mix(
     t2i: Tensor,
     saliency: Tensor,
@@ -123,8 +174,7 @@ def split_curve(
     splits = _prepare(t2i, saliency, force_keep, force_drop)
     if t2i.dim() != 1:
         raise InputError(f"split_curve takes the scores of one image, shape (N,); got {tuple(t2i.shape)}.")
-    left = _budget_left(splits[0], check_budget(budget, t2i.shape[0]))
-    k_visual, product = _products(splits[0], left, check_floor(floor))
+    k_visual, product = _products(splits[0], check_budget(budget, t2i.shape[0]), check_floor(floor))
     k_text = (product >= 0).nonzero()[:, 0]
     admissible = product[k_text]
     return SplitCurve(k_text, k_visual[k_text], admissible.sqrt(), int(admissible.argmax()))
@@ -154,7 +204,12 @@ def budget_path(
 
 def _prepare(t2i: Tensor, saliency: Tensor, force_keep: Tensor | None, force_drop: Tensor | None) -> list[_Split]:
     """One _Split per image."""
-    t2i, saliency = check_pair(t2i, saliency)
+    t2i, saliency = check_scores("t2i", t2i), check_scores("saliency", saliency)
+    if t2i.shape != saliency.shape:
+        raise ScoreError(
+            "t2i and saliency must score the same visual tokens; "
+            f"got shapes {tuple(t2i.shape)} and {tuple(saliency.shape)}."
+        )
     nothing = torch.zeros(t2i.shape, dtype=torch.bool)
     keep = nothing if force_keep is None else check_mask("force_keep", force_keep, t2i.shape)
     drop = nothing if force_drop is None else check_mask("force_drop", force_drop, t2i.shape)
@@ -167,25 +222,9 @@ def _prepare(t2i: Tensor, saliency: Tensor, force_keep: Tensor | None, force_dro
     ]
 
 
-def _budget_left(split: _Split, budget: int) -> int:
-    """The budget after forced tokens; BudgetError where the masks do not allow it."""
-    left = budget - split.n_forced
-    if left < 0:
-        raise BudgetError(
-            f"{split.n_forced} visual tokens are forced to stay, more than the budget of {budget}: "
-            "keep more tokens or force fewer."
-        )
-    if left > split.n_free:
-        raise BudgetError(
-            f"The tokens forced to go leave {split.n_forced + split.n_free} visual tokens, fewer than the budget of "
-            f"{budget}: keep fewer tokens or force fewer to go."
-        )
-    return left
-
-
 def _mix_row(split: _Split, budget: int, floor: float) -> tuple[Tensor, ...]:
     """The fields of `Mix` for one image."""
-    k_visual_of, product = _products(split, _budget_left(split, budget), floor)
+    k_visual_of, product = _products(split, budget, floor)
     k_text = product.argmax()
     k_visual = k_visual_of[k_text]
     in_text, in_visual = split.text.rank < k_text, split.visual.rank < k_visual
@@ -197,10 +236,24 @@ def _mix_row(split: _Split, budget: int, floor: float) -> tuple[Tensor, ...]:
 
 
 def _products(split: _Split, budget: int, floor: float) -> tuple[Tensor, Tensor]:
-    """By k_text = 0..budget: k_visual, and T · V or −1 where the pair is not admissible."""
-    k_visual = largest_k_visual(split.text, split.visual, budget)
-    least = math.floor(floor * budget)
-    product = split.text.sums[: budget + 1] * split.visual.sums[k_visual]
+    """By k_text = 0..budget, less what is forced to stay: k_visual, and T · V or −1 where the pair is not admissible.
+
+    Raises BudgetError where the masks do not allow this budget.
+    """
+    left = budget - split.n_forced
+    if left < 0:
+        raise BudgetError(
+            f"{split.n_forced} visual tokens are forced to stay, more than the budget of {budget}: "
+            "keep more tokens or force fewer."
+        )
+    if left > split.n_free:
+        raise BudgetError(
+            f"The tokens forced to go leave {split.n_forced + split.n_free} visual tokens, fewer than the budget of "
+            f"{budget}: keep fewer tokens or force fewer to go."
+        )
+    k_visual = largest_k_visual(split.text, split.visual, left)
+    least = math.floor(floor * left)
+    product = split.text.sums[: left + 1] * split.visual.sums[k_visual]
     product[:least] = -1.0
     return k_visual, product.masked_fill_(k_visual < least, -1.0)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adafv_core.checks import check_temperature
-from adafv_core.errors import InputError, ScoreError, UnknownNameError
+from adafv_core.checks import check_choice, check_temperature
+from adafv_core.errors import InputError, ScoreError
 from adafv_core.types import TokenScores, VisualTokens
 
 TEXT_TOKENS = ("question", "all")
@@ -138,10 +138,16 @@ def _word_attention_at(scores: TokenScores, temperature: float) -> Tensor:
     return word_attention(*scores.embeddings(change), temperature)
 
 
-def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """UnknownNameError unless the value is one of the choices."""
-    if value not in choices:
-        raise UnknownNameError(f"{option} must be one of {', '.join(choices)}; got {value!r}.")
+def saliency_of(queries: Tensor, keys: Tensor, has_cls: bool, scale: float | None = None) -> Tensor:
+    """(crops, P) float32, c_i of section 2: the [CLS] row, or without a [CLS] token the mean attention received.
+
+    queries, keys: (crops, heads, P', d) of one layer, [CLS] first where the encoder has one (P' = P + 1). scale: as in
+    `cls_saliency`.
+    """
+    if has_cls:
+        return cls_saliency(queries[:, :, 0], keys, scale)
+    # Blocks of queries so small that their attention over many patches stays within some ten megabytes per head.
+    return received_saliency(queries, keys, scale, block=max(1, min(256, 2**20 // keys.shape[2])))
 
 
 def cls_saliency(query: Tensor, key: Tensor, scale: float | None = None, cls_index: int = 0) -> Tensor:

@@ -128,7 +128,7 @@ class VisualTokens:
     @property
     def stock_size(self) -> int:
         """M = N + R, the number of image tokens in an unpruned prompt, newline tokens included."""
-        return self.size + (0 if self.newline_after is None else self.newline_after.numel())
+        return self.saliency.shape[0] + (0 if self.newline_after is None else self.newline_after.numel())
 
     def required(self, name: str, needed_by: str) -> Tensor:
         """The tensor in the field `name`. Raises InputError, naming `needed_by`, where it is None."""

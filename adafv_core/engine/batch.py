@@ -1,4 +1,4 @@
-"""From kept tokens to the arguments of stock `generate`.
+"""From kept tokens to the arguments of stock `generate`, or to hooks that prune inside the LLM.
 
 The prompt keeps its placeholder ids, only fewer of them, and the features go in as ready encoder outputs
 (`mm_encoder_outputs`), so everything after that is stock transformers: caches, beams, sampling, streamers. Engine and
@@ -7,18 +7,22 @@ The prompt keeps its placeholder ids, only fewer of them, and the features go in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from adafv_core.cost import fastv_tokens
+from adafv_core.engine.layer_pruning import ONE_PREFILL, LayerPruning, prune_inside
 from adafv_core.errors import InputError, PromptError, UnknownNameError
-from adafv_core.grid import newlines_to_keep, stock_positions
+from adafv_core.grid import kept_places, stock_positions
+from adafv_core.methods import Method
 from adafv_core.models.base import Adapter
-from adafv_core.types import NEWLINES, POSITIONS, Selection, VisualTokens
+from adafv_core.types import POSITIONS, Selection, VisualTokens
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,48 @@ class Batch:
     n_newline: tuple[int, ...]
 
 
+class _InsideMethod(Protocol):
+    """What a method with `inside_llm` has besides."""
+
+    layer: int
+
+    def select_from_attention(self, attention: Tensor, budget: int, layers: int) -> Selection: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Arguments for `generate`, and what is kept of each row.
+
+    arguments: left-padded input_ids, attention_mask and encoder outputs. length: L', their padded length.
+    """
+
+    arguments: dict[str, Any]
+    length: int
+    adapter: Adapter
+    rows: tuple[Row, ...]
+    newlines: tuple[int, ...]
+    inside: LayerPruning | None = None
+
+    def kept(self, row: int) -> tuple[tuple[Selection, ...], int]:
+        """What is kept of a row: one Selection per image, and the number of newline tokens.
+
+        Inside the LLM they are known once the prefill is done.
+        """
+        if self.inside is None:
+            made = (image.selection for image in self.rows[row].images)
+            return tuple(one for one in made if one is not None), self.newlines[row]
+        if not self.inside.selections:
+            raise InputError(ONE_PREFILL)
+        return self.inside.selections[row], self.inside.n_newline[row]
+
+    def layer_tokens(self, row: int) -> tuple[int, ...] | None:
+        """Sequence length in each LLM layer where they differ, else None."""
+        if self.inside is None:
+            return None
+        layers = len(self.adapter.language_model.layers)
+        return fastv_tokens(layers, self.inside.layer, self.rows[row].ids.numel(), self.inside.lengths[row])
+
+
 def row_from_template(
     adapter: Adapter, ids: Sequence[int], images: Sequence[tuple[VisualTokens, Selection | None]]
 ) -> Row:
@@ -97,36 +143,68 @@ def row_from_ids(adapter: Adapter, ids: Tensor, images: Sequence[tuple[VisualTok
     return Row(ids, tuple(PlacedImage(at, *image) for at, image in zip(dealt, images, strict=True)))
 
 
-def kept_places(visual: VisualTokens, selection: Selection | None, newline: str) -> tuple[Tensor, int]:
-    """Which of the image's M stock tokens stay, ascending int64 on the CPU, and how many of them are newline tokens.
-
-    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is dropped.
-    Raises UnknownNameError for another choice.
-    """
-    if newline not in NEWLINES:
-        raise UnknownNameError(f"newline must be one of {', '.join(NEWLINES)}; got {newline!r}.")
-    n_stock = visual.stock_size
-    if selection is None or (selection.size == visual.size and selection.features is None):
-        return torch.arange(n_stock), n_stock - visual.size
-    tokens, newlines = stock_positions(visual.size, visual.newline_after)
-    places = tokens[selection.indices.cpu()]
-    if newline == "drop" or visual.newline_after is None:
-        return places, 0
-    closing = newlines[newlines_to_keep(visual.grid, selection.kept.cpu(), visual.newline_after.cpu())]
-    return torch.cat((places, closing)).sort().values, closing.numel()
-
-
 def kept_features(visual: VisualTokens, selection: Selection | None, places: Tensor) -> Tensor:
     """(K', D) features of the kept stock tokens, with the method's replacements where it merges tokens."""
     stock = visual.required("stock_features", "The model")
     features = stock[places.to(stock.device)]
     if selection is None or selection.features is None:
         return features
-    tokens, _ = stock_positions(visual.size, visual.newline_after)
+    tokens, _ = stock_positions(visual.saliency.shape[0], visual.newline_after)
     at = torch.searchsorted(places, tokens[selection.indices.cpu()])
     features = features.clone()
     features[at.to(features.device)] = selection.features.to(features)
     return features
+
+
+@contextmanager
+def planned(
+    adapter: Adapter,
+    rows: Sequence[Row],
+    method: Method | None,
+    budget_of: Callable[[int], int],
+    *,
+    pad_token_id: int,
+    newline: str = "drop",
+    positions: str | None = None,
+    given: Sequence[Selection | None] = (),
+) -> Iterator[Plan]:
+    """Prepare the rows for one `generate` call within the block.
+
+    method: with `inside_llm`, the rows go in whole and the method selects at its layer, by hooks that are removed on
+    the way out. Any other, or None: every image in the rows has its selection already, and tokens that are not kept
+    never enter the LLM. positions: for all rows, or None for those each selection was made with. given: per row, a
+    selection made inside the LLM earlier, which is followed instead of selecting anew.
+    """
+    check_positions(adapter, positions)
+    if method is None or not method.inside_llm:
+        per_row = [positions or positions_of(adapter, row) for row in rows]
+        batch = build_batch(adapter, rows, pad_token_id=pad_token_id, newline=newline, positions=per_row)
+        length = batch.arguments["input_ids"].shape[1]
+        yield Plan(batch.arguments, length, adapter, tuple(rows), batch.n_newline)
+        return
+    inside = cast(_InsideMethod, method)
+
+    def choose(attention: Tensor, visual: VisualTokens, row: int) -> Selection:
+        before = given[row] if row < len(given) else None
+        if before is not None:
+            return before
+        layers = len(adapter.language_model.layers)
+        made = inside.select_from_attention(attention, budget_of(attention.shape[-1]), layers)
+        return replace(made, image_key=visual.image_key, model_key=visual.model_key)
+
+    whole = [row.whole() for row in rows]
+    batch = build_batch(adapter, whole, pad_token_id=pad_token_id)
+    length = batch.arguments["input_ids"].shape[1]
+    encoded = batch.arguments.get("mm_encoder_outputs", {}).get("image")
+    with prune_inside(adapter, whole, choose, inside.layer, newline, encoded) as pruning:
+        yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, pruning)
+
+
+def positions_of(adapter: Adapter, row: Row) -> str | None:
+    """The kind of position ids that the selections in a row were made with, or None where the family has its own."""
+    made = (one.selection for one in row.images if one.selection is not None)
+    wanted = next((one.positions for one in made if one.positions), None)
+    return wanted if wanted in adapter.POSITIONS else None
 
 
 def check_positions(adapter: Adapter, positions: str | None) -> None:

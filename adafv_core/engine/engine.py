@@ -18,7 +18,7 @@ of its `stop` signal or of closing the iterator.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,27 +27,35 @@ import torch
 from transformers import StoppingCriteriaList
 
 from adafv_core.checks import whole
-from adafv_core.engine.answer import CostShapes, Times, make_answer
-from adafv_core.engine.batch import Row, row_from_template
-from adafv_core.engine.cache import VisualCache
+from adafv_core.engine.batch import Row, planned, row_from_template
 from adafv_core.engine.conversation import Conversation
 from adafv_core.engine.gate import Gate, Stop, StopSignal, gate_of, stop_signal
-from adafv_core.engine.plan import Plan, planned
 from adafv_core.engine.request import (
     Request,
     acting_method,
     check_fits,
+    check_images,
+    check_questions,
     check_selections,
     request_of,
 )
-from adafv_core.engine.streaming import StopWhen, TextStream, TokenStreamer, first_logits, from_worker, now_s
+from adafv_core.engine.streaming import (
+    CostShapes,
+    StopWhen,
+    TextStream,
+    Times,
+    TokenStreamer,
+    first_logits,
+    from_worker,
+    make_answer,
+    now_s,
+)
 from adafv_core.errors import InputError, StoppedError
 from adafv_core.images import read_picture
 from adafv_core.loading.download import Report
 from adafv_core.loading.load import LoadedModel, load_model
-from adafv_core.memory import memory_guard
-from adafv_core.methods.base import Method, check_scored
-from adafv_core.models.checks import check_images, check_questions
+from adafv_core.memory import VisualCache, memory_guard
+from adafv_core.methods.base import check_scored
 from adafv_core.models.prompts import Prompter, Turn
 from adafv_core.scoring import score_tokens, unscored
 from adafv_core.types import Answer, Prompt, Selection, TokenScores, VisualTokens
@@ -188,10 +196,21 @@ class Engine:
             return asked.select(scores)
         self._check_own(scores.visual)
         tokenized = scores.tokenized or self.prompter(scores.prompt, scores.history)
-        row = self._row(tokenized, scores.visual, None)
-        with self._turn(stop), self._plan([row], asked, asked.chooser, ()) as plan:
-            self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=self._pad_id)
-            return plan.selections(0)[0]
+        row = row_from_template(self.adapter, tokenized.ids, [(scores.visual, None)])
+        pad_id, _ = self._special_ids()
+        plans = planned(
+            self.adapter,
+            [row],
+            asked.chooser,
+            asked.budget_of,
+            pad_token_id=pad_id,
+            newline=asked.newline,
+            positions=asked.positions,
+        )
+        with self._turn(stop), plans as plan:
+            self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=pad_id)
+            (selection,), _ = plan.kept(0)
+            return selection
 
     def stream(
         self,
@@ -316,7 +335,7 @@ class Engine:
     ) -> list[Answer]:
         """Encode, select and generate for one batch. emit: is given a snapshot per new token of a batch of one."""
         given = [one.selection for one in questions]
-        method = acting_method(request, given)
+        method, (pad_id, ends) = acting_method(request, given), self._special_ids()
         with self._turn(*stops):
             times = Times(start_at_s=now_s(self.device))
             visuals, times.encode_s = self._encode([one.image for one in questions])
@@ -326,7 +345,17 @@ class Engine:
             times.select_s = times.generate_at_s - encoded_at_s
             for scores in (one.scores for one in questions if one.scores is not None):
                 times.add_earlier(scores.encode_s, scores.score_s if request.chooser.reads_t2i else 0.0)
-            with self._plan(rows, request, method, given) as plan, first_logits(self.model) as first:
+            plans = planned(
+                self.adapter,
+                rows,
+                method,
+                request.budget_of,
+                pad_token_id=pad_id,
+                newline=request.newline,
+                positions=request.positions,
+                given=given,
+            )
+            with plans as plan, first_logits(self.model) as first:
                 text = TextStream(self.tokenizer)
 
                 def on_token(token_id: int) -> None:
@@ -340,12 +369,12 @@ class Engine:
                     do_sample=False,
                     num_beams=1,
                     max_new_tokens=request.max_new_tokens,
-                    pad_token_id=self._pad_id,
+                    pad_token_id=pad_id,
                     stopping_criteria=StoppingCriteriaList([StopWhen(stop_signal(*stops))]),
                     streamer=TokenStreamer(on_token) if emit is not None else None,
                 )
                 times.last_at_s = times.last_at_s or now_s(self.device)
-                ends, answers = self._end_ids, []
+                answers = []
                 for row, new in enumerate(sequences[:, plan.length :].tolist()):
                     # An end token belongs to the answer; what follows it in a batch is padding.
                     ids = new[: next((at for at, one in enumerate(new) if one in ends), len(new)) + 1]
@@ -395,30 +424,13 @@ class Engine:
         if selection is not None:
             check_fits(selection, visual)
         elif request.chooser.inside_llm:
-            request.budget_of(visual.size)
+            request.budget_of(visual.saliency.shape[0])
         else:
             scores = question.scores
             if scores is None:
                 scores = self._score(visual, question) if request.chooser.reads_t2i else unscored(visual)
             selection = request.select(scores)
-        return self._row(question.tokenized, visual, selection)
-
-    def _row(self, tokenized: Prompt, visual: VisualTokens, selection: Selection | None) -> Row:
-        return row_from_template(self.adapter, tokenized.ids, [(visual, selection)])
-
-    def _plan(
-        self, rows: Sequence[Row], request: Request, method: Method | None, given: Sequence[Selection | None]
-    ) -> AbstractContextManager[Plan]:
-        return planned(
-            self.adapter,
-            rows,
-            method,
-            lambda visual: request.budget_of(visual.size),
-            pad_token_id=self._pad_id,
-            newline=request.newline,
-            positions=request.positions,
-            given=given,
-        )
+        return row_from_template(self.adapter, question.tokenized.ids, [(visual, selection)])
 
     def _check_own(self, visual: VisualTokens) -> None:
         """Raises InputError for visual tokens that another model encoded: this LLM cannot read them."""
@@ -427,12 +439,10 @@ class Engine:
                 f"These visual tokens were encoded by another model than {self.name}; encode the image with this one."
             )
 
-    @property
-    def _pad_id(self) -> int:
-        candidates = (self.tokenizer.pad_token_id, self.model.generation_config.pad_token_id, *self._end_ids)
-        return int(next((one for one in candidates if one is not None), 0))
-
-    @property
-    def _end_ids(self) -> tuple[int, ...]:
-        end = self.model.generation_config.eos_token_id
-        return tuple(end) if isinstance(end, list) else () if end is None else (end,)
+    def _special_ids(self) -> tuple[int, tuple[int, ...]]:
+        """The id that pads prompts, and those that end an answer."""
+        config = self.model.generation_config
+        end = config.eos_token_id
+        ends = tuple(end) if isinstance(end, list) else () if end is None else (end,)
+        candidates = (self.tokenizer.pad_token_id, config.pad_token_id, *ends)
+        return int(next((one for one in candidates if one is not None), 0)), ends

@@ -15,18 +15,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.masking_utils import create_causal_mask
 
-from adafv_core.engine.batch import Row, kept_places
 from adafv_core.errors import InputError, UnsupportedModelError
-from adafv_core.grid import stock_positions
+from adafv_core.grid import kept_places, stock_positions
 from adafv_core.models.base import Adapter
 from adafv_core.types import Selection, VisualTokens
+
+if TYPE_CHECKING:
+    from adafv_core.engine.batch import Row
 
 ONE_PREFILL = "Pruning inside the LLM needs the whole prompt in one prefill; leave chunking out."
 Choose = Callable[[Tensor, VisualTokens, int], Selection]

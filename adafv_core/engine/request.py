@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-from adafv_core.checks import budget_from_keep_ratio, check_budget, whole
-from adafv_core.errors import BudgetError, InputError, UnknownNameError
+import numpy as np
+from PIL import Image
+
+from adafv_core.checks import budget_from_keep_ratio, check_budget, check_choice, check_keep_ratio, whole
+from adafv_core.errors import BudgetError, ImageError, InputError
 from adafv_core.methods import METHODS, Method, get_method
 from adafv_core.types import NEWLINES, POSITIONS, Selection, TokenScores, VisualTokens
 
 DEFAULT_KEEP_RATIO = 0.1
+_ONE_IMAGE = (str, bytes, Path, Image.Image, VisualTokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +27,7 @@ class Request:
     kept, above 0 and at most 1; or budget: their number, 1..N; a tenth where neither is given. max_new_tokens: the
     longest answer. selection: one made earlier, used instead of selecting anew. newline: "drop" or "rows", which
     newline tokens of an any-resolution model stay. positions: "contiguous" or "original" position ids of kept tokens;
-    None for those the selection was made with, contiguous otherwise.
+    None for those the selection was made with, contiguous otherwise. chooser: the method with its options, made here.
 
     Checked when it is made. Raises BudgetError for both or either of keep_ratio and budget out of range,
     UnknownNameError for a method, option, newline or positions that does not exist, InputError for anything else.
@@ -36,25 +41,22 @@ class Request:
     selection: Selection | None = None
     newline: str = "drop"
     positions: str | None = None
+    chooser: Method = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", dict(self.options))
         whole("max_new_tokens", self.max_new_tokens, 1)
-        check_layout(self.newline, self.positions)
-        check_selection(self.selection)
+        check_choice("newline", self.newline, NEWLINES)
+        check_choice("positions", self.positions or "contiguous", POSITIONS)
+        if self.selection is not None:
+            check_selection(self.selection)
         if self.budget is not None and self.keep_ratio is not None:
             raise BudgetError(f"Give keep_ratio or budget, not both; got {self.keep_ratio!r} and {self.budget!r}.")
         if self.budget is not None:
             whole("The budget of visual tokens", self.budget, 1, error=BudgetError)
         if self.keep_ratio is not None:
-            budget_from_keep_ratio(self.keep_ratio, 1)
-        object.__setattr__(self, "_chooser", get_method(self.method, **self.options))
-
-    @property
-    def chooser(self) -> Method:
-        """The method with its options."""
-        made: Method = self.__dict__["_chooser"]
-        return made
+            check_keep_ratio(self.keep_ratio)
+        object.__setattr__(self, "chooser", get_method(self.method, **self.options))
 
     def budget_of(self, size: int) -> int:
         """K for an image of N = `size` visual tokens. Raises BudgetError if the budget is above N."""
@@ -64,11 +66,11 @@ class Request:
 
     def select(self, scores: TokenScores) -> Selection:
         """Select before the LLM. Raises BudgetError or ScoreError, and InputError for a method inside the LLM."""
-        made = self.chooser.select(scores, self.budget_of(scores.size))
+        made = self.chooser.select(scores, self.budget_of(scores.t2i.shape[0]))
         return made if self.positions is None else replace(made, positions=self.positions)
 
 
-_FIELDS = frozenset(one.name for one in fields(Request))
+_FIELDS = frozenset(one.name for one in fields(Request) if one.init)
 
 
 def request_of(
@@ -120,13 +122,6 @@ def _method_inside(selection: Selection) -> Method | None:
     return get_method(selection.method, **selection.options)
 
 
-def check_layout(newline: str, positions: str | None) -> None:
-    """Raises UnknownNameError unless both name a known treatment of newline tokens and of position ids."""
-    for name, value, choices in (("newline", newline, NEWLINES), ("positions", positions or "contiguous", POSITIONS)):
-        if value not in choices:
-            raise UnknownNameError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
-
-
 def check_selection(selection: object) -> Selection | None:
     """The selection itself. Raises InputError unless it is a Selection or None."""
     if selection is not None and not isinstance(selection, Selection):
@@ -163,3 +158,26 @@ def check_selections(selections: Iterable[Selection | None] | None, count: int) 
     if len(given) != count:
         raise InputError(f"Expected one selection a question ({count}), got {len(given)}.")
     return given
+
+
+def check_images(images: object) -> list[object]:
+    """Return several images as a list. Raises ImageError for a single image, and for anything that is no iterable."""
+    alone = isinstance(images, _ONE_IMAGE) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    if alone or not isinstance(images, Iterable):
+        raise ImageError(f"encode_many takes a list of images, `encode` one image alone; got {type(images).__name__}.")
+    return list(images)
+
+
+def check_questions(questions: object) -> list[tuple[object, str]]:
+    """Return the (image, prompt) pairs of a batch as a list. Raises InputError unless every item is a pair.
+
+    Images and prompts themselves are checked where they are read.
+    """
+    if isinstance(questions, str) or not isinstance(questions, Iterable):
+        raise InputError(f"answer_batch takes a list of (image, prompt) pairs; got {type(questions).__name__}.")
+    pairs = list(questions)
+    for number, pair in enumerate(pairs):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            came = f"{type(pair).__name__} of {len(pair)}" if isinstance(pair, list | tuple) else type(pair).__name__
+            raise InputError(f"answer_batch takes (image, prompt) pairs; got {came} as question {number}.")
+    return [(image, prompt) for image, prompt in pairs]

@@ -1,4 +1,4 @@
-"""Watch stock `generate` while it runs: new tokens as text, the first logits, a stop within a token, a worker thread.
+"""Watch stock `generate` while it runs: new tokens as text, the first logits, times and costs, up to an `Answer`.
 
 `generate` itself is untouched: a streamer receives its tokens and a stopping criterion checks the stop signal.
 """
@@ -9,8 +9,9 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,11 @@ from torch import Tensor, nn
 from transformers import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
+from adafv_core import cost
+from adafv_core.engine.batch import Plan
 from adafv_core.engine.gate import StopSignal
+from adafv_core.models.base import Adapter
+from adafv_core.types import Answer
 
 T = TypeVar("T")
 
@@ -59,15 +64,15 @@ class TokenStreamer(BaseStreamer):  # type: ignore[misc]
         pass
 
 
+@dataclass(eq=False)
 class FirstLogits:
     """A forward hook on the LM head that keeps its output for the first new token.
 
     logprobs: (B, V) float32 log-probabilities on the CPU. at_s: when they were computed, by `now_s`.
     """
 
-    def __init__(self) -> None:
-        self.logprobs: Tensor | None = None
-        self.at_s = 0.0
+    logprobs: Tensor | None = None
+    at_s: float = 0.0
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
         if self.logprobs is None:
@@ -86,6 +91,7 @@ def first_logits(model: Any) -> Iterator[FirstLogits]:
         handle.remove()
 
 
+@dataclass(eq=False)
 class TextStream:
     """Text of a growing list of token ids; only the newest ones are decoded each time.
 
@@ -94,12 +100,11 @@ class TextStream:
     may well generate.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.ids: list[int] = []
-        self.text = ""
-        self._tokenizer = tokenizer
-        self._from = 0
-        self._shown = 0
+    tokenizer: Any
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    _from: int = 0
+    _shown: int = 0
 
     def add(self, token_id: int) -> str:
         """Append one token and return the text so far, without white space around it."""
@@ -112,7 +117,77 @@ class TextStream:
         return self.text.strip()
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+@dataclass
+class Times:
+    """Durations of a run's phases and readings of `now_s`, in seconds.
+
+    encode_s, select_s: durations, including what scores given to the run took earlier. start_at_s, generate_at_s,
+    last_at_s: when the run began, when `generate` was called, and when the latest new token came. earlier_s: what was
+    spent before start_at_s, on scores given to the run.
+    """
+
+    start_at_s: float
+    encode_s: float = 0.0
+    select_s: float = 0.0
+    earlier_s: float = 0.0
+    generate_at_s: float = 0.0
+    last_at_s: float = 0.0
+
+    def add_earlier(self, encode_s: float, score_s: float) -> None:
+        """Count the work behind scores that were made before the run."""
+        self.encode_s += encode_s
+        self.select_s += score_s
+        self.earlier_s += encode_s + score_s
+
+
+class CostShapes:
+    """The sizes of one model that FLOPs and bytes follow from, read from its config once."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+        self.llm = cost.LLMShape.from_config(adapter.text_config)
+        self.bytes_per_value = adapter.model.dtype.itemsize
+
+
+def make_answer(
+    shapes: CostShapes,
+    plan: Plan,
+    row: int,
+    times: Times,
+    first: FirstLogits,
+    token_ids: Sequence[int],
+    text: str,
+    finished: bool,
+) -> Answer:
+    """The answer of one row of a run, as far as it has come: its new token ids and their text."""
+    image = plan.rows[row].images[0]
+    (selection, *_), n_newline = plan.kept(row)
+    n_kept, n_text = selection.indices.shape[0], plan.rows[row].n_text
+    lengths = plan.layer_tokens(row) or n_kept + n_newline + n_text
+    decode_s = max(0.0, times.last_at_s - first.at_s)
+    return Answer(
+        text=text,
+        token_ids=tuple(token_ids),
+        selection=selection,
+        n_visual=image.visual.saliency.shape[0],
+        n_kept=n_kept,
+        n_newline=n_newline,
+        n_text=n_text,
+        encode_s=times.encode_s,
+        select_s=times.select_s,
+        prefill_s=first.at_s - times.generate_at_s,
+        ttft_s=first.at_s - times.start_at_s + times.earlier_s,
+        decode_s=decode_s,
+        tokens_per_s=(len(token_ids) - 1) / decode_s if decode_s > 0 else 0.0,
+        prefill_flops=cost.prefill_flops(shapes.llm, lengths),
+        vision_flops=shapes.adapter.vision_flops(image.visual),
+        kv_cache_bytes=cost.kv_cache_bytes(shapes.llm, lengths, shapes.bytes_per_value),
+        finished=finished,
+        first_logprobs=first.logprobs[row] if first.logprobs is not None else None,
+    )
 
 
 def from_worker(work: Callable[[Callable[[T], None]], None], closed: StopSignal) -> Iterator[T]:

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from adafv_core.checks import check_floor, check_temperature
+from adafv_core.checks import check_choice, check_floor, check_temperature
 from adafv_core.methods.base import Choice, Method
 from adafv_core.mixing import Mix, mix
-from adafv_core.scoring import TEXT_TOKENS, check_choice, rescored_t2i
+from adafv_core.scoring import TEXT_TOKENS, rescored_t2i
 from adafv_core.types import TokenScores, Why
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from adafv_core.checks import check_budget
 from adafv_core.errors import BudgetError, ScoreError
 from adafv_core.methods.base import Choice, Method, keep
-from adafv_core.ranking import top_k
+from adafv_core.mixing import top_k
 from adafv_core.scoring import rescored_t2i
 from adafv_core.types import TokenScores, Why
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from adafv_core.checks import check_budget
 from adafv_core.errors import ScoreError
-from adafv_core.mixing import BELOW_ONE
-from adafv_core.ranking import top_k
+from adafv_core.mixing import BELOW_ONE, top_k
 from adafv_core.types import Selection, TokenScores, Why
 
 
@@ -60,7 +59,7 @@ class Method(ABC):
         run has neither features nor text embeddings.
         """
         check_scored(scores)
-        budget = check_budget(budget, scores.size)
+        budget = check_budget(budget, scores.t2i.shape[0])
         made = self.selection(self.choose(scores, budget), budget)
         return replace(made, image_key=scores.visual.image_key, model_key=scores.visual.model_key)
 
@@ -91,10 +90,11 @@ def check_scored(scores: TokenScores) -> None:
     """ScoreError unless these are TokenScores with one finite t2i and saliency for each visual token."""
     if not isinstance(scores, TokenScores):
         raise ScoreError(f"Expected TokenScores from `Engine.score`, got {type(scores).__name__}.")
+    shape = scores.visual.saliency.shape
     for kind, values in (("t2i", scores.t2i), ("saliency", scores.saliency)):
-        if values.shape != (scores.visual.size,):
+        if values.shape != shape:
             raise ScoreError(
-                f"{kind} must have shape ({scores.visual.size},), one score a visual token; got {tuple(values.shape)}."
+                f"{kind} must have shape {tuple(shape)}, one score a visual token; got {(*values.shape,)}."
             )
         if not bool(torch.isfinite(values).all()):
             raise ScoreError(f"{kind} must be finite; some of its values are NaN or infinite.")

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import torch
 
-from adafv_core.checks import check_temperature
+from adafv_core.checks import check_choice, check_temperature
 from adafv_core.methods.base import Choice, Method, best_of
-from adafv_core.ranking import top_k
-from adafv_core.scoring import TEXT_TOKENS, check_choice, rescored_t2i
+from adafv_core.mixing import top_k
+from adafv_core.scoring import TEXT_TOKENS, rescored_t2i
 from adafv_core.types import TokenScores, Why
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adafv_core.methods.base import Choice, Method, best_of, keep, kept_because
-from adafv_core.ranking import top_k
+from adafv_core.mixing import top_k
 from adafv_core.types import TokenScores, VisualTokens, Why
 
 

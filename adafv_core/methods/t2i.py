@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from adafv_core.checks import check_temperature
+from adafv_core.checks import check_choice, check_temperature
 from adafv_core.methods.base import Choice, Method, best_of, kept_because
-from adafv_core.scoring import TEXT_TOKENS, check_choice, rescored_t2i
+from adafv_core.scoring import TEXT_TOKENS, rescored_t2i
 from adafv_core.types import TokenScores, Why
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from adafv_core.checks import whole
 from adafv_core.methods.base import Choice, Method, keep, kept_because, over_last_kept
-from adafv_core.ranking import top_k
+from adafv_core.mixing import top_k
 from adafv_core.types import TokenScores, Why
 
 

@@ -29,7 +29,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from adafv_core import cost
 from adafv_core.errors import ImageError, InputError, UnsupportedModelError
 from adafv_core.grid import Box, square_box
-from adafv_core.models.vision_hooks import Call, execution_device, layer_number, observe, saliency_of
+from adafv_core.models.vision_hooks import Call, execution_device, layer_number, observe
+from adafv_core.scoring import saliency_of
 from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, Crop, TokenGrid, VisualTokens
 
 PixelInputs = Mapping[str, Any]

@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 from adafv_core.errors import InputError, PromptError
-from adafv_core.models.checks import check_history, check_prompt
 from adafv_core.types import Prompt
 
 Turn = tuple[str, str]
@@ -113,32 +112,31 @@ class Prompter:
         return pieces
 
     def _tokenize(self, pieces: list[str], texts: list[str]) -> tuple[list[int], list[int | None], list[str | None]]:
-        """Token ids; per token the number of its text (None: template) and, where known, its characters."""
+        """Token ids; per token the number of its text (None: template) and, where known, its characters.
+
+        The whole prompt at once, exactly as the stock processor does; piece by piece where that cannot tell texts from
+        template, or where a text spells a special token.
+        """
         bos = self.tokenizer.bos_token
         add_special = not (bos and pieces[0].startswith(bos))
-        if self.tokenizer.is_fast:
-            ids, slots, spans = self._whole(pieces, texts, add_special)
-            if not any(slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)):
-                return ids, slots, spans
-        return self._piecewise(pieces, texts, add_special)
-
-    def _whole(
-        self, pieces: list[str], texts: list[str], add_special: bool
-    ) -> tuple[list[int], list[int | None], list[str | None]]:
-        """Tokenize the whole prompt at once, exactly as the stock processor does."""
+        if not self.tokenizer.is_fast:
+            return self._piecewise(pieces, texts, add_special)
         full = pieces[0]
         ranges = []
         for text, piece in zip(texts, pieces[1:], strict=True):
             ranges.append((len(full), len(full) + len(text)))
             full += text + piece
         encoded = self.tokenizer(full, add_special_tokens=add_special, return_offsets_mapping=True)
+        ids = list(encoded["input_ids"])
         slots: list[int | None] = []
         spans: list[str | None] = []
         for start, end in encoded["offset_mapping"]:
             inside = [n for n, (left, right) in enumerate(ranges) if start < right and end > left and end > start]
             slots.append(inside[-1] if inside else None)
             spans.append(full[start:end])
-        return list(encoded["input_ids"]), slots, spans
+        if any(slot is not None and one in self.protected for one, slot in zip(ids, slots, strict=True)):
+            return self._piecewise(pieces, texts, add_special)
+        return ids, slots, spans
 
     def _piecewise(
         self, pieces: list[str], texts: list[str], add_special: bool
@@ -185,7 +183,28 @@ class Prompter:
         return word.strip() or ("↵" if "\n" in word else "␣")
 
 
-def _texts(question: str, history: Sequence[Turn]) -> list[str]:
-    """Questions and answers in order, stripped of surrounding white space."""
-    earlier = [text for turn in check_history(history) for text in turn]
-    return [text.strip() for text in (*earlier, check_prompt(question))]
+def _texts(question: object, history: object) -> list[str]:
+    """Questions and answers in order, checked, without white space around them.
+
+    Raises PromptError unless the question has a visible character, and for a text that UTF-8 cannot encode; InputError
+    unless `history` holds pairs of strings.
+    """
+    if isinstance(history, str) or not isinstance(history, Sequence):
+        came = f"{history!r:.60}" if isinstance(history, str) else type(history).__name__
+        raise InputError(f"history must be a list of (question, answer) pairs, empty where there are none; got {came}.")
+    for turn in history:
+        if not isinstance(turn, list | tuple) or [isinstance(text, str) for text in turn] != [True, True]:
+            raise InputError(f"history must hold (question, answer) pairs of two texts each; got {turn!r:.60}.")
+    if not isinstance(question, str) or not question.strip():
+        raise PromptError(f"Expected a question of at least one visible character, got {question!r}.")
+    texts: list[str] = [*(text for turn in history for text in turn), question]
+    for number, text in enumerate(texts, 1):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            what = "The question" if number == len(texts) else "A turn of history"
+            raise PromptError(
+                f"{what} holds half a character, {text[error.start]!a} at index {error.start}, which no tokenizer "
+                "reads; take it out."
+            ) from None
+    return [text.strip() for text in texts]

@@ -13,7 +13,8 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_
 
 from adafv_core import cost
 from adafv_core.models.base import Adapter, PixelInputs, stills
-from adafv_core.models.vision_hooks import Call, saliency_of
+from adafv_core.models.vision_hooks import Call
+from adafv_core.scoring import saliency_of
 from adafv_core.types import Crop, TokenGrid, VisualTokens
 
 

@@ -20,10 +20,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adafv_core.errors import UnsupportedModelError
-from adafv_core.scoring import cls_saliency, received_saliency
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
@@ -65,18 +64,6 @@ def observe(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[dict
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def saliency_of(queries: Tensor, keys: Tensor, has_cls: bool, scale: float | None = None) -> Tensor:
-    """(crops, P) float32, c_i of section 2: the [CLS] row, or without a [CLS] token the mean attention received.
-
-    queries, keys: (crops, heads, P', d) of one layer, [CLS] first where the encoder has one (P' = P + 1). scale: as in
-    `scoring.cls_saliency`.
-    """
-    if has_cls:
-        return cls_saliency(queries[:, :, 0], keys, scale)
-    # Blocks of queries so small that their attention over many patches stays within some ten megabytes per head.
-    return received_saliency(queries, keys, scale, block=max(1, min(256, 2**20 // keys.shape[2])))
 
 
 def layer_number(layers: Any, wanted: int | list[int], where: str) -> int:

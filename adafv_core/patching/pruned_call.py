@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from adafv_core.engine.batch import Row, row_from_ids
-from adafv_core.engine.plan import planned
+from adafv_core.engine.batch import Row, planned, row_from_ids
 from adafv_core.engine.request import Request
 from adafv_core.errors import InputError, PromptError
 from adafv_core.models import Adapter
@@ -53,8 +52,8 @@ class How(Protocol):
     request: Request
     find_question: QuestionFinder | None
 
-    def budget_of(self, visual: VisualTokens) -> int:
-        """K for one image."""
+    def budget_of(self, size: int) -> int:
+        """K for an image of N = `size` visual tokens."""
 
 
 def pruned_call(how: How, stock: Any, given: dict[str, Any]) -> tuple[Any, PrunedCall]:
@@ -93,9 +92,10 @@ def pruned_call(how: How, stock: Any, given: dict[str, Any]) -> tuple[Any, Prune
             for name, value in plan.arguments.items()
         }
         output = stock(**whole.arguments(given, adapter.model.generation_config), **arguments)
+        selections, n_newline = zip(*(plan.kept(number) for number in range(len(rows))), strict=True)
         call = PrunedCall(
-            tuple(plan.selections(number) for number in range(len(rows))),
-            tuple(plan.n_newline(number) for number in range(len(rows))),
+            selections,
+            n_newline,
             tuple(tuple(image.visual.size for image in row.images) for row in rows),
             tuple(
                 (number, place)
@@ -189,7 +189,7 @@ def _selected(how: How, row: Row) -> Row:
     images = []
     for image in row.images:
         scores = score_tokens(image.visual, text_tokens, words, counted, "")
-        images.append(replace(image, selection=method.select(scores, how.budget_of(image.visual))))
+        images.append(replace(image, selection=method.select(scores, how.budget_of(scores.t2i.shape[0]))))
     return replace(row, images=tuple(images))
 
 

@@ -32,7 +32,7 @@ from adafv_core.models.prompts import Prompter
 from adafv_core.patching.dispatch import Dispatch, by_name
 from adafv_core.patching.pruned_call import PrunedCall, pruned_call
 from adafv_core.patching.question_finder import QuestionFinder
-from adafv_core.types import Selection, VisualTokens
+from adafv_core.types import Selection
 
 _TOTALS_LOCK = threading.Lock()
 
@@ -96,10 +96,10 @@ class Pruning:
         """How many calls with images have returned."""
         return self.totals.n_calls
 
-    def budget_of(self, visual: VisualTokens) -> int:
-        """K for one image: a fixed budget is at most the image's N."""
+    def budget_of(self, size: int) -> int:
+        """K for an image of N = `size` visual tokens: a fixed budget is at most N."""
         fixed = self.request.budget
-        return self.request.budget_of(visual.size) if fixed is None else min(fixed, visual.size)
+        return self.request.budget_of(size) if fixed is None else min(fixed, size)
 
     def run(self, stock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One `generate` call of the block. stock: the `generate` that was there before the block."""

@@ -17,8 +17,7 @@ from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS
 from adafv_core.methods.base import best_of, kept_because
-from adafv_core.mixing import budget_path
-from adafv_core.ranking import top_k
+from adafv_core.mixing import budget_path, top_k
 from adafv_core.types import Selection, TokenScores, Why
 from app.wire.look import COLOR_MAPS
 from app.wire.steps import array, packed, step_tables

@@ -9,8 +9,7 @@ import torch
 from helpers.slow_versions import admissible_pairs, best_pair, ranking, total
 
 from adafv_core.errors import BudgetError, InputError
-from adafv_core.mixing import budget_path, mix, split_curve
-from adafv_core.ranking import rank
+from adafv_core.mixing import budget_path, mix, rank, split_curve
 
 
 def score_pairs(kind: str, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

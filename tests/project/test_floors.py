@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 FACADE = "adafv_core"
 OFFLINE = {"requests", "httpx", "urllib.request", "http.client", "socket", "huggingface_hub", "aiohttp"}
-PURE = ("scoring.py", "ranking.py", "mixing.py", "checks.py", "cost.py", "methods/*.py")
+PURE = ("scoring.py", "mixing.py", "checks.py", "cost.py", "methods/*.py")
 
 
 def module_of(file: Path) -> str:
