@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -240,6 +240,36 @@ class Selection:
     def size(self) -> int:
         """The number of distinct visual tokens kept."""
         return self.indices.shape[0]
+
+
+@dataclass(frozen=True)
+class PlacedImage:
+    """An image in a prompt.
+
+    places: (M,) int64 ascending, where its image tokens stand in the prompt, newline tokens included; text of the
+    template may stand between them. selection: None keeps everything.
+    """
+
+    places: Tensor
+    visual: VisualTokens
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt of a batch, without padding. ids: (L,) int64, every image with all its M image tokens."""
+
+    ids: Tensor
+    images: tuple[PlacedImage, ...]
+
+    def whole(self) -> Row:
+        """The same prompt with nothing selected."""
+        return replace(self, images=tuple(replace(image, selection=None) for image in self.images))
+
+    @property
+    def n_text(self) -> int:
+        """How many of its tokens are no image tokens."""
+        return self.ids.numel() - sum(image.places.numel() for image in self.images)
 
 
 @dataclass(frozen=True)

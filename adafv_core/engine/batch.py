@@ -22,37 +22,7 @@ from adafv_core.errors import InputError, PromptError, UnknownNameError
 from adafv_core.grid import kept_places, stock_positions
 from adafv_core.methods import Method
 from adafv_core.models.base import Adapter
-from adafv_core.types import POSITIONS, Selection, VisualTokens
-
-
-@dataclass(frozen=True)
-class PlacedImage:
-    """An image in a prompt.
-
-    places: (M,) int64 ascending, where its image tokens stand in the prompt, newline tokens included; text of the
-    template may stand between them. selection: None keeps everything.
-    """
-
-    places: Tensor
-    visual: VisualTokens
-    selection: Selection | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One prompt of a batch, without padding. ids: (L,) int64, every image with all its M image tokens."""
-
-    ids: Tensor
-    images: tuple[PlacedImage, ...]
-
-    def whole(self) -> Row:
-        """The same prompt with nothing selected."""
-        return replace(self, images=tuple(replace(image, selection=None) for image in self.images))
-
-    @property
-    def n_text(self) -> int:
-        """How many of its tokens are no image tokens."""
-        return self.ids.numel() - sum(image.places.numel() for image in self.images)
+from adafv_core.types import POSITIONS, PlacedImage, Row, Selection, VisualTokens
 
 
 @dataclass(frozen=True)

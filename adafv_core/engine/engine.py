@@ -27,7 +27,7 @@ import torch
 from transformers import StoppingCriteriaList
 
 from adafv_core.checks import whole
-from adafv_core.engine.batch import Row, planned, row_from_template
+from adafv_core.engine.batch import planned, row_from_template
 from adafv_core.engine.conversation import Conversation
 from adafv_core.engine.gate import Gate, Stop, StopSignal, gate_of, stop_signal
 from adafv_core.engine.request import (
@@ -58,7 +58,7 @@ from adafv_core.memory import VisualCache, memory_guard
 from adafv_core.methods.base import check_scored
 from adafv_core.models.prompts import Prompter, Turn
 from adafv_core.scoring import score_tokens, unscored
-from adafv_core.types import Answer, Prompt, Selection, TokenScores, VisualTokens
+from adafv_core.types import Answer, Prompt, Row, Selection, TokenScores, VisualTokens
 
 CACHE_BYTES = 1 << 30
 

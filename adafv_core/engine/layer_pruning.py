@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,7 @@ from transformers.masking_utils import create_causal_mask
 from adafv_core.errors import InputError, UnsupportedModelError
 from adafv_core.grid import kept_places, stock_positions
 from adafv_core.models.base import Adapter
-from adafv_core.types import Selection, VisualTokens
-
-if TYPE_CHECKING:
-    from adafv_core.engine.batch import Row
+from adafv_core.types import Row, Selection, VisualTokens
 
 ONE_PREFILL = "Pruning inside the LLM needs the whole prompt in one prefill; leave chunking out."
 Choose = Callable[[Tensor, VisualTokens, int], Selection]

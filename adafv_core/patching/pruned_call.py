@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from adafv_core.engine.batch import Row, planned, row_from_ids
+from adafv_core.engine.batch import planned, row_from_ids
 from adafv_core.engine.request import Request
 from adafv_core.errors import InputError, PromptError
 from adafv_core.models import Adapter
 from adafv_core.patching.question_finder import QuestionFinder
 from adafv_core.patching.unpruned_view import WholePrompt
 from adafv_core.scoring import score_tokens
-from adafv_core.types import Selection, VisualTokens
+from adafv_core.types import Row, Selection, VisualTokens
 
 _NOT_SUPPORTED = {
     "inputs_embeds": "token ids, whose image tokens it can count",
