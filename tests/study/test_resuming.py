@@ -262,6 +262,16 @@ def test_a_damaged_line_costs_itself_alone(engine: Engine, tmp_path: Path, asked
     assert [one["where"] for one in summarize(again)["omitted"]] == [f"o.jsonl, line {place + 1}"]
 
 
+@pytest.mark.parametrize("changed", [{"text": 7}, {"text": None}, {"q": "0"}, {"q": None}])
+def test_an_answer_of_other_types_is_a_damaged_line(changed: dict[str, Any], tmp_path: Path) -> None:
+    answer = {"kind": "answer", "row": "adafv", "keep": 0.25, "q": 0, "text": "a", "score": 1, "kept": 2, **changed}
+    question = {"kind": "question", "q": 0, "question": "What?", "answers": ["a"]}
+    file = tmp_path / "o.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in ({"kind": "header", "format": 1}, question, answer)))
+    records = read_records(file)
+    assert [one.where for one in records.damaged] == ["o.jsonl, line 3"] and not records.answers
+
+
 def test_a_full_disk_delays_answers_and_loses_none(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,8 @@ class Records:
         """Add one line."""
         kind = line["kind"]
         if kind == "answer":
+            if not (isinstance(line["text"], str) and isinstance(line["q"], int)):
+                raise TypeError("an answer needs a text and the number of its question")
             given = StoredAnswer(
                 line["text"], line["score"], line["kept"], line.get("k_text", 0), line.get("k_visual", 0)
             )
