@@ -64,7 +64,7 @@ def laid_out(prompter: Prompter, layout: str, history: list[tuple[str, str]]) ->
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", TEMPLATES)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     user=st.tuples(words, words, words),
     history=st.lists(st.tuples(words, words), max_size=2),
