@@ -107,3 +107,37 @@ def check_mask(name: str, mask: Tensor, shape: torch.Size) -> Tensor:
         came = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         raise InputError(f"{name} must be a bool tensor of shape {tuple(shape)}, like the scores; got {came}.")
     return mask.detach().cpu()
+
+
+def check_weight(name: str, value: float, least: float, most: float) -> float:
+    """An option as a float; InputError unless it is a number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most:
+        raise InputError(f"{name} must be a number from {least:g} to {most:g}; got {value!r}.")
+    return float(value)
+
+
+def check_forced(
+    force_keep: Tensor | None, force_drop: Tensor | None, size: int, budget: int, device: torch.device
+) -> tuple[Tensor | None, Tensor | None]:
+    """The tokens that stay in any case, (M,) int64 ascending, and the (N,) bool mask of those that never do.
+
+    Raises InputError for masks of another kind or shape or that overlap, BudgetError where the budget is too small for
+    the first or larger than what the second leaves.
+    """
+    shape = torch.Size((size,))
+    keep = None if force_keep is None else check_mask("force_keep", force_keep, shape)
+    drop = None if force_drop is None else check_mask("force_drop", force_drop, shape)
+    if keep is not None and drop is not None and bool((keep & drop).any()):
+        raise InputError(f"{int((keep & drop).sum())} visual tokens are in both force_keep and force_drop.")
+    if keep is not None and int(keep.sum()) > budget:
+        raise BudgetError(
+            f"{int(keep.sum())} visual tokens are forced to stay, more than the budget of {budget}: "
+            "keep more tokens or force fewer."
+        )
+    if drop is not None and size - int(drop.sum()) < budget:
+        raise BudgetError(
+            f"Only {size - int(drop.sum())} visual tokens may stay, fewer than the budget of {budget}: "
+            "keep fewer tokens or drop fewer by force."
+        )
+    first = None if keep is None else keep.nonzero()[:, 0].to(device)
+    return first, None if drop is None else drop.to(device)

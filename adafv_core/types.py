@@ -219,6 +219,8 @@ class Selection:
     report: further counts the method states (adav_authors: `picked`, the length of its list with doubles).
     image_key, model_key: the image and the model it was made on, as in VisualTokens; empty where they are not known.
     positions: the position ids the engine gives the kept tokens, where the request named them.
+    ranking: (N,) float32 ≥ 0, what the method ranked by; threshold: () float32, the lowest value it accepted. Then
+    mixed is ranking / threshold, held at ≥ 1 where kept and below 1 elsewhere. Both None where no one ranking decides.
     """
 
     indices: Tensor
@@ -235,6 +237,8 @@ class Selection:
     image_key: str = ""
     model_key: str = ""
     positions: str | None = None
+    ranking: Tensor | None = None
+    threshold: Tensor | None = None
 
     @property
     def size(self) -> int:

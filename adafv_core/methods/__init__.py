@@ -18,10 +18,16 @@ _FILES = (
     "t2i",
     "fixed_mix",
     "adafv",
+    "adafv_d",
     "adav_authors",
     "visionzip",
     "vispruner",
     "divprune",
+    "scope",
+    "mmtok",
+    "cdpruner",
+    "eadp_llm",
+    "pooling",
     "fastv",
 )
 

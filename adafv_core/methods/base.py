@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adafv_core.checks import check_budget
-from adafv_core.errors import ScoreError
+from adafv_core.errors import BudgetError, ScoreError
 from adafv_core.mixing import BELOW_ONE, top_k
 from adafv_core.types import Selection, TokenScores, Why
 
@@ -19,7 +20,9 @@ from adafv_core.types import Selection, TokenScores, Why
 class Choice:
     """What a method decides; everything but `kept` may be left out.
 
-    kept: (N,) bool. mixed: (N,) ≥ 1 exactly where kept (1 and 0, if None). why: (N,) values of `Why`
+    kept: (N,) bool. ranking: (N,) ≥ 0, what the tokens were ranked by, from which the mixed score follows
+    (`over_threshold`); head: (N,) bool, the kept tokens that the ranking chose, where others were kept by another rule.
+    mixed: (N,) ≥ 1 exactly where kept, where no ranking gives it (1 and 0, if both are None). why: (N,) values of `Why`
     (METHOD where kept, if None). features: replacements for the kept tokens, in their order. budget: the
     nominal K where it is not the one asked for. report: further counts.
     """
@@ -32,6 +35,8 @@ class Choice:
     features: Tensor | None = None
     budget: int | None = None
     report: dict[str, Any] | None = None
+    ranking: Tensor | None = None
+    head: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +75,16 @@ class Method(ABC):
 
     def selection(self, choice: Choice, budget: int) -> Selection:
         """A Selection from a choice."""
-        kept = choice.kept
+        kept, ranking, threshold = choice.kept, None, None
+        mixed = kept.float() if choice.mixed is None else choice.mixed.float()
+        if choice.ranking is not None and choice.mixed is None:
+            ranking = choice.ranking.float()
+            threshold = threshold_of(ranking, kept if choice.head is None else choice.head)
+            mixed = over_threshold(ranking, kept, threshold)
         return Selection(
             indices=kept.nonzero()[:, 0],
             kept=kept,
-            mixed=kept.float() if choice.mixed is None else choice.mixed.float(),
+            mixed=mixed,
             why=kept_because(kept, Why.METHOD) if choice.why is None else choice.why,
             k_text=choice.k_text,
             k_visual=choice.k_visual,
@@ -83,7 +93,58 @@ class Method(ABC):
             options=self.options(),
             features=choice.features,
             report=choice.report or {},
+            ranking=ranking,
+            threshold=threshold,
         )
+
+    def path(self, scores: TokenScores, budgets: Sequence[int]) -> Iterator[Selection | BudgetError]:
+        """The selection for each budget in turn, as `select` makes it; BudgetError in place of one it refuses."""
+        for budget in budgets:
+            try:
+                yield self.select(scores, budget)
+            except BudgetError as error:
+                yield error
+
+
+class NestedMethod(Method):
+    """A method that picks tokens one after the other: its first K picks do not depend on how many follow.
+
+    `order` is all that a new one overrides. One order of picks serves every budget, which is what a slider needs;
+    `choice` may say more about the picks.
+    """
+
+    @abstractmethod
+    def order(self, scores: TokenScores, count: int) -> Tensor:
+        """(count,) int64: the first `count` tokens in the order in which they are picked, 1 ≤ count ≤ N."""
+
+    def choice(self, scores: TokenScores, picks: Tensor) -> Choice:
+        """What is decided with these picks, (K,) int64: the first K of an order."""
+        return Choice(keep(picks, scores.size))
+
+    def choose(self, scores: TokenScores, budget: int) -> Choice:
+        return self.choice(scores, self.order(scores, budget))
+
+    def path(self, scores: TokenScores, budgets: Sequence[int]) -> Iterator[Selection | BudgetError]:
+        """As `Method.path`, from one order of picks."""
+        check_scored(scores)
+        try:
+            order = self.order(scores, check_budget(max(budgets), scores.size)) if self.nested_for(scores) else None
+        except BudgetError:
+            order = None
+        if order is None:
+            yield from super().path(scores, budgets)
+            return
+        for budget in budgets:
+            try:
+                made = self.selection(self.choice(scores, order[: check_budget(budget, scores.size)]), budget)
+            except BudgetError as error:
+                yield error
+            else:
+                yield replace(made, image_key=scores.visual.image_key, model_key=scores.visual.model_key)
+
+    def nested_for(self, scores: TokenScores) -> bool:
+        """Whether the picks are nested for this image; not where a budget is divided over several crops."""
+        return not getattr(self, "per_crop", False) or len(scores.visual.grid.crops) == 1
 
 
 def check_scored(scores: TokenScores) -> None:
@@ -112,18 +173,33 @@ def kept_because(kept: Tensor, why: Why) -> Tensor:
     return kept.to(torch.int8) * int(why)
 
 
-def over_last_kept(ranking: Tensor, kept: Tensor, head: Tensor | None = None) -> Tensor:
-    """(N,) float32: a ranking ≥ 0 over its lowest kept value, held at ≥ 1 where kept and < 1 elsewhere.
+def threshold_of(ranking: Tensor, head: Tensor) -> Tensor:
+    """() float32: the lowest value of (N,) `ranking` that it accepted; head: (N,) bool, the tokens that it chose."""
+    return ranking.masked_fill(~head, torch.inf).amin()
 
-    head: (N,) bool, the kept tokens that this ranking chose, where others were kept by another rule.
-    """
-    ranking = ranking.float()
-    last = ranking.masked_fill(~(kept if head is None else head), torch.inf).amin()
-    ratio = torch.where(last > 0, ranking / last, kept.float()).clamp(max=torch.finfo(torch.float32).max)
+
+def over_threshold(ranking: Tensor, kept: Tensor, threshold: Tensor) -> Tensor:
+    """(N,) float32: a ranking ≥ 0 over the last value it accepted, held at ≥ 1 where kept and < 1 elsewhere."""
+    ratio = torch.where(threshold > 0, ranking / threshold, kept.float()).clamp(max=torch.finfo(torch.float32).max)
     return torch.where(kept, ratio.clamp(min=1.0), ratio.clamp(max=BELOW_ONE))
+
+
+def best_choice(ranking: Tensor, budget: int) -> Choice:
+    """The choice of the `budget` largest of (N,) values ≥ 0, ties by lower index."""
+    return Choice(keep(top_k(ranking, budget), ranking.shape[0]), ranking=ranking)
 
 
 def best_of(ranking: Tensor, budget: int) -> tuple[Tensor, Tensor]:
     """The mask of the `budget` largest of (N,) values (ties by lower index), and their scaled mixed score."""
     kept = keep(top_k(ranking, budget), ranking.shape[0])
-    return kept, over_last_kept(ranking, kept)
+    ranking = ranking.float()
+    return kept, over_threshold(ranking, kept, threshold_of(ranking, kept))
+
+
+def question_tokens(scores: TokenScores, text_tokens: str, needed_by: str) -> Tensor:
+    """(T', D) float32 embeddings of the words that count: "question", or "all" text tokens of the prompt.
+
+    Raises InputError where the scores do not hold embeddings, as those of a saved run.
+    """
+    words = scores.embeddings(needed_by)[0].float()
+    return words if text_tokens == "all" else words[scores.counted.to(words.device)]

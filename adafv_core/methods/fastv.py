@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from adafv_core.checks import check_budget, check_scores, whole
 from adafv_core.cost import layer_averaged_budget
 from adafv_core.errors import InputError, ScoreError
-from adafv_core.methods.base import Choice, Method, best_of
+from adafv_core.methods.base import Choice, Method, best_choice
 from adafv_core.types import Selection, TokenScores
 
 
@@ -45,7 +45,6 @@ class FastV(Method):
         size = attention.shape[1]
         budget = check_budget(budget, size)
         ranking = check_scores("attention", attention).float().mean(dim=0)
-        kept, mixed = best_of(ranking, budget)
         averaged = layer_averaged_budget(layers, self.layer, size, budget)
         report = {"layer_averaged_budget": averaged, "ranking": ranking}
-        return self.selection(Choice(kept, mixed, report=report), budget)
+        return self.selection(replace(best_choice(ranking, budget), report=report), budget)

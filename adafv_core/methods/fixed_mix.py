@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
 from adafv_core.checks import check_choice, check_temperature
-from adafv_core.methods.base import Choice, Method, best_of
+from adafv_core.methods.base import Choice, Method, best_choice
 from adafv_core.mixing import top_k
 from adafv_core.scoring import TEXT_TOKENS, rescored_t2i
 from adafv_core.types import TokenScores, Why
@@ -37,8 +37,8 @@ class FixedMix(Method):
         text[top_k(rescored_t2i(scores, self.temperature, self.text_tokens), size)] = places
         visual[top_k(scores.saliency, size)] = places
         turn = torch.minimum(2 * text, 2 * visual + 1)
-        kept, mixed = best_of(1.0 / (turn + 1).float(), budget)
-        turns = int(turn[kept].max()) + 1
+        best = best_choice(1.0 / (turn + 1).float(), budget)
+        turns = int(turn[best.kept].max()) + 1
         k_text, k_visual = (turns + 1) // 2, turns // 2
         why = (text < k_text) * int(Why.TEXT) + (visual < k_visual) * int(Why.VISION)
-        return Choice(kept, mixed, why.to(torch.int8), k_text, k_visual)
+        return replace(best, why=why.to(torch.int8), k_text=k_text, k_visual=k_visual)

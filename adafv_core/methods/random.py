@@ -9,7 +9,7 @@ import torch
 
 from adafv_core.checks import whole
 from adafv_core.errors import InputError
-from adafv_core.methods.base import Choice, Method, best_of
+from adafv_core.methods.base import Choice, Method, best_choice
 from adafv_core.types import TokenScores
 
 
@@ -32,5 +32,4 @@ class Random(Method):
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         draws = torch.rand(scores.size, generator=torch.Generator().manual_seed(self.seed))
-        kept, mixed = best_of(draws.to(scores.t2i.device), budget)
-        return Choice(kept, mixed)
+        return best_choice(draws.to(scores.t2i.device), budget)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from adafv_core.methods.base import Choice, Method, best_of, keep, kept_because
+from adafv_core.methods.base import Choice, Method, best_choice, keep, kept_because
 from adafv_core.mixing import top_k
 from adafv_core.types import TokenScores, VisualTokens, Why
 
@@ -31,8 +31,8 @@ class Saliency(Method):
         if self.per_crop:
             kept = _share_by_crop(ranking, _crop_of_token(scores.visual), budget)
             return Choice(kept, kept.float(), kept_because(kept, Why.VISION))
-        kept, mixed = best_of(ranking, budget)
-        return Choice(kept, mixed, kept_because(kept, Why.VISION), k_visual=budget)
+        best = best_choice(ranking, budget)
+        return replace(best, why=kept_because(best.kept, Why.VISION), k_visual=budget)
 
 
 def _crop_of_token(visual: VisualTokens) -> Tensor:

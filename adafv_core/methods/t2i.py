@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from adafv_core.checks import check_choice, check_temperature
-from adafv_core.methods.base import Choice, Method, best_of, kept_because
+from adafv_core.methods.base import Choice, Method, best_choice, kept_because
 from adafv_core.scoring import TEXT_TOKENS, rescored_t2i
 from adafv_core.types import TokenScores, Why
 
@@ -24,5 +24,5 @@ class T2I(Method):
         check_choice("text_tokens", self.text_tokens, TEXT_TOKENS)
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        kept, mixed = best_of(rescored_t2i(scores, self.temperature, self.text_tokens), budget)
-        return Choice(kept, mixed, kept_because(kept, Why.TEXT), k_text=budget)
+        best = best_choice(rescored_t2i(scores, self.temperature, self.text_tokens), budget)
+        return replace(best, why=kept_because(best.kept, Why.TEXT), k_text=budget)

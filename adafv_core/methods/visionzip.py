@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adafv_core.checks import whole
-from adafv_core.methods.base import Choice, Method, keep, kept_because, over_last_kept
+from adafv_core.methods.base import Choice, Method, keep, kept_because
 from adafv_core.mixing import top_k
 from adafv_core.types import TokenScores, Why
 
@@ -51,8 +51,7 @@ class VisionZip(Method):
         features = None
         if n_contextual and others.shape[0]:
             features = _merge(scores.visual.required("features", "visionzip"), keys, targets, others)[kept]
-        mixed = over_last_kept(scores.saliency, kept, head)
-        return Choice(kept, mixed, why, k_visual=n_dominant, features=features)
+        return Choice(kept, why=why, k_visual=n_dominant, features=features, ranking=scores.saliency, head=head)
 
 
 def _merge(features: Tensor, keys: Tensor, targets: Tensor, others: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adafv_core.methods.base import Choice, Method, keep, kept_because, over_last_kept
+from adafv_core.methods.base import Choice, Method, keep, kept_because
 from adafv_core.mixing import top_k
 from adafv_core.types import TokenScores, Why
 
@@ -36,7 +36,7 @@ class VisPruner(Method):
         diverse = _thin(order[budget // 2 :], features, budget - budget // 2)
         kept = important | keep(diverse, scores.size)
         why = kept_because(kept, Why.METHOD).masked_fill(important, int(Why.VISION))
-        return Choice(kept, over_last_kept(scores.saliency, kept, important), why, k_visual=budget // 2)
+        return Choice(kept, why=why, k_visual=budget // 2, ranking=scores.saliency, head=important)
 
 
 def _thin(rest: Tensor, features: Tensor, wanted: int) -> Tensor:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS
-from adafv_core.methods.base import best_of, kept_because
+from adafv_core.methods.base import NestedMethod, best_choice
 from adafv_core.mixing import budget_path, top_k
-from adafv_core.types import Selection, TokenScores, Why
+from adafv_core.types import Selection, TokenScores
 from app.wire.look import COLOR_MAPS
 from app.wire.steps import array, packed, step_tables
 from app.wire.views import grid_view, ranked
@@ -59,10 +58,11 @@ def payload(
     no other slider step can be chosen then.
 
     For adafv the best split of every budget is sent; for other methods, per slider step, why each token is kept and its
-    mixed score (`step_tables`). A method inside the LLM selects once, since its ranking does not depend on the budget.
+    mixed score (`step_tables`). A method inside the LLM selects once, since its ranking does not depend on the budget;
+    a nested method makes its picks once.
     """
     n = scores.size
-    scores = ranked(scores, options)
+    made, scores = scores, ranked(scores, options)
     floor = float(options.get("floor", 0.0))
     ratios = sorted({*slider_ratios(), keep_ratio})
     steps = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in ratios]
@@ -97,9 +97,8 @@ def payload(
         body["path_vision"] = packed(array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        chosen, ranked_by = _at_steps(select, method, steps, n) if only is None else _at_one_step(only, steps)
-        rankings = [array(one, np.float32) for one in (scores.saliency, scores.t2i, ranked_by)]
-        body.update(step_tables(chosen, rankings, steps))
+        chosen = _at_steps(select, made, method, options, steps) if only is None else _at_one_step(only, steps)
+        body.update(step_tables(chosen, steps))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
@@ -130,35 +129,47 @@ def data_url(picture: Image.Image) -> str:
 
 
 def _at_steps(
-    select: Callable[[int], Selection], method: str, steps: list[dict[str, Any]], n: int
-) -> tuple[list[Selection | None], Tensor]:
-    """The selection at every slider step, and (N,) values that the method may have ranked by.
-
-    If the method cannot serve a step's budget, its selection is None and the step's `problem` says why.
-    """
-    if METHODS[method].inside_llm:
+    select: Callable[[int], Selection],
+    scores: TokenScores,
+    method: str,
+    options: dict[str, Any],
+    steps: list[dict[str, Any]],
+) -> list[Selection | None]:
+    """The selection at every slider step; None, and the step's `problem`, where the method refuses the budget."""
+    budgets = [int(step["budget"]) for step in steps]
+    kind = METHODS[method]
+    if kind.inside_llm:
         best = select(1)
-        return [_more_of(best, int(step["budget"])) for step in steps], best.report["ranking"]
+        return [_more_of(best, budget) for budget in budgets]
+    made: Iterable[Selection | BudgetError]
+    if issubclass(kind, NestedMethod):
+        made = kind(**options).path(scores, budgets)
+    else:
+        made = (_selected(select, budget) for budget in budgets)
     chosen: list[Selection | None] = []
-    for step in steps:
-        try:
-            chosen.append(select(int(step["budget"])))
-        except BudgetError as error:
-            step["problem"] = str(error)
-            chosen.append(None)
-    return chosen, select(n).mixed
+    for step, selection in zip(steps, made, strict=True):
+        if isinstance(selection, BudgetError):
+            step["problem"] = str(selection)
+        chosen.append(None if isinstance(selection, BudgetError) else selection)
+    return chosen
 
 
-def _at_one_step(only: Selection, steps: list[dict[str, Any]]) -> tuple[list[Selection | None], Tensor]:
-    """Like `_at_steps`, given a single selection for a single budget."""
+def _selected(select: Callable[[int], Selection], budget: int) -> Selection | BudgetError:
+    try:
+        return select(budget)
+    except BudgetError as error:
+        return error
+
+
+def _at_one_step(only: Selection, steps: list[dict[str, Any]]) -> list[Selection | None]:
+    """As `_at_steps`, where one selection of one budget is all there is."""
     for step in steps:
         if step["budget"] != only.budget:
             step["problem"] = OWN_RATIO_ONLY
-    return [None if "problem" in step else only for step in steps], only.mixed
+    return [None if "problem" in step else only for step in steps]
 
 
 def _more_of(best: Selection, budget: int) -> Selection:
-    """The selection of `budget` tokens, given that of one token, for a method that keeps the top of its ranking."""
-    kept, mixed = best_of(best.report["ranking"], budget)
-    why = kept_because(kept, Why.METHOD)
-    return replace(best, indices=kept.nonzero()[:, 0], kept=kept, mixed=mixed, why=why, budget=budget)
+    """From the selection of one token that of `budget` tokens, for a method that keeps the best of its ranking."""
+    choice = best_choice(best.report["ranking"], budget)
+    return replace(METHODS[best.method]().selection(choice, budget), options=best.options, report=best.report)

@@ -44,7 +44,19 @@ def test_the_note_says_in_one_sentence_what_a_method_does(method: str) -> None:
     assert note.endswith(".") and ". " not in note and note.count("(") == note.count(")")
     does = re.sub(r"\(.*?\)|^\w+ \(.*?\):", "", note)
     assert len(does.split()) >= 8 and len(note) <= 140, note
-    published = ("adafv", "adav_authors", "visionzip", "vispruner", "divprune", "fastv", "saliency")
+    published = (
+        "adafv",
+        "adav_authors",
+        "visionzip",
+        "vispruner",
+        "divprune",
+        "fastv",
+        "saliency",
+        "scope",
+        "mmtok",
+        "cdpruner",
+        "eadp_llm",
+    )
     assert ("arXiv" in note) is (method in published)
 
 

@@ -18,6 +18,12 @@ NEEDS = {
     "visionzip": "visionzip needs the vision encoder's keys, which a saved run does not hold",
     "vispruner": "vispruner needs the vision features before the projector, which a saved run does not hold",
     "divprune": "divprune needs the projected visual tokens, which a saved run does not hold",
+    "scope": "scope needs the vision features before the projector, which a saved run does not hold",
+    "mmtok": "mmtok needs the vision features before the projector, which a saved run does not hold",
+    **{
+        name: f"{name} needs the projected visual tokens, which a saved run does not hold"
+        for name in ("adafv_d", "cdpruner", "eadp_llm", "pooling")
+    },
     "fastv": "fastv chooses inside the LLM",
 }
 

@@ -21,10 +21,16 @@ SHIPPED = (
     "t2i",
     "fixed_mix",
     "adafv",
+    "adafv_d",
     "adav_authors",
     "visionzip",
     "vispruner",
     "divprune",
+    "scope",
+    "mmtok",
+    "cdpruner",
+    "eadp_llm",
+    "pooling",
     "fastv",
 )
 """The methods that come with the library; someone's own ones follow them in METHODS."""

@@ -28,7 +28,16 @@ def made_scores(seed: int, crops: tuple[tuple[int, int], ...], ties: bool) -> To
         features, saliency, TokenGrid((96, 64), tuple(places)), features, saliency[None], features, keys
     )
     words, counted = ("red", ":"), torch.tensor([True, False])
-    return TokenScores(t2i, saliency, words, torch.stack((t2i, saliency)), counted, torch.zeros(2, 2), visual, "red")
+    return TokenScores(
+        t2i,
+        saliency,
+        words,
+        torch.stack((t2i, saliency)),
+        counted,
+        torch.rand(2, 4, generator=generator),
+        visual,
+        "red",
+    )
 
 
 def sent(scores: TokenScores, method: str, options: dict[str, Any]) -> str:

@@ -125,3 +125,114 @@ def divprune(features: list[list[float]], budget: int) -> list[int]:
         left = [i for i in range(size) if i not in chosen]
         chosen.append(max(left, key=lambda i: min(distance[i][j] for j in chosen)))
     return sorted(chosen)
+
+
+def softmax(values: Sequence[float]) -> list[float]:
+    top = max(values)
+    powers = [math.exp(value - top) for value in values]
+    return [power / total(powers) for power in powers]
+
+
+def min_max(values: Sequence[float]) -> list[float]:
+    return [(value - min(values)) / (max(values) - min(values) + 1e-6) for value in values]
+
+
+def cover(rows: list[list[float]], budget: int, row_weight=None, column_weight=None) -> list[int]:
+    """Facility location: each time the column that adds most to Σ_i v_i · max over picks, all counted anew."""
+    size = len(rows[0])
+    v = row_weight or [1.0] * len(rows)
+    w = column_weight or [1.0] * size
+    chosen: list[int] = []
+    while len(chosen) < budget:
+        best = [max([0.0, *(row[j] for j in chosen)]) for row in rows]
+
+        def gain(j: int, best: list[float] = best) -> float:
+            return w[j] * total(v[i] * max(0.0, row[j] - best[i]) for i, row in enumerate(rows))
+
+        gains = {j: gain(j) for j in range(size) if j not in chosen}
+        chosen.append(max(gains, key=lambda j: (gains[j] if gains[j] > 1e-9 else 0.0, -j)))
+    return chosen
+
+
+def most_volume(tokens: list[list[float]], quality: list[float], budget: int) -> list[int]:
+    """Greedy MAP of the determinantal point process by its definition: each time the largest determinant."""
+    kernel = [
+        [p * q * cosine(x, y) for y, q in zip(tokens, quality, strict=True)]
+        for x, p in zip(tokens, quality, strict=True)
+    ]
+    chosen: list[int] = []
+    before = 1.0
+    least = 1e-5 * max(kernel[j][j] for j in range(len(tokens)))
+    while len(chosen) < budget:
+        rest = [j for j in range(len(tokens)) if j not in chosen]
+        left = {j: determinant([[kernel[a][b] for b in [*chosen, j]] for a in [*chosen, j]]) / before for j in rest}
+        if max(left.values()) <= least:
+            return chosen + rest[: budget - len(chosen)]
+        chosen.append(max(left, key=lambda j: (left[j], -j)))
+        before = left[chosen[-1]] * before
+    return chosen
+
+
+def determinant(matrix: list[list[float]]) -> float:
+    rows, result = [list(row) for row in matrix], 1.0
+    for k in range(len(rows)):
+        pivot = max(range(k, len(rows)), key=lambda i: abs(rows[i][k]))
+        if rows[pivot][k] == 0:
+            return 0.0
+        if pivot != k:
+            rows[k], rows[pivot], result = rows[pivot], rows[k], -result
+        result *= rows[k][k]
+        for i in range(k + 1, len(rows)):
+            factor = rows[i][k] / rows[k][k]
+            rows[i] = [x - factor * y for x, y in zip(rows[i], rows[k], strict=True)]
+    return result
+
+
+def scope(c: list[float], features: list[list[float]], budget: int) -> list[int]:
+    return sorted(cover([[cosine(x, y) for y in features] for x in features], budget, column_weight=c))
+
+
+def mmtok(words: list[list[float]], v: list[list[float]], u: list[list[float]], budget: int) -> list[int]:
+    of_words = [[p / len(words) for p in softmax([cosine(t, x) / 0.02 for x in v])] for t in words]
+    of_picture = [[0.5 * q / len(u) for q in softmax([cosine(x, y) / 0.2 for y in u])] for x in u]
+    return sorted(cover(of_words + of_picture, budget))
+
+
+def cdpruner(words: list[list[float]], v: list[list[float]], budget: int) -> list[int]:
+    relevance = [total(cosine(t, x) for t in words) / len(words) for x in v]
+    return sorted(most_volume(v, min_max(relevance), budget))
+
+
+def adafv_d(a: list[float], c: list[float], v: list[list[float]], budget: int) -> list[int]:
+    q = [x / total(a) + y / total(c) for x, y in zip(a, c, strict=True)]
+    return sorted(most_volume(v, [x / max(q) for x in q], budget))
+
+
+def eadp_llm(words: list[list[float]], v: list[list[float]], crops: list[tuple[int, int]], budget: int) -> list[int]:
+    cos = [[cosine(t, x) for x in v] for t in words]
+    entropies = [-total(p * math.log(p) for p in softmax([100 * x for x in row]) if p > 0) for row in cos]
+    low = sorted(range(len(words)), key=lambda j: (entropies[j], j))[: max(1, round(0.5 * len(words)))]
+    weights = softmax([-entropies[j] / 0.01 for j in low])
+    relevance = []
+    for i in range(len(v)):
+        mean = total(row[i] for row in cos) / len(cos)
+        relevance.append(0.5 * mean + 0.5 * total(w * cos[j][i] for w, j in zip(weights, low, strict=True)))
+    scaled, smooth, offset = min_max(relevance), [], 0
+    line = [math.exp(-0.5), 1.0, math.exp(-0.5)]
+    for rows, cols in crops:
+        for row in range(rows):
+            for col in range(cols):
+                value = 0.0
+                for down in (-1, 0, 1):
+                    for right in (-1, 0, 1):
+                        r, k = reflected(row + down, rows), reflected(col + right, cols)
+                        value += line[down + 1] * line[right + 1] * scaled[offset + r * cols + k]
+                smooth.append(value / total(line) ** 2)
+        offset += rows * cols
+    return sorted(cover([[(cosine(x, y) + 1) / 2 for y in v] for x in v], budget, row_weight=smooth))
+
+
+def reflected(place: int, length: int) -> int:
+    if length == 1:
+        return 0
+    return -place if place < 0 else 2 * (length - 1) - place if place >= length else place

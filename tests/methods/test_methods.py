@@ -10,13 +10,26 @@ from helpers.made_scores import LLM_LAYERS, SHIPPED, exact_methods, made_scores,
 
 from adafv_core import METHODS, get_method
 from adafv_core.errors import BudgetError, InputError, ScoreError, UnknownNameError
-from adafv_core.methods.base import Method
+from adafv_core.methods.base import Method, NestedMethod
 from adafv_core.types import Why
 
 BUDGETS = (1, 2, 3, 7, 16, 31, 32)
 EVERY = tuple(METHODS)
 EXACT = exact_methods()
-EQUIVARIANT = ("full", "saliency", "t2i", "fixed_mix", "adafv", "vispruner", "divprune", "fastv")
+EQUIVARIANT = (
+    "full",
+    "saliency",
+    "t2i",
+    "fixed_mix",
+    "adafv",
+    "adafv_d",
+    "vispruner",
+    "divprune",
+    "scope",
+    "mmtok",
+    "cdpruner",
+    "fastv",
+)
 
 
 def smallest_budget(name: str, crops: int) -> int:
@@ -37,7 +50,7 @@ def permuted(scores, order):
 
 def test_the_methods_of_the_plan_are_there_in_order() -> None:
     assert EVERY[: len(SHIPPED)] == SHIPPED
-    assert {name for name in SHIPPED if name not in EXACT} == {"full", "adav_authors"}
+    assert {name for name in SHIPPED if name not in EXACT} == {"full", "adav_authors", "pooling"}
     assert [name for name in SHIPPED if METHODS[name].inside_llm] == ["fastv"]
 
 
@@ -96,7 +109,7 @@ def test_the_whole_budget_is_no_pruning(name: str, uniform: bool) -> None:
 
 @pytest.mark.parametrize("name", EQUIVARIANT)
 def test_permuting_the_tokens_permutes_the_selection(name: str) -> None:
-    scores = made_scores(side=5)
+    scores = made_scores(side=5, width=32)
     order = torch.randperm(25, generator=torch.Generator().manual_seed(1))
     for budget in (1, 4, 11, 25):
         chosen, moved = select(name, scores, budget), select(name, permuted(scores, order), budget)
@@ -172,6 +185,15 @@ def test_an_unknown_option_is_answered_with_the_valid_ones() -> None:
         ("fixed_mix", {"temperature": float("nan")}),
         ("fixed_mix", {"text_tokens": "words"}),
         ("visionzip", {"dominant": 0}),
+        ("scope", {"alpha": -1}),
+        ("mmtok", {"text_temperature": 0}),
+        ("mmtok", {"image_temperature": "warm"}),
+        ("mmtok", {"alpha": True}),
+        ("cdpruner", {"space": "siglip"}),
+        ("eadp_llm", {"share": 1.5}),
+        ("eadp_llm", {"alpha": float("nan")}),
+        ("adafv_d", {"temperature": 0}),
+        ("adafv_d", {"text_tokens": "words"}),
         ("fastv", {"layer": 0}),
         ("fastv", {"layer": 1.5}),
     ],
@@ -193,3 +215,82 @@ def test_fastv_chooses_only_inside_the_llm() -> None:
         method.select(scores, 4)
     chosen = select("fastv", scores, 4, layer=3)
     assert chosen.report["layer_averaged_budget"] == (3 * 16 + (LLM_LAYERS - 3) * 4) / LLM_LAYERS
+
+
+NESTED = tuple(name for name in EVERY if issubclass(METHODS[name], NestedMethod))
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_a_nested_method_keeps_what_a_smaller_budget_kept(name: str) -> None:
+    scores = made_scores(side=5, crops=2)
+    order = get_method(name).order(scores, scores.size)
+    assert sorted(order.tolist()) == list(range(scores.size))
+    for budget in (1, 2, 7, 20, 49):
+        assert sorted(order[:budget].tolist()) == select(name, scores, budget).indices.tolist()
+
+
+@pytest.mark.parametrize("name", ["scope", "cdpruner"])
+def test_a_budget_divided_over_the_crops(name: str) -> None:
+    scores = made_scores(crops=3)
+    for budget in (1, 3, 7, 47):
+        kept = select(name, scores, budget, per_crop=True).kept.view(3, 16).sum(dim=1)
+        assert int(kept.sum()) == budget and int(kept.max() - kept.min()) <= 1
+
+
+def test_adafv_d_says_why_each_token_stays_and_how_new_it_is() -> None:
+    scores = made_scores(side=5, width=32)
+    text, vision = torch.zeros(25), torch.zeros(25)
+    text[3], vision[8], text[12], vision[12] = 0.5, 0.5, 0.5, 0.5
+    chosen = get_method("adafv_d", temperature=scores.temperature).select(replace(scores, t2i=text, saliency=vision), 3)
+    assert chosen.indices.tolist() == [3, 8, 12]
+    assert chosen.why[[3, 8, 12]].tolist() == [Why.TEXT, Why.VISION, Why.BOTH]
+    assert (chosen.k_text, chosen.k_visual) == (1, 1)
+    novelty = chosen.report["novelty"]
+    assert novelty[12] == 1.0 and bool(((novelty >= 0) & (novelty <= 1)).all())
+
+
+def test_adafv_d_takes_forced_tokens() -> None:
+    scores = made_scores(side=5, width=32)
+    keep, drop = torch.zeros(25, dtype=torch.bool), torch.zeros(25, dtype=torch.bool)
+    free = select("adafv_d", scores, 6)
+    keep[int((~free.kept).nonzero()[0])] = True
+    drop[int(free.indices[0])] = True
+    chosen = select("adafv_d", scores, 6, force_keep=keep, force_drop=drop)
+    assert chosen.size == 6 and bool(chosen.kept[keep].all()) and not bool(chosen.kept[drop].any())
+    assert bool((chosen.why[keep] == Why.FORCED).all())
+    with pytest.raises(InputError, match="both force_keep and force_drop"):
+        select("adafv_d", scores, 6, force_keep=keep, force_drop=keep)
+    with pytest.raises(BudgetError, match="forced to stay"):
+        select("adafv_d", scores, 1, force_keep=~drop)
+    with pytest.raises(BudgetError, match="may stay"):
+        select("adafv_d", scores, 6, force_drop=~keep)
+
+
+def test_cdpruner_in_clips_space_says_what_it_needs() -> None:
+    with pytest.raises(InputError, match="clip=load_clip_space"):
+        select("cdpruner", made_scores(), 4, space="clip")
+
+
+def test_centering_changes_what_cdpruner_keeps() -> None:
+    scores = made_scores(side=5, width=32)
+    shifted = replace(scores, visual=replace(scores.visual, features=scores.visual.features + 3.0))
+    assert not torch.equal(select("cdpruner", shifted, 8).kept, select("cdpruner", shifted, 8, centered=True).kept)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 5, 9, 16, 24, 31, 32])
+def test_pooling_keeps_a_coarser_grid_with_the_means_of_its_cells(budget: int) -> None:
+    scores = made_scores(crops=2)
+    chosen = select("pooling", scores, budget)
+    assert 1 <= chosen.size <= budget and chosen.budget == chosen.size
+    if budget == 32:
+        assert chosen.features is None and bool(chosen.kept.all())
+        return
+    assert chosen.features is not None
+    if budget in (2, 5):
+        means = scores.visual.features.view(2, 16, -1).mean(dim=1)
+        per_crop = chosen.kept.view(2, 16).sum(dim=1).tolist()
+        if per_crop == [1, 1]:
+            assert torch.allclose(chosen.features, means, atol=1e-6)
+    if budget == 16:
+        upper_left = scores.visual.features[[0, 4]].mean(dim=0)
+        assert chosen.size == 16 and torch.allclose(chosen.features[0], upper_left, atol=1e-6)
