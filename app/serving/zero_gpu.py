@@ -51,8 +51,9 @@ def for_this_machine(engine: Backend) -> Backend:
 
 def duration_s(name: str, call: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> int:
     """Seconds of GPU time to request: a base per kind of call, plus a share per token that the answer may have."""
-    request = next((one for one in arguments if isinstance(one, Request)), None)
-    tokens = request.max_new_tokens if request is not None and call != "select" else 0
+    request = next((one for one in (*arguments, *options.values()) if isinstance(one, Request)), None)
+    tokens = options.get("max_new_tokens", 0) if request is None else request.max_new_tokens
+    tokens = 0 if call == "select" else tokens
     questions = len(arguments[0]) if call == "answer_batch" else 1
     return min(_LONGEST_S, _BASE_S[call] + -(-questions * tokens // _TOKENS_PER_S))
 
@@ -251,7 +252,7 @@ def moved(value: Any, device: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if is_dataclass(value) and not isinstance(value, type):
-        changes = {field.name: moved(getattr(value, field.name), device) for field in fields(value)}
+        changes = {field.name: moved(getattr(value, field.name), device) for field in fields(value) if field.init}
         return replace(value, **changes)
     if isinstance(value, list | tuple):
         return type(value)(moved(item, device) for item in value)

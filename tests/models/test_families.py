@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText
 
 import adafv_core
 from adafv_core.engine import Engine
-from adafv_core.engine.batch import row_from_ids
+from adafv_core.engine.batch import row_from_ids, row_from_template
 from adafv_core.errors import InputError
 from adafv_core.models import ADAPTERS
 from app.wire.parse import AskSettings
@@ -89,7 +89,7 @@ def test_the_engine_asks_what_the_processor_would(family: str, size: str) -> Non
     engine, image = engine_of(family), picture(*SIZES[size])
     inputs = stock_call(engine, [[image]], [_prompt(engine, QUESTIONS[0])])
     visual = engine.encode(image)
-    row = engine._row(engine.prompter(QUESTIONS[0]), visual, None)
+    row = row_from_template(engine.adapter, engine.prompter(QUESTIONS[0]).ids, [(visual, None)])
     assert row.ids.tolist() == inputs["input_ids"][0].tolist()
     assert visual.grid.size == visual.size == visual.saliency.shape[0] == visual.vision_keys.shape[0]
     assert visual.vision_features.shape[0] == visual.size
