@@ -134,7 +134,7 @@ def _bar_into(count: _Count) -> type[tqdm]:
             super().__init__(*arguments, **{**options, "disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> bool | None:
-            with self.get_lock():
+            with self.get_lock():  # type: ignore[no-untyped-call]
                 self.bytes += n or 0
             if self.is_of_bytes:
                 count.reached(self.bytes)

@@ -25,7 +25,7 @@ import torch
 
 from adafv_core.backends.base import Backend, Turns
 from adafv_core.engine import Engine
-from adafv_core.engine.gate import Stop, StopSignal, stop_signal
+from adafv_core.engine.gate import Gate, Stop, StopSignal, stop_signal
 from adafv_core.engine.request import Request, request_of
 from adafv_core.engine.streaming import from_worker
 from adafv_core.errors import AdaFVError, ModelError, StoppedError
@@ -80,6 +80,8 @@ class ZeroGpuEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        # Not the model's own gate: the other process is forked while this one is held, and would find that one taken.
+        self.gate = Gate()
         _ENGINES[engine.name] = engine
 
     @property
@@ -164,7 +166,7 @@ class ZeroGpuEngine:
 
         def work(emit: Callable[[Answer], None]) -> None:
             try:
-                with self.engine.gate.turn(stop, closed):
+                with self.gate.turn(stop, closed):
                     values = self._values("stream", image, prompt, asked, history=tuple(history))
                     try:
                         for value in values:
@@ -216,7 +218,7 @@ class ZeroGpuEngine:
         return cast("list[Answer]", self._value("answer_batch", stop, list(questions), asked, **options))
 
     def _value(self, call: str, stop: Stop, *arguments: Any, **options: Any) -> Any:
-        with self.engine.gate.turn(stop):
+        with self.gate.turn(stop):
             (value,) = self._values(call, *arguments, **options)
             return value
 

@@ -119,7 +119,9 @@ def main() -> None:
     shown = [answer.text for answer in engine.stream(visual, question, selection=selection, max_new_tokens=6)]
     inside = engine.select(scores, keep_ratio=0.1, method="fastv")
     whole = engine.answer(picture, question, keep_ratio=0.1, max_new_tokens=6)
-    stopped = list(engine.stream(visual, question, keep_ratio=1.0, max_new_tokens=60, stop=lambda: True))
+    stopped: list[Any] = []
+    for answer in engine.stream(visual, question, keep_ratio=1.0, max_new_tokens=60, stop=lambda: bool(stopped)):
+        stopped.append(answer)
     try:
         engine.score(visual, "   ")
         error = ""

@@ -187,7 +187,7 @@ def test_in_a_forked_process_with_pickled_values() -> None:
     assert all(0 < seconds <= 120 for _, seconds in seen["calls"])
     assert len(seen["texts"]) >= 2 and seen["texts"][-1] == seen["whole"] == seen["plain"]
     assert seen["same_selection"] and seen["devices"] == ["cpu"]
-    assert seen["stopped_after"] == 1 and seen["forks"] == 1
+    assert 1 <= seen["stopped_after"] <= 2 and seen["forks"] == 1
     assert seen["said"]["no GPU"].startswith("ZeroGPU gave no GPU for this request (")
     assert "exceeded your quota" in seen["said"]["no GPU"]
     for what in ("no model", "no scheduler"):
