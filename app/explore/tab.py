@@ -51,7 +51,7 @@ class Explore:
     questions: gr.Radio
     keep: gr.HTML
     method: gr.Dropdown
-    examples: gr.HTML
+    picture: gr.HTML
     temperature: gr.Number
     floor: gr.Slider
     text_tokens: gr.Radio
@@ -97,15 +97,6 @@ def build(context: AppContext) -> Explore:
     offer = build_offer(context)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):
-            image = CheckedImage(
-                value=str(first.picture_path),
-                label="Image",
-                sources=["upload", "clipboard", "webcam"],
-                elem_id="question-image",
-                buttons=[],
-                height=206,
-            )
-            examples = html_view("examples", first.examples, events=("choose",))
             prompt = gr.Textbox(
                 first.prompt,
                 label="Question",
@@ -118,6 +109,14 @@ def build(context: AppContext) -> Explore:
                 ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
                 stop = gr.Button("Stop", elem_id="stop-button", size="md")
                 new_scene = gr.Button("New scene", elem_id="new-scene", size="md")
+            picture = html_view("picture", first.examples, events=("choose",))
+            image = CheckedImage(
+                value=str(first.picture_path),
+                label="Image",
+                sources=["upload"],
+                elem_id="question-image",
+                buttons=[],
+            )
             keep = html_view("keep", events=("settle",))
             method = gr.Dropdown(list(METHODS), value="adafv", label="Method", elem_id="method")
             questions = gr.Radio(
@@ -155,7 +154,7 @@ def build(context: AppContext) -> Explore:
         questions=questions,
         keep=keep,
         method=method,
-        examples=examples,
+        picture=picture,
         temperature=temperature,
         floor=floor,
         text_tokens=text_tokens,
@@ -258,6 +257,6 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     bind_ask(tab.keep.settle)
     bind_ask(tab.method.input)
     bind_ask(tab.new_scene.click, new_scene, None, scene_outputs)
-    bind_ask(tab.examples.choose, example, None, scene_outputs)
+    bind_ask(tab.picture.choose, example, None, scene_outputs)
     bind_ask(tab.questions.input, lambda text: text, tab.questions, tab.prompt)
     tab.stop.click(stop, tab.keep, js=HALT_WITH_STATE, **SILENT)

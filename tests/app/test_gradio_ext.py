@@ -144,5 +144,5 @@ def test_other_answers_pass_unchanged() -> None:
 
 def test_an_event_named_in_a_script_is_an_event_of_the_component() -> None:
     with gr.Blocks():
-        made = html_view("examples", events=("choose",))
+        made = html_view("picture", events=("choose",))
     assert callable(getattr(made, "choose", None)), "gr.HTML no longer finds events in js_on_load"

@@ -23,7 +23,7 @@ from app.wire.look import COLOR_MAPS, SCALES
 KEPT_FILL = [0xC9, 0xC7, 0xBF]
 HEATS = {"t2i", "saliency", "mixed"}
 SHAPE = """() => {
-  const canvas = document.querySelector('canvas[data-panel=kept]'), style = getComputedStyle(canvas);
+  const canvas = document.querySelector('canvas[data-panel=saliency]'), style = getComputedStyle(canvas);
   const pads = ['Top', 'Bottom', 'Left', 'Right'].map((side) => parseFloat(style['padding' + side]));
   return { pixels: [canvas.width, canvas.height], hit: [canvas.offsetWidth, canvas.offsetHeight],
     drawn: [canvas.offsetWidth - pads[2] - pads[3], canvas.offsetHeight - pads[0] - pads[1]] };
@@ -216,6 +216,7 @@ def test_a_saved_picture_looks_as_the_page_does(
     for panel, name in enumerate(PANELS[:3]):
         left, top = (panel % 2) * (side + 12), (panel // 2) * (side + 28 + 12) + 28
         saved = patches(sheet.crop((left, top, left + side, top + side)))
+        page.locator(f".panel-{name} .panel-title").click()
         painted = patches(Image.open(io.BytesIO(base64.b64decode(pixels(page, name).split(",")[1]))))
         assert np.abs(saved - painted).max() <= 6, name
         assert np.abs(saved - saved.mean(axis=(0, 1))).max() > 20, "there is something to compare"
@@ -247,6 +248,7 @@ def test_a_strip_of_a_picture_is_drawn_whole_and_can_be_hit(
     open_page: Callable[..., Page], size: tuple[int, int], width: int
 ) -> None:
     page = still_page(open_page, scores_on(size, Crop("base", 4, 4, (0, 0, *size), 0)), width=width, height=900)
+    page.locator(".panel-saliency .panel-title").click()
     page.wait_for_timeout(200)
     shape = page.evaluate(SHAPE)
     assert max(shape["pixels"]) <= 2 * 800 and min(shape["hit"]) >= 23

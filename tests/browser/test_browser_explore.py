@@ -25,6 +25,7 @@ def pixels(page: Page, name: str) -> str:
 
 
 @pytest.mark.alone
+@pytest.mark.usefixtures("address")
 def test_the_first_screen_is_answered_and_shows_four_maps(open_page: Callable[..., Page]) -> None:
     started = time.monotonic()
     page = open_page()

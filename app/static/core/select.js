@@ -233,6 +233,16 @@ function selectByTable(scores, step, result) {
   return result;
 }
 
+/* The first step, so the least budget, at which the method keeps the token without any marks; -1 for none. */
+function firstKept(scores, token) {
+  return scores.steps.findIndex((step, i) => {
+    if (step.problem) return false;
+    if (scores.rule === "table") return (scores.tables[i][token >> 1] >> (4 * (token & 1))) & 15;
+    const { budget } = step;
+    return scores.rankText[token] < scores.pathText[budget] || scores.rankVision[token] < scores.pathVision[budget];
+  });
+}
+
 function tally(result) {
   const counts = {};
   for (const name of WHY) counts[name] = 0;
@@ -240,4 +250,4 @@ function tally(result) {
   return counts;
 }
 
-export { WHY, bytes, unpack, select, splits, admissible, tally, FORCED };
+export { WHY, bytes, unpack, select, firstKept, splits, admissible, tally, FORCED };

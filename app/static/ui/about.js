@@ -14,13 +14,20 @@ const UNSEEN = "rgb(120, 124, 130)";
 function drawingsOf(scores) {
   const ratio = scores.keep_ratio;
   const result = select(scores, page.nearest(scores.steps, ratio), null);
-  const everything = { kept: new Uint8Array(scores.n).fill(1), why: new Uint8Array(scores.n) };
+  const everything = {
+    kept: new Uint8Array(scores.n).fill(1),
+    why: new Uint8Array(scores.n),
+  };
   const answered = { kept: result.kept, why: new Uint8Array(scores.n) };
-  const unseen = (scene) => ({ ...scene, colors: { ...scene.colors, dim: UNSEEN } });
+  const unseen = (scene) => ({
+    ...scene,
+    colors: { ...scene.colors, dim: UNSEEN },
+  });
   return [
     (painter, scene) => painter.mask(scene, everything),
     (painter, scene) => painter.heat(scene, plain(scores.t2i, "root").places),
-    (painter, scene) => painter.heat(scene, plain(scores.saliency, "root").places),
+    (painter, scene) =>
+      painter.heat(scene, plain(scores.saliency, "root").places),
     (painter, scene) => painter.heat(scene, mixed(result.mixed, "root").places),
     (painter, scene) => painter.mask(scene, result),
     (painter, scene) => painter.mask(unseen(scene), answered),
@@ -28,9 +35,18 @@ function drawingsOf(scores) {
 }
 
 function stepFigure(step) {
-  const canvas = node("canvas", { role: "img", "aria-label": `${step.title}: ${step.text}` });
-  const caption = node("figcaption", {}, [node("b", { text: step.title }), step.text]);
-  return { root: node("figure", {}, [canvas, caption]), painter: new Painter(canvas) };
+  const canvas = node("canvas", {
+    role: "img",
+    "aria-label": `${step.title}: ${step.text}`,
+  });
+  const caption = node("figcaption", {}, [
+    node("b", { text: step.title }),
+    step.text,
+  ]);
+  return {
+    root: node("figure", {}, [canvas, caption]),
+    painter: new Painter(canvas),
+  };
 }
 
 /* raw: the payload of the worked example. */
@@ -44,7 +60,10 @@ function drawSteps(container, steps, raw) {
 
   function draw() {
     if (!container.clientWidth) return;
-    const scene = makeScene(container, scores, picture, "all", { ...LOOK, table });
+    const scene = makeScene(container, scores, picture, "all", {
+      ...LOOK,
+      table,
+    });
     figures.forEach(({ painter }, i) => {
       painter.resize(scene.view);
       painter.prepare(scene);

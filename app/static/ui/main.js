@@ -6,18 +6,29 @@ import { format } from "../core/format.js";
 import "./files.js";
 import { about } from "./about.js";
 import { answers } from "./answers.js";
-import { examples } from "./examples.js";
 import { keep } from "./keep.js";
 import { masthead } from "./masthead.js";
 import { notice } from "./notice.js";
 import { offer } from "./offer.js";
+import { picture } from "./picture.js";
 import { progress } from "./progress.js";
 import { saved } from "./saving.js";
 import { stage } from "./stage.js";
 import { page } from "./state.js";
 import { sweepTable } from "./sweep.js";
 
-const COMPONENTS = { about, answers, examples, keep, masthead, notice, offer, progress, stage, sweeptable: sweepTable };
+const COMPONENTS = {
+  about,
+  answers,
+  keep,
+  masthead,
+  notice,
+  offer,
+  picture,
+  progress,
+  stage,
+  sweeptable: sweepTable,
+};
 
 /* Called from the js_on_load of each gr.HTML. A component takes its element and returns what shows a value; the value
    arrives as JSON text and is only ever read as data. */

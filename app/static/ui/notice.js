@@ -4,7 +4,12 @@ import { node } from "./dom.js";
 import { page } from "./state.js";
 
 export function notice(element) {
-  const line = node("p", { class: "notice", role: "status", "aria-live": "polite", hidden: true });
+  const line = node("p", {
+    class: "notice",
+    role: "status",
+    "aria-live": "polite",
+    hidden: true,
+  });
   element.replaceChildren(line);
   page.on((what) => {
     if (what === "saving" && line.dataset.of === "saving") line.hidden = true;

@@ -13,12 +13,15 @@ export function offer(element, trigger) {
     on: { click: () => trigger("take", {}) },
   });
   const words = node("p", {}, [text, " ", cost]);
-  const loading = node("div", { class: "offer-progress", hidden: true }, [status, bar]);
-  const root = node("section", { class: "offer", "aria-label": "A real model", hidden: true }, [
-    words,
-    loading,
-    button,
+  const loading = node("div", { class: "offer-progress", hidden: true }, [
+    status,
+    bar,
   ]);
+  const root = node(
+    "section",
+    { class: "offer", "aria-label": "A real model", hidden: true },
+    [words, loading, button],
+  );
   element.replaceChildren(root);
 
   return (value) => {

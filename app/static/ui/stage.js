@@ -2,18 +2,25 @@
 
 import { bytes } from "../core/select.js";
 import { answersSection } from "./answers.js";
+import { makeCard } from "./card.js";
 import { node } from "./dom.js";
 import { makeInspector } from "./inspector.js";
 import { makeMaps } from "./maps.js";
 import { followPointer } from "./pointer.js";
 import { saveTools } from "./saving.js";
+import { followEdits } from "./stale.js";
 import { page } from "./state.js";
 import { makeToolbar } from "./toolbar.js";
 
 const ANNOUNCE_MS = 350; // so that a moving slider is not read out at every step
 
 function makeAnnouncer() {
-  const root = node("p", { class: "sr-only", role: "status", "aria-live": "polite", id: "live-summary" });
+  const root = node("p", {
+    class: "sr-only",
+    role: "status",
+    "aria-live": "polite",
+    id: "live-summary",
+  });
   let timer = 0;
   const announce = (text) => {
     clearTimeout(timer);
@@ -27,20 +34,33 @@ export function stage(element) {
   const inspector = makeInspector();
   const maps = makeMaps(inspector, announcer.announce);
   const toolbar = makeToolbar(maps.root);
-  followPointer(maps, inspector, announcer.announce);
+  const card = makeCard();
+  followPointer(maps, card, announcer.announce);
   const body = node("div", { class: "stage-body" }, [
     node("div", { class: "maps" }, [maps.root, inspector.wordRow, saveTools()]),
-    node("div", { class: "side" }, [node("div", { id: "answer-slot" }, [answersSection]), inspector.root]),
+    node("div", { class: "side" }, [
+      node("div", { id: "answer-slot" }, [answersSection]),
+      inspector.root,
+    ]),
   ]);
-  element.replaceChildren(node("div", { class: "stage" }, [toolbar, body, announcer.root]));
+  element.replaceChildren(
+    node("div", { class: "stage" }, [
+      toolbar,
+      followEdits(body),
+      body,
+      card.root,
+      announcer.root,
+    ]),
+  );
 
   page.on((what) => {
-    if (what !== "scores") return;
-    inspector.showWords();
-    inspector.showPointed();
+    if (what === "scores") inspector.showWords();
   });
   return (raw) => {
-    page.tables = { cividis: bytes(raw.color_maps.cividis), viridis: bytes(raw.color_maps.viridis) };
+    page.tables = {
+      cividis: bytes(raw.color_maps.cividis),
+      viridis: bytes(raw.color_maps.viridis),
+    };
     if (!page.load(raw)) return;
     page.notify("scores");
     maps.setPicture(raw.picture);

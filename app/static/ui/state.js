@@ -10,6 +10,8 @@ class PageState {
   forced = null; // Int8Array by token: 1 keep, -1 drop, 0 neither; null where nothing is marked
   result = null; // the selection at this step
   pointed = [];
+  pinned = false; // whether the pointed patch stays when the pointer goes
+  large = "kept"; // which of the maps is the large one
   word = -1; // whose T2I map is shown; -1 for the maximum over all counted words
   crop = "all";
   brush = "point";
@@ -21,6 +23,7 @@ class PageState {
   number = 0; // of the last question
   waiting = 0; // the question whose answer has not begun to arrive; 0 for none
   again = 0; // the question asked after a model was loaded; nothing is asked where the same model answers
+  stale = new Set(); // what was changed since the question: picture, question, settings
   #listeners = [];
 
   on(listener) {
@@ -33,9 +36,13 @@ class PageState {
   /* Returns false where the page already shows this content. */
   load(raw) {
     this.example ??= raw;
+    if (raw.set_choice) this.stale.clear();
     const before = this.scores;
     if (before && before.key === raw.key && !raw.set_choice) return false;
-    const ratio = before && !raw.set_choice ? before.steps[this.step].ratio : raw.keep_ratio;
+    const ratio =
+      before && !raw.set_choice
+        ? before.steps[this.step].ratio
+        : raw.keep_ratio;
     this.scores = unpack(raw);
     this.step = this.nearest(this.scores.steps, ratio);
     const anew = !before || before.subject !== raw.subject || raw.set_choice;
@@ -46,6 +53,7 @@ class PageState {
       raw.force_drop.forEach((i) => (this.forced[i] = -1));
     }
     this.pointed = [];
+    this.pinned = false;
     this.word = -1;
     this.crop = "all";
     this.choose();
@@ -59,7 +67,8 @@ class PageState {
   nearest(steps, ratio) {
     let best = 0;
     steps.forEach((step, i) => {
-      if (Math.abs(step.ratio - ratio) < Math.abs(steps[best].ratio - ratio)) best = i;
+      if (Math.abs(step.ratio - ratio) < Math.abs(steps[best].ratio - ratio))
+        best = i;
     });
     return best;
   }
@@ -91,8 +100,13 @@ class PageState {
 
   /* What the server needs to know of the page, as JSON text: it travels as the slider's value. */
   choice() {
-    const step = this.scores ? this.scores.steps[this.step] : { ratio: 0.1, budget: 0 };
-    const marked = (sign) => Array.from((this.forced || []).keys()).filter((i) => this.forced[i] === sign);
+    const step = this.scores
+      ? this.scores.steps[this.step]
+      : { ratio: 0.1, budget: 0 };
+    const marked = (sign) =>
+      Array.from((this.forced || []).keys()).filter(
+        (i) => this.forced[i] === sign,
+      );
     return JSON.stringify({
       keep_ratio: step.ratio,
       force_keep: marked(1),
@@ -111,6 +125,12 @@ class PageState {
     });
   }
 
+  markStale(what) {
+    if (this.stale.has(what)) return;
+    this.stale.add(what);
+    this.notify("stale");
+  }
+
   /* Questions are numbered. Gradio's event scripts call these with the values that go to the server, and send on what
      they return. */
   count(values) {
@@ -120,6 +140,7 @@ class PageState {
   ask(values) {
     this.count(values);
     this.waiting = this.number;
+    this.stale.clear();
     this.notify("asked");
     return values;
   }

@@ -20,10 +20,15 @@ const SCALES = [
 ];
 
 function menu(label, entries, chosen, choose) {
-  const options = entries.map(([value, text]) => node("option", { value, text, selected: value === chosen }));
+  const options = entries.map(([value, text]) =>
+    node("option", { value, text, selected: value === chosen }),
+  );
   const on = { change: (event) => choose(event.target.value) };
   const select = node("select", { "aria-label": label, on }, options);
-  return node("label", { class: "tool tool-" + label.toLowerCase() }, [node("span", { text: label }), select]);
+  return node("label", { class: "tool tool-" + label.toLowerCase() }, [
+    node("span", { text: label }),
+    select,
+  ]);
 }
 
 function setLook(name, value) {
@@ -65,7 +70,12 @@ export function makeToolbar(panels) {
 
   function take(name) {
     page.brush = name;
-    brushes.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.brush === name)));
+    brushes.forEach((button) =>
+      button.setAttribute(
+        "aria-pressed",
+        String(button.dataset.brush === name),
+      ),
+    );
     panels.classList.toggle("brushing", name !== "point");
     offerReset();
   }
@@ -89,10 +99,14 @@ export function makeToolbar(panels) {
     const names = page.scores.crops.map((crop) => crop.name);
     crops.replaceChildren();
     if (names.length < 2) return;
-    const entries = [["all", "stitched"], ...names.map((name) => [name, name + " alone"])];
+    const entries = [
+      ["all", "stitched"],
+      ...names.map((name) => [name, name + " alone"]),
+    ];
     const choose = (name) => {
       page.crop = name;
       page.pointed = [];
+      page.pinned = false;
       page.notify("crop");
     };
     const select = menu("Crop", entries, "all", choose);
@@ -108,14 +122,38 @@ export function makeToolbar(panels) {
     }
     if (what === "scores" || what === "forced") offerReset();
   });
-  return node("div", { class: "toolbar", role: "toolbar", "aria-label": "How the maps are shown" }, [
-    node("span", { class: "segments", role: "group", "aria-label": "What clicking a patch does" }, brushes),
-    reset,
-    crops,
-    node("span", { class: "spring" }),
-    node("label", { class: "tool" }, [picture, node("span", { text: "Image" })]),
-    node("label", { class: "tool" }, [node("span", { text: "Opacity" }), opacity]),
-    menu("Colors", COLORS, page.colorMap, (name) => setLook("colorMap", name)),
-    menu("Scale", SCALES, page.scale, (name) => setLook("scale", name)),
-  ]);
+  return node(
+    "div",
+    {
+      class: "toolbar",
+      role: "toolbar",
+      "aria-label": "How the maps are shown",
+    },
+    [
+      node(
+        "span",
+        {
+          class: "segments",
+          role: "group",
+          "aria-label": "What clicking a patch does",
+        },
+        brushes,
+      ),
+      reset,
+      crops,
+      node("span", { class: "spring" }),
+      node("label", { class: "tool" }, [
+        picture,
+        node("span", { text: "Image" }),
+      ]),
+      node("label", { class: "tool" }, [
+        node("span", { text: "Opacity" }),
+        opacity,
+      ]),
+      menu("Colors", COLORS, page.colorMap, (name) =>
+        setLook("colorMap", name),
+      ),
+      menu("Scale", SCALES, page.scale, (name) => setLook("scale", name)),
+    ],
+  );
 }

@@ -1,4 +1,6 @@
-/* Why a token is kept, and how a single word's map is named, in words. */
+/* Why a token is kept, in words and as a mark, and how a single word's map is named, in words. */
+
+import { node } from "./dom.js";
 
 export const WHY_NAMES = {
   text: "by text",
@@ -12,4 +14,8 @@ export const WHY_NAMES = {
 export const alone = (word) => `“${word.text.trim() || "␣"}” alone`;
 
 /* Section 4 mixes two rankings; the scores of other methods are shown relative to their own threshold. */
-export const mixedTitle = (scores) => (scores.rule === "split" ? "Mixed score" : "Score of the method");
+export const mixedTitle = (scores) =>
+  scores.rule === "split" ? "Mixed score" : "Score of the method";
+
+export const whyMark = (why) =>
+  node("i", { class: "why why-" + why, "aria-hidden": "true" });
