@@ -2,13 +2,8 @@
 
 /* The part of the plane that is shown: the image and whatever the crops cover beyond it. */
 export function viewOf(scores, cropName) {
-  const shown = scores.crops.filter(
-    (crop) => cropName === "all" || crop.name === cropName,
-  );
-  let box =
-    cropName === "all"
-      ? [0, 0, scores.size[0], scores.size[1]]
-      : shown[0].box.slice();
+  const shown = scores.crops.filter((crop) => cropName === "all" || crop.name === cropName);
+  let box = cropName === "all" ? [0, 0, scores.size[0], scores.size[1]] : shown[0].box.slice();
   for (const crop of shown) {
     box = [
       Math.min(box[0], crop.box[0]),
@@ -17,9 +12,7 @@ export function viewOf(scores, cropName) {
       Math.max(box[3], crop.box[3]),
     ];
   }
-  const finest = shown.reduce((a, b) =>
-    a.rows * a.cols >= b.rows * b.cols ? a : b,
-  );
+  const finest = shown.reduce((a, b) => (a.rows * a.cols >= b.rows * b.cols ? a : b));
   return {
     box: box,
     crops: shown,
@@ -36,12 +29,8 @@ export function cellBox(crop, row, col) {
 }
 
 export function tokenAt(crop, x, y) {
-  const col = Math.floor(
-    ((x - crop.box[0]) / (crop.box[2] - crop.box[0])) * crop.cols,
-  );
-  const row = Math.floor(
-    ((y - crop.box[1]) / (crop.box[3] - crop.box[1])) * crop.rows,
-  );
+  const col = Math.floor(((x - crop.box[0]) / (crop.box[2] - crop.box[0])) * crop.cols);
+  const row = Math.floor(((y - crop.box[1]) / (crop.box[3] - crop.box[1])) * crop.rows);
   if (col < 0 || row < 0 || col >= crop.cols || row >= crop.rows) return -1;
   return crop.offset + row * crop.cols + col;
 }
@@ -49,9 +38,7 @@ export function tokenAt(crop, x, y) {
 /* For each cell of the finest shown crop, the tokens that cover its middle: itself, then those of coarser crops. */
 export function layersOf(view) {
   const crop = view.finest;
-  const layers = [
-    new Int32Array(crop.rows * crop.cols).map((_, i) => crop.offset + i),
-  ];
+  const layers = [new Int32Array(crop.rows * crop.cols).map((_, i) => crop.offset + i)];
   for (const other of view.crops) {
     if (other === crop) continue;
     layers.push(

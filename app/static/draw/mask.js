@@ -1,18 +1,9 @@
 import { cellBox } from "./geometry.js";
 
 /* The kept mask, composed in an array of pixels: thousands of outlines and corners in a small part of a frame. */
-const GLYPHS = [
-  [],
-  ["text"],
-  ["vision"],
-  ["text", "vision"],
-  ["floor"],
-  ["forced"],
-  ["method"],
-]; // by code of why
+const GLYPHS = [[], ["text"], ["vision"], ["text", "vision"], ["floor"], ["forced"], ["method"]]; // by code of why
 const ANCHORS = { text: 0, vision: 1, floor: 0.5, forced: 0.5, method: 0.5 };
-const around = (middle, half, points) =>
-  points.map((p) => [middle + half * p[0], middle + half * p[1]]);
+const around = (middle, half, points) => points.map((p) => [middle + half * p[0], middle + half * p[1]]);
 const SHAPES = {
   text: (near, far, size) => [
     [near, near],
@@ -59,9 +50,7 @@ function glyph(name, size, density, colors) {
   const pad = Math.ceil(density) + 1;
   const box = Math.ceil(1.1 * size) + 2 * pad;
   const context = surface(box, box);
-  SHAPES[name](pad, box - pad, size).forEach((p, i) =>
-    i ? context.lineTo(p[0], p[1]) : context.moveTo(p[0], p[1]),
-  );
+  SHAPES[name](pad, box - pad, size).forEach((p, i) => (i ? context.lineTo(p[0], p[1]) : context.moveTo(p[0], p[1])));
   context.closePath();
   context.fillStyle = colors[name];
   context.strokeStyle = colors.halo;
@@ -72,14 +61,7 @@ function glyph(name, size, density, colors) {
   const pixels = [];
   for (let at = 0; at < found.length; at += 4) {
     if (!found[at + 3]) continue;
-    pixels.push(
-      (at / 4) % box,
-      Math.floor(at / 4 / box),
-      found[at],
-      found[at + 1],
-      found[at + 2],
-      found[at + 3] / 255,
-    );
+    pixels.push((at / 4) % box, Math.floor(at / 4 / box), found[at], found[at + 1], found[at + 2], found[at + 3] / 255);
   }
   return {
     pixels: Float32Array.from(pixels),
@@ -92,14 +74,11 @@ function glyph(name, size, density, colors) {
 /* Where a crop's cells lie on the canvas: the borders of its columns and rows, and a glyph for each reason. */
 function gridOf(painter, crop, colors) {
   const borders = (count, side) =>
-    Int32Array.from({ length: count + 1 }, (_, i) =>
-      Math.round(painter.place(cellBox(crop, i, i))[side]),
-    );
+    Int32Array.from({ length: count + 1 }, (_, i) => Math.round(painter.place(cellBox(crop, i, i))[side]));
   const cell = painter.place(cellBox(crop, 0, 0));
   const size = Math.max(3, Math.min(cell[2], cell[3]) * 0.4);
   const glyphs = {};
-  for (const name of Object.keys(SHAPES))
-    glyphs[name] = glyph(name, size, painter.density, colors);
+  for (const name of Object.keys(SHAPES)) glyphs[name] = glyph(name, size, painter.density, colors);
   return {
     crop: crop,
     x: borders(crop.cols, 0),
@@ -116,19 +95,12 @@ function outline(kept, grid) {
   const x = grid.x;
   const y = grid.y;
   const found = [];
-  const at = (row, col) =>
-    row >= 0 &&
-    col >= 0 &&
-    row < rows &&
-    col < cols &&
-    kept[row * cols + col] === 1;
+  const at = (row, col) => row >= 0 && col >= 0 && row < rows && col < cols && kept[row * cols + col] === 1;
   for (let row = 0; row <= rows; row++) {
     for (let col = 0; col <= cols; col++) {
       const here = at(row, col);
-      if (col < cols && here !== at(row - 1, col))
-        found.push(x[col], y[row], x[col + 1], y[row]);
-      if (row < rows && here !== at(row, col - 1))
-        found.push(x[col], y[row], x[col], y[row + 1]);
+      if (col < cols && here !== at(row - 1, col)) found.push(x[col], y[row], x[col + 1], y[row]);
+      if (row < rows && here !== at(row, col - 1)) found.push(x[col], y[row], x[col], y[row + 1]);
     }
   }
   return found;
@@ -157,12 +129,7 @@ export function maskOf(painter, scene) {
   const grids = painter.view.crops.map((crop) => gridOf(painter, crop, colors));
   const finest = grids[painter.view.crops.indexOf(painter.view.finest)];
   const count = finest.crop.rows * finest.crop.cols;
-  const thick = Math.max(
-    1,
-    Math.round(
-      Math.min(1.5 * painter.density, (finest.x[1] - finest.x[0]) / 6),
-    ),
-  );
+  const thick = Math.max(1, Math.round(Math.min(1.5 * painter.density, (finest.x[1] - finest.x[0]) / 6)));
   const image = surface(1, 1).createImageData(width, height);
   const bytes = image.data;
   const out = words(image);
@@ -172,8 +139,7 @@ export function maskOf(painter, scene) {
     const to = Math.min(width, right);
     const last = Math.min(height, bottom);
     for (let y = Math.max(0, top); y < last; y++) {
-      for (let at = y * width + from; at < y * width + to; at++)
-        out[at] = color;
+      for (let at = y * width + from; at < y * width + to; at++) out[at] = color;
     }
   }
   function copyCell(source, grid, i) {
@@ -183,21 +149,14 @@ export function maskOf(painter, scene) {
     const to = Math.min(width, grid.x[col + 1]);
     const last = Math.min(height, grid.y[row + 1]);
     for (let y = Math.max(0, grid.y[row]); y < last; y++) {
-      for (let at = y * width + from; at < y * width + to; at++)
-        out[at] = source[at];
+      for (let at = y * width + from; at < y * width + to; at++) out[at] = source[at];
     }
   }
   function stroke(pieces, weight, color) {
     const before = Math.floor(weight / 2);
     const after = weight - before;
     for (let i = 0; i < pieces.length; i += 4) {
-      fill(
-        pieces[i] - before,
-        pieces[i + 1] - before,
-        pieces[i + 2] + after,
-        pieces[i + 3] + after,
-        color,
-      );
+      fill(pieces[i] - before, pieces[i + 1] - before, pieces[i + 2] + after, pieces[i + 3] + after, color);
     }
   }
   function stamp(mark, grid, row, col) {
@@ -215,8 +174,7 @@ export function maskOf(painter, scene) {
       const opacity = pixels[i + 5];
       if (x < 0 || y < 0 || x >= width || y >= height) continue;
       const at = 4 * (y * width + x);
-      for (let c = 0; c < 3; c++)
-        bytes[at + c] += (pixels[i + 2 + c] - bytes[at + c]) * opacity;
+      for (let c = 0; c < 3; c++) bytes[at + c] += (pixels[i + 2 + c] - bytes[at + c]) * opacity;
     }
   }
 
@@ -230,33 +188,21 @@ export function maskOf(painter, scene) {
   const size = (grid) => grid.crop.rows * grid.crop.cols;
   const beneath = grids.filter((grid) => painter.beneath.includes(grid.crop));
   out.set(ground);
-  for (const grid of [...beneath, finest])
-    for (let i = 0; i < size(grid); i++) copyCell(dim, grid, i);
+  for (const grid of [...beneath, finest]) for (let i = 0; i < size(grid); i++) copyCell(dim, grid, i);
   const nothingKept = out.slice();
   return function (result) {
     const kept = new Uint8Array(count);
     for (const layer of scene.layers) {
-      for (let i = 0; i < count; i++)
-        if (layer[i] >= 0 && result.kept[layer[i]]) kept[i] = 1;
+      for (let i = 0; i < count; i++) if (layer[i] >= 0 && result.kept[layer[i]]) kept[i] = 1;
     }
     out.set(nothingKept);
-    for (const grid of beneath)
-      clearKept(
-        result.kept.subarray(grid.crop.offset, grid.crop.offset + size(grid)),
-        grid,
-      );
-    if (beneath.length)
-      for (let i = 0; i < count; i++) copyCell(dim, finest, i);
+    for (const grid of beneath) clearKept(result.kept.subarray(grid.crop.offset, grid.crop.offset + size(grid)), grid);
+    if (beneath.length) for (let i = 0; i < count; i++) copyCell(dim, finest, i);
     clearKept(kept, finest);
     for (const grid of grids) {
       for (let i = 0; i < size(grid); i++) {
         for (const name of GLYPHS[result.why[grid.crop.offset + i]]) {
-          stamp(
-            grid.glyphs[name],
-            grid,
-            Math.floor(i / grid.crop.cols),
-            i % grid.crop.cols,
-          );
+          stamp(grid.glyphs[name], grid, Math.floor(i / grid.crop.cols), i % grid.crop.cols);
         }
       }
     }

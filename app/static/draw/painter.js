@@ -21,9 +21,7 @@ export class Painter {
     const width = Math.min(this.canvas.parentElement.clientWidth || 1, widest);
     const height = (width * view.height) / view.width;
     const density = Math.min(window.devicePixelRatio || 1, 2);
-    const pixels = [width, height].map((side) =>
-      Math.max(1, Math.round(side * density)),
-    );
+    const pixels = [width, height].map((side) => Math.max(1, Math.round(side * density)));
     if (this.canvas.width !== pixels[0] || this.canvas.height !== pixels[1]) {
       this.canvas.width = this.still.width = pixels[0];
       this.canvas.height = this.still.height = pixels[1];
@@ -54,16 +52,10 @@ export class Painter {
     };
     const inner = bounds(this.view.finest);
     const area = (b) => (b[2] - b[0]) * (b[3] - b[1]);
-    const beyond = (b) =>
-      b[0] < inner[0] || b[1] < inner[1] || b[2] > inner[2] || b[3] > inner[3];
+    const beyond = (b) => b[0] < inner[0] || b[1] < inner[1] || b[2] > inner[2] || b[3] > inner[3];
     const cell = (crop) => cellBox(crop, 0, 0)[2];
     return this.view.crops
-      .filter(
-        (crop) =>
-          crop !== this.view.finest &&
-          area(bounds(crop)) > 0 &&
-          beyond(bounds(crop)),
-      )
+      .filter((crop) => crop !== this.view.finest && area(bounds(crop)) > 0 && beyond(bounds(crop)))
       .sort((a, b) => cell(b) - cell(a));
   }
 
@@ -77,38 +69,20 @@ export class Painter {
   pointAt(clientX, clientY) {
     const rect = this.canvas.getBoundingClientRect();
     const box = this.view.box;
-    if (
-      clientX < rect.left ||
-      clientX >= rect.right ||
-      clientY < rect.top ||
-      clientY >= rect.bottom
-    )
-      return null;
-    const share = (at, middle, size) =>
-      Math.min(Math.max((at - middle) / size + 0.5, 0), 1 - 1e-6);
+    if (clientX < rect.left || clientX >= rect.right || clientY < rect.top || clientY >= rect.bottom) return null;
+    const share = (at, middle, size) => Math.min(Math.max((at - middle) / size + 0.5, 0), 1 - 1e-6);
     return [
-      box[0] +
-        share(clientX, rect.left + rect.width / 2, this.shown[0]) *
-          this.view.width,
-      box[1] +
-        share(clientY, rect.top + rect.height / 2, this.shown[1]) *
-          this.view.height,
+      box[0] + share(clientX, rect.left + rect.width / 2, this.shown[0]) * this.view.width,
+      box[1] + share(clientY, rect.top + rect.height / 2, this.shown[1]) * this.view.height,
     ];
   }
 
   /* Where such a box of the image lies in the window. */
   windowBox(box) {
-    const [x, y, width, height] = this.place(box).map(
-      (length) => length / this.density,
-    );
+    const [x, y, width, height] = this.place(box).map((length) => length / this.density);
     const rect = this.canvas.getBoundingClientRect();
     const left = rect.left + (rect.width - this.shown[0]) / 2;
-    return new DOMRect(
-      left + x,
-      rect.top + (rect.height - this.shown[1]) / 2 + y,
-      width,
-      height,
-    );
+    return new DOMRect(left + x, rect.top + (rect.height - this.shown[1]) / 2 + y, width, height);
   }
 
   place(box) {
@@ -130,10 +104,7 @@ export class Painter {
     context.fillRect(0, 0, this.ground.width, this.ground.height);
     if (scene.showPicture && scene.picture) {
       context.imageSmoothingQuality = "high";
-      context.drawImage(
-        scene.picture,
-        ...this.place([0, 0, scene.scores.size[0], scene.scores.size[1]]),
-      );
+      context.drawImage(scene.picture, ...this.place([0, 0, scene.scores.size[0], scene.scores.size[1]]));
     }
     this.hatching = this.hatch(scene);
     this.maskOf = null;
@@ -155,20 +126,14 @@ export class Painter {
       context.save();
       context.beginPath();
       context.rect(0, 0, this.still.width, this.still.height);
-      context.rect(
-        inner[0],
-        inner[1],
-        inner[2] - inner[0],
-        inner[3] - inner[1],
-      );
+      context.rect(inner[0], inner[1], inner[2] - inner[0], inner[3] - inner[1]);
       context.clip("evenodd");
       this.color(context, scene, crop, (i) => heat[crop.offset + i]);
       context.restore();
     }
     this.color(context, scene, this.view.finest, (i) => {
       let value = 0;
-      for (const layer of scene.layers)
-        if (layer[i] >= 0) value = Math.max(value, heat[layer[i]]);
+      for (const layer of scene.layers) if (layer[i] >= 0) value = Math.max(value, heat[layer[i]]);
       return value;
     });
     if (this.hatching) context.drawImage(this.hatching, 0, 0);
@@ -208,12 +173,7 @@ export class Painter {
     const at = this.place(cell);
     const left = Math.round(at[0]);
     const top = Math.round(at[1]);
-    return [
-      left,
-      top,
-      Math.round(at[0] + at[2]) - left,
-      Math.round(at[1] + at[3]) - top,
-    ];
+    return [left, top, Math.round(at[0] + at[2]) - left, Math.round(at[1] + at[3]) - top];
   }
 
   /* Whatever no crop covers, or what lies beyond the image, was never seen by the model (or was padding): hatched.
@@ -228,11 +188,7 @@ export class Painter {
     ]);
     const box = this.view.box;
     const covered = seen.some(
-      (s) =>
-        s[0] <= box[0] + 0.5 &&
-        s[1] <= box[1] + 0.5 &&
-        s[2] >= box[2] - 0.5 &&
-        s[3] >= box[3] - 0.5,
+      (s) => s[0] <= box[0] + 0.5 && s[1] <= box[1] + 0.5 && s[2] >= box[2] - 0.5 && s[3] >= box[3] - 0.5,
     );
     if (covered) return null;
     const hatching = document.createElement("canvas");
@@ -268,9 +224,7 @@ export class Painter {
       for (const crop of this.view.crops) {
         const i = token - crop.offset;
         if (i < 0 || i >= crop.rows * crop.cols) continue;
-        const at = this.snapped(
-          cellBox(crop, Math.floor(i / crop.cols), i % crop.cols),
-        );
+        const at = this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
         context.lineWidth = 4 * this.density;
         context.strokeStyle = scene.colors.halo;
         context.strokeRect(...at);
@@ -287,12 +241,9 @@ export class Painter {
       for (let i = 0; i < crop.rows * crop.cols; i++) {
         const mark = scene.forced[crop.offset + i];
         if (!mark) continue;
-        const at = this.snapped(
-          cellBox(crop, Math.floor(i / crop.cols), i % crop.cols),
-        );
+        const at = this.snapped(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
         const pad = Math.min(at[2], at[3]) * 0.28;
-        context.strokeStyle =
-          mark > 0 ? scene.colors.forced : scene.colors.refused;
+        context.strokeStyle = mark > 0 ? scene.colors.forced : scene.colors.refused;
         context.beginPath();
         context.moveTo(at[0] + pad, at[1] + pad);
         context.lineTo(at[0] + at[2] - pad, at[1] + at[3] - pad);

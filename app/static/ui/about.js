@@ -26,8 +26,7 @@ function drawingsOf(scores) {
   return [
     (painter, scene) => painter.mask(scene, everything),
     (painter, scene) => painter.heat(scene, plain(scores.t2i, "root").places),
-    (painter, scene) =>
-      painter.heat(scene, plain(scores.saliency, "root").places),
+    (painter, scene) => painter.heat(scene, plain(scores.saliency, "root").places),
     (painter, scene) => painter.heat(scene, mixed(result.mixed, "root").places),
     (painter, scene) => painter.mask(scene, result),
     (painter, scene) => painter.mask(unseen(scene), answered),
@@ -39,10 +38,7 @@ function stepFigure(step) {
     role: "img",
     "aria-label": `${step.title}: ${step.text}`,
   });
-  const caption = node("figcaption", {}, [
-    node("b", { text: step.title }),
-    step.text,
-  ]);
+  const caption = node("figcaption", {}, [node("b", { text: step.title }), step.text]);
   return {
     root: node("figure", {}, [canvas, caption]),
     painter: new Painter(canvas),

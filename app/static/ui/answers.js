@@ -4,8 +4,7 @@ import { format } from "../core/format.js";
 import { node } from "./dom.js";
 import { page } from "./state.js";
 
-const tokens = (a) =>
-  a.n_newline ? `${a.n_kept} + ${a.n_newline} newline` : String(a.n_kept);
+const tokens = (a) => (a.n_newline ? `${a.n_kept} + ${a.n_newline} newline` : String(a.n_kept));
 const speed = (a) => (a.tokens_per_s > 0 ? format.value(a.tokens_per_s) : "–");
 
 /* Title, text of one answer, and the number that is compared (none where a ratio says nothing). */
@@ -14,11 +13,7 @@ const COSTS = [
   ["Time to first token", (a) => format.seconds(a.ttft_s), (a) => a.ttft_s],
   ["Prefill", (a) => format.seconds(a.prefill_s), (a) => a.prefill_s],
   ["Tokens per second", speed, null],
-  [
-    "Prefill FLOPs",
-    (a) => format.flops(a.prefill_flops),
-    (a) => a.prefill_flops,
-  ],
+  ["Prefill FLOPs", (a) => format.flops(a.prefill_flops), (a) => a.prefill_flops],
   ["KV cache", (a) => format.bytes(a.kv_cache_bytes), (a) => a.kv_cache_bytes],
 ];
 const STATES = {
@@ -28,8 +23,7 @@ const STATES = {
   stopped: "stopped",
   error: "failed",
 };
-const KL_TITLE =
-  "KL divergence of the first new token's distribution: all tokens from pruned";
+const KL_TITLE = "KL divergence of the first new token's distribution: all tokens from pruned";
 
 /* Shown by the stage; filled by the component `answers`, whichever of the two is mounted first. */
 export const answersSection = node("section", {
@@ -41,21 +35,14 @@ function makeCard(title) {
   const name = node("span", { class: "answer-name", text: title });
   const state = node("span", { class: "answer-state" });
   const text = node("p", { class: "answer-text", "aria-live": "polite" });
-  const root = node("article", { class: "answer" }, [
-    node("header", {}, [name, state]),
-    text,
-  ]);
+  const root = node("article", { class: "answer" }, [node("header", {}, [name, state]), text]);
 
   function fill(answer, heading) {
-    name.textContent =
-      heading + (answer && answer.n_kept ? ` · ${answer.n_kept} tokens` : "");
+    name.textContent = heading + (answer && answer.n_kept ? ` · ${answer.n_kept} tokens` : "");
     root.dataset.state = answer ? answer.state : "none";
     state.textContent = answer ? STATES[answer.state] || "" : "";
     const content = answer ? answer.error || answer.text : "";
-    const silent =
-      Boolean(answer) &&
-      ["done", "stopped"].includes(answer.state) &&
-      !(content || "").trim();
+    const silent = Boolean(answer) && ["done", "stopped"].includes(answer.state) && !(content || "").trim();
     const shown = silent ? "(no text)" : content;
     text.classList.toggle("silent", silent);
     if (text.textContent !== shown) text.textContent = shown;
@@ -72,9 +59,7 @@ function costTable(value) {
     if (!pruned || !full || !measure || !(measure(full) > 0)) return "";
     return "× " + format.value(measure(pruned) / measure(full));
   };
-  const heads = ["pruned", "all", "ratio"].map((text) =>
-    node("th", { scope: "col", text }),
-  );
+  const heads = ["pruned", "all", "ratio"].map((text) => node("th", { scope: "col", text }));
   const row = ([title, show, measure]) =>
     node("tr", {}, [
       node("th", { scope: "row", text: title }),
@@ -82,17 +67,12 @@ function costTable(value) {
       node("td", { text: full ? show(full) : "–" }),
       node("td", { class: "ratio", text: ratio(measure) }),
     ]);
-  return [
-    node("thead", {}, [node("tr", {}, [node("td"), ...heads])]),
-    node("tbody", {}, COSTS.map(row)),
-  ];
+  return [node("thead", {}, [node("tr", {}, [node("td"), ...heads])]), node("tbody", {}, COSTS.map(row))];
 }
 
 function verdictOf(value) {
   if (value.same !== true && value.same !== false) return [];
-  const verdict = [
-    node("b", { text: value.same ? "= Same answer" : "≠ Different answer" }),
-  ];
+  const verdict = [node("b", { text: value.same ? "= Same answer" : "≠ Different answer" })];
   if (value.kl_nats !== null && value.kl_nats !== undefined) {
     const text = `next-token KL ${format.value(Math.max(0, value.kl_nats))} nats`;
     verdict.push(node("span", { text, title: KL_TITLE }));
@@ -105,20 +85,14 @@ export function answers(element) {
   const verdict = node("div", { class: "verdict" });
   const table = node("table", { class: "costs" });
   const note = node("p", { class: "convention" });
-  const pair = node("div", { class: "answer-pair" }, [
-    cards.pruned.root,
-    cards.full.root,
-  ]);
+  const pair = node("div", { class: "answer-pair" }, [cards.pruned.root, cards.full.root]);
   answersSection.replaceChildren(pair, verdict, table, note);
   element.replaceChildren();
 
   function draw(value) {
     cards.pruned.fill(value.pruned, value.method_title || "Pruned");
     cards.full.fill(value.full, "All tokens");
-    verdict.dataset.same =
-      value.same === null || value.same === undefined
-        ? "unknown"
-        : String(value.same);
+    verdict.dataset.same = value.same === null || value.same === undefined ? "unknown" : String(value.same);
     verdict.replaceChildren(...verdictOf(value));
     table.replaceChildren(...costTable(value));
     if (table.childElementCount) note.textContent = value.convention || "";
@@ -126,8 +100,7 @@ export function answers(element) {
 
   /* From the click until the server's first reply, what is shown belongs to the previous question. */
   let last = null;
-  const setStates = (text) =>
-    Object.values(cards).forEach((card) => (card.state.textContent = text));
+  const setStates = (text) => Object.values(cards).forEach((card) => (card.state.textContent = text));
   page.on((what) => {
     const waited = answersSection.hasAttribute("data-waiting");
     if (["asked", "halted", "answered"].includes(what)) {

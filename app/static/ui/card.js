@@ -20,16 +20,13 @@ function whyText(token) {
 function nearestWord(token) {
   let best = null;
   for (const word of page.scores.words) {
-    if (word.counted && (!best || word.map[token] > best.map[token]))
-      best = word;
+    if (word.counted && (!best || word.map[token] > best.map[token])) best = word;
   }
   return best ? best.text.trim() : "";
 }
 
 function cropOf(token) {
-  return page.scores.crops.find(
-    (one) => token >= one.offset && token < one.offset + one.rows * one.cols,
-  );
+  return page.scores.crops.find((one) => token >= one.offset && token < one.offset + one.rows * one.cols);
 }
 
 function placeOf(token) {
@@ -58,33 +55,17 @@ function valueRow(name, value, rank) {
 function valueCard(token) {
   const { scores, result } = page;
   const word = shownWord();
-  const mixed = () =>
-    valueRow(
-      mixedTitle(scores),
-      result.mixed[token],
-      result.kept[token] ? "≥ 1" : "< 1",
-    );
+  const mixed = () => valueRow(mixedTitle(scores), result.mixed[token], result.kept[token] ? "≥ 1" : "< 1");
   return node("div", { class: "value-card" }, [
     node("p", { class: "value-place" }, [
       node("span", { text: placeOf(token) }),
       node("span", { text: "token " + token }),
     ]),
-    node("p", { class: "value-why" }, [
-      whyMark(WHY[result.why[token]]),
-      whyText(token),
-    ]),
+    node("p", { class: "value-why" }, [whyMark(WHY[result.why[token]]), whyText(token)]),
     node("dl", {}, [
-      ...valueRow(
-        "T2I similarity",
-        scores.t2i[token],
-        "no. " + (scores.rankText[token] + 1),
-      ),
+      ...valueRow("T2I similarity", scores.t2i[token], "no. " + (scores.rankText[token] + 1)),
       ...(word ? valueRow(alone(word), word.map[token], "") : []),
-      ...valueRow(
-        "Saliency",
-        scores.saliency[token],
-        "no. " + (scores.rankVision[token] + 1),
-      ),
+      ...valueRow("Saliency", scores.saliency[token], "no. " + (scores.rankVision[token] + 1)),
       ...(result.problem ? [] : mixed()),
       node("dt", { text: "Kept from" }),
       node("dd", { class: "wide", text: keptFrom(token) }),
@@ -100,9 +81,7 @@ export function pointedSentence() {
   const token = page.pointed[0];
   const { t2i, saliency, rankText, rankVision } = page.scores;
   const word = shownWord();
-  const ofWord = word
-    ? `, ${alone(word)} ${format.value(word.map[token])}`
-    : "";
+  const ofWord = word ? `, ${alone(word)} ${format.value(word.map[token])}` : "";
   return (
     `${placeOf(token)}: ${whyText(token)}, T2I ${format.value(t2i[token])} rank ${rankText[token] + 1}${ofWord}` +
     `, saliency ${format.value(saliency[token])} rank ${rankVision[token] + 1}.`
@@ -117,16 +96,9 @@ export function makeCard() {
   function place(box) {
     const { width, height } = root.getBoundingClientRect();
     const right = box.right + GAP_PX;
-    const left =
-      right + width <= innerWidth - 4 ? right : box.left - GAP_PX - width;
-    root.style.left =
-      within(4, Math.max(4, innerWidth - width - 4), left) + "px";
-    root.style.top =
-      within(
-        4,
-        Math.max(4, innerHeight - height - 4),
-        box.top + box.height / 2 - height / 2,
-      ) + "px";
+    const left = right + width <= innerWidth - 4 ? right : box.left - GAP_PX - width;
+    root.style.left = within(4, Math.max(4, innerWidth - width - 4), left) + "px";
+    root.style.top = within(4, Math.max(4, innerHeight - height - 4), box.top + box.height / 2 - height / 2) + "px";
   }
 
   /* box: the patch in the window; null where it is out of sight. */
@@ -134,9 +106,7 @@ export function makeCard() {
     root.hidden = !page.pointed.length || !box;
     root.classList.toggle("pinned", page.pinned);
     if (root.hidden) return;
-    hint.textContent = page.pinned
-      ? "Pinned. Click it again, or press Escape, to let go."
-      : "Click to pin.";
+    hint.textContent = page.pinned ? "Pinned. Click it again, or press Escape, to let go." : "Click to pin.";
     root.replaceChildren(...page.pointed.map(valueCard), hint);
     place(box);
   }

@@ -6,13 +6,9 @@ export function node(tag, options, children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(options || {})) {
     if (name === "text") made.textContent = value;
-    else if (name === "on")
-      Object.entries(value).forEach(([event, run]) =>
-        made.addEventListener(event, run),
-      );
+    else if (name === "on") Object.entries(value).forEach(([event, run]) => made.addEventListener(event, run));
     else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined)
-      made.setAttribute(name, value);
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
   }
   for (const child of children || []) made.append(child);
   return made;

@@ -5,19 +5,13 @@
 
 const SERVED = "/gradio_api/file=";
 
-const fromHere = (address) =>
-  new URL(address.slice(address.indexOf(SERVED) + 1), document.baseURI).href;
-const isServed = (address) =>
-  address.includes(SERVED) && !address.startsWith("blob:");
+const fromHere = (address) => new URL(address.slice(address.indexOf(SERVED) + 1), document.baseURI).href;
+const isServed = (address) => address.includes(SERVED) && !address.startsWith("blob:");
 
 function correctImages(root) {
-  const images =
-    root instanceof HTMLImageElement
-      ? [root]
-      : root.querySelectorAll?.("img") || [];
+  const images = root instanceof HTMLImageElement ? [root] : root.querySelectorAll?.("img") || [];
   for (const image of images) {
-    if (isServed(image.src) && image.src !== fromHere(image.src))
-      image.src = fromHere(image.src);
+    if (isServed(image.src) && image.src !== fromHere(image.src)) image.src = fromHere(image.src);
   }
 }
 
@@ -31,10 +25,7 @@ document.addEventListener(
 );
 
 /* Images load without a click; they are watched only where the server saw another address than the visitor. */
-if (
-  window.gradio_config &&
-  new URL(window.gradio_config.root, location.href).origin !== location.origin
-) {
+if (window.gradio_config && new URL(window.gradio_config.root, location.href).origin !== location.origin) {
   const watcher = new MutationObserver((changes) => {
     for (const change of changes) {
       if (change.type === "attributes") correctImages(change.target);

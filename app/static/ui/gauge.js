@@ -36,24 +36,11 @@ export function makeGauge() {
 
   function curveOf(result) {
     const { scores, forced } = page;
-    if (!forced)
-      return splits(
-        scores,
-        result.budget,
-        scores.orderText,
-        scores.orderVision,
-      );
+    if (!forced) return splits(scores, result.budget, scores.orderText, scores.orderVision);
     const free = (order) => order.filter((token) => forced[token] === 0);
     const kept = forced.reduce((count, mark) => count + (mark > 0), 0);
-    const curve = splits(
-      scores,
-      result.budget - kept,
-      free(scores.orderText),
-      free(scores.orderVision),
-    );
-    return curve.best
-      ? curve
-      : { mean: new Float64Array(0), best: { product: 0 } };
+    const curve = splits(scores, result.budget - kept, free(scores.orderText), free(scores.orderVision));
+    return curve.best ? curve : { mean: new Float64Array(0), best: { product: 0 } };
   }
 
   function draw(result) {
@@ -75,8 +62,7 @@ export function makeGauge() {
     const step = Math.max(1, Math.floor(span / width));
     const trace = () => {
       context.beginPath();
-      for (let k = 0; k < mean.length; k += step)
-        context.lineTo(x(k), y(mean[k]));
+      for (let k = 0; k < mean.length; k += step) context.lineTo(x(k), y(mean[k]));
       if (mean.length) context.lineTo(x(span), y(mean[mean.length - 1]));
     };
     const line = (...points) => {

@@ -9,8 +9,7 @@ import { WHY_NAMES, whyMark } from "./why.js";
 const SPLIT_REASONS = ["text", "vision", "both"];
 const WORDS_LABEL = "Words of the prompt; choose one to see its own map";
 
-const section = (title, children) =>
-  node("section", {}, [node("h3", { text: title }), ...children]);
+const section = (title, children) => node("section", {}, [node("h3", { text: title }), ...children]);
 export function makeInspector() {
   const reasons = WHY.slice(1).map((why) => {
     const number = node("b");
@@ -32,15 +31,10 @@ export function makeInspector() {
     role: "group",
     "aria-label": WORDS_LABEL,
   });
-  const root = node(
-    "aside",
-    { class: "inspector", "aria-label": "Budget split" },
-    [section("Budget split", [tally, gauge.root, split])],
-  );
-  const wordRow = node("section", { class: "word-row" }, [
-    node("h3", { text: "T2I map of" }),
-    words,
+  const root = node("aside", { class: "inspector", "aria-label": "Budget split" }, [
+    section("Budget split", [tally, gauge.root, split]),
   ]);
+  const wordRow = node("section", { class: "word-row" }, [node("h3", { text: "T2I map of" }), words]);
 
   /* counts: tokens by reason. */
   function showBudget(result, counts) {
@@ -48,27 +42,19 @@ export function makeInspector() {
     const adaptive = splitting && !result.problem;
     for (const reason of reasons) {
       write(reason.number, String(counts[reason.why]));
-      reason.item.hidden = !(
-        counts[reason.why] ||
-        (splitting && SPLIT_REASONS.includes(reason.why))
-      );
+      reason.item.hidden = !(counts[reason.why] || (splitting && SPLIT_REASONS.includes(reason.why)));
     }
     gauge.root.hidden = !adaptive;
     const chosen =
       `Text ranking down to ${result.kText}, saliency down to ${result.kVisual}: ` +
       "the split with the largest geometric mean.";
-    write(
-      split,
-      result.problem || (adaptive ? chosen : page.scores.method_note || ""),
-    );
+    write(split, result.problem || (adaptive ? chosen : page.scores.method_note || ""));
     if (adaptive) gauge.draw(result);
   }
 
   function choose(index) {
     page.word = page.word === index ? -1 : index;
-    Array.from(words.children).forEach((button, j) =>
-      button.setAttribute("aria-pressed", String(j - 1 === page.word)),
-    );
+    Array.from(words.children).forEach((button, j) => button.setAttribute("aria-pressed", String(j - 1 === page.word)));
     page.notify("word");
   }
 
@@ -79,9 +65,7 @@ export function makeInspector() {
       class: "word" + (word.counted ? "" : " uncounted"),
       text: shown,
       "aria-pressed": "false",
-      title: word.counted
-        ? "Show this word's own map"
-        : "Not counted in the maximum; show its map",
+      title: word.counted ? "Show this word's own map" : "Not counted in the maximum; show its map",
       "aria-label": shown + (word.counted ? "" : ", not counted"),
       on: { click: () => choose(index) },
     });

@@ -46,10 +46,7 @@ export function keep(element, trigger) {
     class: "field-name",
     text: "Keep ratio",
   });
-  const liveLabel = node("label", { class: "tick-box" }, [
-    live,
-    " answer while sliding",
-  ]);
+  const liveLabel = node("label", { class: "tick-box" }, [live, " answer while sliding"]);
   element.replaceChildren(
     node("div", { class: "keep" }, [
       node("div", { class: "keep-head" }, [label, count, cut]),
@@ -95,33 +92,17 @@ export function keep(element, trigger) {
     slider.value = page.step;
     slider.style.setProperty("--at", page.step / (scores.steps.length - 1));
     write(count, (result.problem ? "budget " : "") + kept + of);
-    write(
-      cut,
-      kept === scores.n
-        ? "all kept"
-        : "−" + format.percent(1 - kept / scores.n),
-    );
-    const spoken = result.problem
-      ? ": " + result.problem
-      : " kept, " + kept + of;
+    write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
+    const spoken = result.problem ? ": " + result.problem : " kept, " + kept + of;
     slider.setAttribute("aria-valuetext", format.exact(step.ratio) + spoken);
-    chips.forEach((chip, i) =>
-      chip.setAttribute(
-        "aria-pressed",
-        String(Math.abs(step.ratio - PRESETS[i][0]) < 1e-9),
-      ),
-    );
+    chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(step.ratio - PRESETS[i][0]) < 1e-9)));
   }
 
   page.on((what) => {
     if (what === "scores") fill();
     if (["scores", "budget", "forced"].includes(what)) show();
     if (what === "forced") settle();
-    if (
-      ["asked", "halted"].includes(what) ||
-      (what === "scores" && page.scores.from_file)
-    )
-      clearTimeout(timer);
+    if (["asked", "halted"].includes(what) || (what === "scores" && page.scores.from_file)) clearTimeout(timer);
   });
   if (page.scores) {
     fill();

@@ -7,14 +7,8 @@ const STEPS = [0, 51, 102, 153, 204, 255];
 /* split: whether the colors have a gap in the middle, between dropped and kept. */
 export function makeLegend(split) {
   const ramp = node("i", { class: "ramp" });
-  const ticks = ["low", "middle", "high"].map((name) =>
-    node("span", { class: "tick tick-" + name }),
-  );
-  const root = node(
-    "div",
-    { class: "panel-foot legend" + (split ? " legend-split" : "") },
-    [ramp, ...ticks],
-  );
+  const ticks = ["low", "middle", "high"].map((name) => node("span", { class: "tick tick-" + name }));
+  const root = node("div", { class: "panel-foot legend" + (split ? " legend-split" : "") }, [ramp, ...ticks]);
 
   /* scale: what `plain` or `mixed` of core/scale.js returned; null where nothing is drawn. */
   function show(scale) {
@@ -26,10 +20,8 @@ export function makeLegend(split) {
 
   /* table: 256 colors as red, green and blue bytes. */
   function paint(table) {
-    const at = (i) =>
-      `rgb(${table[3 * i]},${table[3 * i + 1]},${table[3 * i + 2]})`;
-    ramp.style.backgroundImage =
-      "linear-gradient(90deg," + STEPS.map(at).join(",") + ")";
+    const at = (i) => `rgb(${table[3 * i]},${table[3 * i + 1]},${table[3 * i + 2]})`;
+    ramp.style.backgroundImage = "linear-gradient(90deg," + STEPS.map(at).join(",") + ")";
   }
 
   return { root, show, paint };

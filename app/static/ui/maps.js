@@ -24,11 +24,7 @@ const LABEL =
 
 function makePanel(name, number) {
   const title = node("b", { text: TITLES[name] });
-  const enlarge = node(
-    "button",
-    { type: "button", class: "panel-title", title: `Show large (${number})` },
-    [title],
-  );
+  const enlarge = node("button", { type: "button", class: "panel-title", title: `Show large (${number})` }, [title]);
   const note = node("span", { class: "panel-note" });
   const canvas = node("canvas", {
     role: "img",
@@ -59,17 +55,13 @@ function makePanel(name, number) {
 function summaryOf(result, counts) {
   if (result.problem) return result.problem;
   const reasons = WHY.slice(1).filter((why) => counts[why]);
-  const counted = reasons
-    .map((why) => `${counts[why]} ${WHY_NAMES[why]}`)
-    .join(", ");
+  const counted = reasons.map((why) => `${counts[why]} ${WHY_NAMES[why]}`).join(", ");
   return `Kept tokens: ${result.size} of ${page.scores.n} visual tokens. ${counted}.`;
 }
 
 /* inspector: the column that follows the budget. announce: says a sentence to screen readers. */
 export function makeMaps(inspector, announce) {
-  const panels = Object.fromEntries(
-    NAMES.map((name, i) => [name, makePanel(name, i + 1)]),
-  );
+  const panels = Object.fromEntries(NAMES.map((name, i) => [name, makePanel(name, i + 1)]));
   const { t2i, saliency, mixed, kept } = panels;
   const all = Object.values(panels);
   const options = {
@@ -97,8 +89,7 @@ export function makeMaps(inspector, announce) {
     }
     page.notify("large");
   }
-  for (const [name, panel] of Object.entries(panels))
-    panel.enlarge.addEventListener("click", () => enlarge(name));
+  for (const [name, panel] of Object.entries(panels)) panel.enlarge.addEventListener("click", () => enlarge(name));
 
   function prepare() {
     scene = makeScene(root, page.scores, picture, page.crop, {
@@ -122,49 +113,33 @@ export function makeMaps(inspector, announce) {
     const text = plain(word ? word.map : scores.t2i, page.scale);
     t2i.painter.heat(scene, text.places);
     t2i.legend.show(text);
-    t2i.note.textContent = word
-      ? alone(word)
-      : "largest over the counted words";
+    t2i.note.textContent = word ? alone(word) : "largest over the counted words";
     t2i.note.classList.toggle("of-word", Boolean(word));
     const of = word ? alone(word) : "the prompt";
-    t2i.canvas.setAttribute(
-      "aria-label",
-      `T2I similarity of ${scores.n} visual tokens to ${of}`,
-    );
+    t2i.canvas.setAttribute("aria-label", `T2I similarity of ${scores.n} visual tokens to ${of}`);
     const vision = plain(scores.saliency, page.scale);
     saliency.painter.heat(scene, vision.places);
     saliency.legend.show(vision);
-    saliency.note.textContent =
-      scores.saliency_source || "from the vision encoder";
-    saliency.canvas.setAttribute(
-      "aria-label",
-      `Visual saliency of ${scores.n} visual tokens`,
-    );
+    saliency.note.textContent = scores.saliency_source || "from the vision encoder";
+    saliency.canvas.setAttribute("aria-label", `Visual saliency of ${scores.n} visual tokens`);
   }
 
   /* A budget that cannot be filled keeps nothing, and the mixed score has no values then. */
   function drawSelection() {
     scene.forced = page.forced;
     const { result, scores } = page;
-    const colored = result.problem
-      ? null
-      : mixedScale(result.mixed, page.scale);
+    const colored = result.problem ? null : mixedScale(result.mixed, page.scale);
     const title = mixedTitle(scores);
     if (colored) mixed.painter.heat(scene, colored.places);
     else mixed.painter.blank();
     mixed.legend.show(colored);
     write(mixed.title, title);
     write(mixed.note, colored ? "at least 1 where kept" : "");
-    const reached = colored
-      ? `highest ${format.value(colored.high)}; ${result.size} tokens reach 1`
-      : "none";
+    const reached = colored ? `highest ${format.value(colored.high)}; ${result.size} tokens reach 1` : "none";
     mixed.canvas.setAttribute("aria-label", `${title}: ${reached}`);
 
     kept.painter.mask(scene, result);
-    write(
-      kept.note,
-      colored ? `${result.size} of ${scores.n}` : "nothing kept",
-    );
+    write(kept.note, colored ? `${result.size} of ${scores.n}` : "nothing kept");
     write(problem, result.problem);
     problem.hidden = !result.problem;
     const counts = tally(result);

@@ -25,9 +25,7 @@ function startsDark() {
   const wanted = new URL(location.href).searchParams.get("__theme");
   if (wanted) return wanted === "dark";
   const before = stored();
-  return before
-    ? before === "1"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
+  return before ? before === "1" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 export function masthead(element) {
@@ -49,14 +47,9 @@ export function masthead(element) {
     role: "status",
     "data-level": "warn",
   });
-  const title = [
-    node("h1", { text: "AdaFV" }),
-    node("p", { text: "Which visual tokens does the question need?" }),
-  ];
+  const title = [node("h1", { text: "AdaFV" }), node("p", { text: "Which visual tokens does the question need?" })];
   const side = node("div", { class: "masthead-side" }, [model, toggle]);
-  element.replaceChildren(
-    node("header", { class: "masthead" }, [node("div", {}, title), side]),
-  );
+  element.replaceChildren(node("header", { class: "masthead" }, [node("div", {}, title), side]));
   setDark(startsDark());
   return (value) => {
     page.model = value.name;

@@ -13,15 +13,12 @@ export function offer(element, trigger) {
     on: { click: () => trigger("take", {}) },
   });
   const words = node("p", {}, [text, " ", cost]);
-  const loading = node("div", { class: "offer-progress", hidden: true }, [
-    status,
-    bar,
+  const loading = node("div", { class: "offer-progress", hidden: true }, [status, bar]);
+  const root = node("section", { class: "offer", "aria-label": "A real model", hidden: true }, [
+    words,
+    loading,
+    button,
   ]);
-  const root = node(
-    "section",
-    { class: "offer", "aria-label": "A real model", hidden: true },
-    [words, loading, button],
-  );
   element.replaceChildren(root);
 
   return (value) => {

@@ -16,10 +16,7 @@ function take(file) {
   input.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-const pictureIn = (transfer) =>
-  Array.from(transfer?.files || []).find((file) =>
-    file.type.startsWith("image/"),
-  );
+const pictureIn = (transfer) => Array.from(transfer?.files || []).find((file) => file.type.startsWith("image/"));
 
 function chooseFile() {
   const input = document.querySelector(HELD + " input[type=file]");
@@ -42,9 +39,7 @@ async function pasteWith(say) {
     }
     say("There is no picture on the clipboard: copy one, then paste.");
   } catch {
-    say(
-      "This browser does not hand out the clipboard to buttons: press Ctrl+V (⌘V on a Mac) instead.",
-    );
+    say("This browser does not hand out the clipboard to buttons: press Ctrl+V (⌘V on a Mac) instead.");
   }
 }
 
@@ -101,16 +96,13 @@ function takeFromAnywhere() {
     event.preventDefault();
     document.body.classList.toggle("dropping", event.type === "dragover");
   };
-  for (const name of ["dragover", "dragleave"])
-    document.addEventListener(name, over);
+  for (const name of ["dragover", "dragleave"]) document.addEventListener(name, over);
   document.addEventListener(
     "drop",
     (event) => {
       document.body.classList.remove("dropping");
       const file = pictureIn(event.dataTransfer);
-      const elsewhere = event.target.closest?.(
-        "input[type=file], .upload-container, [data-testid=file]",
-      );
+      const elsewhere = event.target.closest?.("input[type=file], .upload-container, [data-testid=file]");
       if (!file || (elsewhere && !elsewhere.closest(HELD))) return;
       event.preventDefault();
       event.stopPropagation();
@@ -133,17 +125,9 @@ function followHeld(thumbnail) {
     thumbnail.hidden = !held;
     if (held && thumbnail.src !== held.src) thumbnail.src = held.src;
   };
-  document.addEventListener(
-    "load",
-    (event) => event.target.closest?.(HELD) && show(),
-    { capture: true },
-  );
+  document.addEventListener("load", (event) => event.target.closest?.(HELD) && show(), { capture: true });
   document.addEventListener("change", (event) => {
-    if (
-      event.target.matches(HELD + " input[type=file]") &&
-      event.target.files.length
-    )
-      page.markStale("picture");
+    if (event.target.matches(HELD + " input[type=file]") && event.target.files.length) page.markStale("picture");
   });
   show();
 }
@@ -157,8 +141,7 @@ export function picture(element, trigger) {
     width: 64,
     height: 64,
   });
-  const button = (text, run) =>
-    node("button", { type: "button", class: "chip", text, on: { click: run } });
+  const button = (text, run) => node("button", { type: "button", class: "chip", text, on: { click: run } });
   const sources = node("div", { class: "sources" }, [
     node("span", { class: "field-name", text: "Picture" }),
     node("div", { role: "group", "aria-label": "Choose a picture" }, [
@@ -173,11 +156,7 @@ export function picture(element, trigger) {
     role: "group",
     "aria-label": "Example scenes",
   });
-  element.replaceChildren(
-    node("div", { class: "picture" }, [thumbnail, sources]),
-    status,
-    scenes,
-  );
+  element.replaceChildren(node("div", { class: "picture" }, [thumbnail, sources]), status, scenes);
   takeFromAnywhere();
   followHeld(thumbnail);
   page.on((what) => {

@@ -20,14 +20,11 @@ export function followPointer(maps, card, announce) {
   /* The pointed patch in the window, in the finest crop shown. */
   function pointedBox() {
     const crop = maps.scene()?.view.finest;
-    const isIn = (token) =>
-      token >= crop.offset && token < crop.offset + crop.rows * crop.cols;
+    const isIn = (token) => token >= crop.offset && token < crop.offset + crop.rows * crop.cols;
     const at = crop && page.pointed.find(isIn);
     if (at === undefined || !maps.root.clientWidth) return null;
     const i = at - crop.offset;
-    return maps
-      .painterOf(panel)
-      .windowBox(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
+    return maps.painterOf(panel).windowBox(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
   }
   const showCard = () => card.show(pointedBox());
 
@@ -55,9 +52,7 @@ export function followPointer(maps, card, announce) {
       .scene()
       .view.crops.slice()
       .sort((a, b) => b.rows * b.cols - a.rows * a.cols);
-    return finestFirst
-      .map((crop) => tokenAt(crop, x, y))
-      .filter((token) => token >= 0);
+    return finestFirst.map((crop) => tokenAt(crop, x, y)).filter((token) => token >= 0);
   }
 
   /* Where a pointer is: its map, the point of the image, and the tokens there. */
@@ -71,16 +66,11 @@ export function followPointer(maps, card, announce) {
   /* The tokens that a stroke passes between two positions of the pointer, in steps of half a cell. */
   function tokensBetween(from, to) {
     const [, , width, height] = cellBox(maps.scene().view.finest, 0, 0);
-    const cells = Math.max(
-      Math.abs(to[0] - from[0]) / width,
-      Math.abs(to[1] - from[1]) / height,
-    );
+    const cells = Math.max(Math.abs(to[0] - from[0]) / width, Math.abs(to[1] - from[1]) / height);
     const steps = Math.max(1, Math.ceil(2 * cells));
     const passed = new Set();
     for (let i = 0; i <= steps; i++) {
-      const point = [0, 1].map(
-        (axis) => from[axis] + (i / steps) * (to[axis] - from[axis]),
-      );
+      const point = [0, 1].map((axis) => from[axis] + (i / steps) * (to[axis] - from[axis]));
       const tokens = tokensAt(...point);
       if (tokens.length) passed.add(tokens[0]);
     }
@@ -98,12 +88,7 @@ export function followPointer(maps, card, announce) {
     }
     if (!page.pinned) pointAt(spot.tokens, spot.name);
     if (!(event.buttons & 1) || page.brush === "point") return;
-    page.brushOn(
-      tokensBetween(
-        stroke && stroke.name === spot.name ? stroke.at : spot.at,
-        spot.at,
-      ),
-    );
+    page.brushOn(tokensBetween(stroke && stroke.name === spot.name ? stroke.at : spot.at, spot.at));
     stroke = spot;
   });
   maps.root.addEventListener("pointerdown", (event) => {
@@ -131,15 +116,9 @@ export function followPointer(maps, card, announce) {
     const { view, layers } = maps.scene();
     const crop = view.finest;
     const at = page.pointed.length ? page.pointed[0] - crop.offset : -1;
-    const row =
-      at < 0
-        ? crop.rows >> 1
-        : within(crop.rows, Math.floor(at / crop.cols) + down);
-    const col =
-      at < 0 ? crop.cols >> 1 : within(crop.cols, (at % crop.cols) + right);
-    const tokens = layers
-      .map((layer) => layer[row * crop.cols + col])
-      .filter((token) => token >= 0);
+    const row = at < 0 ? crop.rows >> 1 : within(crop.rows, Math.floor(at / crop.cols) + down);
+    const col = at < 0 ? crop.cols >> 1 : within(crop.cols, (at % crop.cols) + right);
+    const tokens = layers.map((layer) => layer[row * crop.cols + col]).filter((token) => token >= 0);
     pointAt(tokens, page.large);
     announce(pointedSentence());
   }
@@ -147,10 +126,8 @@ export function followPointer(maps, card, announce) {
   maps.root.addEventListener("keydown", (event) => {
     if (!maps.scene() || event.target !== maps.root) return;
     if (STEPS[event.key]) move(STEPS[event.key]);
-    else if (event.key === " " && page.pointed.length)
-      page.brushOn(page.pointed.slice(0, 1));
-    else if (event.key === "Enter" && page.pointed.length)
-      pin(page.pointed, page.large);
+    else if (event.key === " " && page.pointed.length) page.brushOn(page.pointed.slice(0, 1));
+    else if (event.key === "Enter" && page.pointed.length) pin(page.pointed, page.large);
     else if (maps.names[event.key - 1]) maps.enlarge(maps.names[event.key - 1]);
     else return;
     event.preventDefault();
@@ -161,7 +138,6 @@ export function followPointer(maps, card, announce) {
   addEventListener("scroll", showCard, { capture: true, passive: true });
   page.on((what) => {
     if (what === "large") panel = page.large;
-    if (["scores", "budget", "forced", "word", "large", "crop"].includes(what))
-      showCard();
+    if (["scores", "budget", "forced", "word", "large", "crop"].includes(what)) showCard();
   });
 }

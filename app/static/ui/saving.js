@@ -20,17 +20,12 @@ export function saveTools() {
         },
       },
     });
-  for (const [name, text] of Object.entries(BUTTONS))
-    buttons[name] = standIn(text, `#save-${name}`);
-  return node(
-    "div",
-    { class: "save-tools", role: "group", "aria-label": "Save and open" },
-    [
-      buttons.png,
-      buttons.json,
-      standIn("Open run", "#save-row input[type=file]"),
-    ],
-  );
+  for (const [name, text] of Object.entries(BUTTONS)) buttons[name] = standIn(text, `#save-${name}`);
+  return node("div", { class: "save-tools", role: "group", "aria-label": "Save and open" }, [
+    buttons.png,
+    buttons.json,
+    standIn("Open run", "#save-row input[type=file]"),
+  ]);
 }
 
 /* Saving a large picture takes seconds: its button says so until the file has arrived. */
@@ -44,9 +39,7 @@ function setBusy(name, busy) {
 /* Called by Gradio's event script once the server has answered: downloads the file, if there is one. */
 export function saved(name) {
   setBusy(name, false);
-  const file =
-    document.querySelector(`#${name}-file a, a#${name}-file`) ||
-    document.querySelector(`#${name}-file`);
+  const file = document.querySelector(`#${name}-file a, a#${name}-file`) || document.querySelector(`#${name}-file`);
   if (file) file.click();
 }
 

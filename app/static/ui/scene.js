@@ -20,10 +20,7 @@ const COLORS = {
 
 function colorsOf(element) {
   const style = getComputedStyle(element);
-  const read = ([name, property]) => [
-    name,
-    style.getPropertyValue(property).trim(),
-  ];
+  const read = ([name, property]) => [name, style.getPropertyValue(property).trim()];
   return Object.fromEntries(Object.entries(COLORS).map(read));
 }
 

@@ -38,19 +38,10 @@ export function stage(element) {
   followPointer(maps, card, announcer.announce);
   const body = node("div", { class: "stage-body" }, [
     node("div", { class: "maps" }, [maps.root, inspector.wordRow, saveTools()]),
-    node("div", { class: "side" }, [
-      node("div", { id: "answer-slot" }, [answersSection]),
-      inspector.root,
-    ]),
+    node("div", { class: "side" }, [node("div", { id: "answer-slot" }, [answersSection]), inspector.root]),
   ]);
   element.replaceChildren(
-    node("div", { class: "stage" }, [
-      toolbar,
-      followEdits(body),
-      body,
-      card.root,
-      announcer.root,
-    ]),
+    node("div", { class: "stage" }, [toolbar, followEdits(body), body, card.root, announcer.root]),
   );
 
   page.on((what) => {

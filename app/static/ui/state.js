@@ -39,10 +39,7 @@ class PageState {
     if (raw.set_choice) this.stale.clear();
     const before = this.scores;
     if (before && before.key === raw.key && !raw.set_choice) return false;
-    const ratio =
-      before && !raw.set_choice
-        ? before.steps[this.step].ratio
-        : raw.keep_ratio;
+    const ratio = before && !raw.set_choice ? before.steps[this.step].ratio : raw.keep_ratio;
     this.scores = unpack(raw);
     this.step = this.nearest(this.scores.steps, ratio);
     const anew = !before || before.subject !== raw.subject || raw.set_choice;
@@ -67,8 +64,7 @@ class PageState {
   nearest(steps, ratio) {
     let best = 0;
     steps.forEach((step, i) => {
-      if (Math.abs(step.ratio - ratio) < Math.abs(steps[best].ratio - ratio))
-        best = i;
+      if (Math.abs(step.ratio - ratio) < Math.abs(steps[best].ratio - ratio)) best = i;
     });
     return best;
   }
@@ -100,13 +96,8 @@ class PageState {
 
   /* What the server needs to know of the page, as JSON text: it travels as the slider's value. */
   choice() {
-    const step = this.scores
-      ? this.scores.steps[this.step]
-      : { ratio: 0.1, budget: 0 };
-    const marked = (sign) =>
-      Array.from((this.forced || []).keys()).filter(
-        (i) => this.forced[i] === sign,
-      );
+    const step = this.scores ? this.scores.steps[this.step] : { ratio: 0.1, budget: 0 };
+    const marked = (sign) => Array.from((this.forced || []).keys()).filter((i) => this.forced[i] === sign);
     return JSON.stringify({
       keep_ratio: step.ratio,
       force_keep: marked(1),

@@ -13,10 +13,8 @@ const answerText = (text) =>
 
 function cell(row) {
   if (!row) return node("td", { class: "pending", text: "·" });
-  if (row.error)
-    return node("td", { class: "failed" }, [answerText(row.error)]);
-  const kl =
-    row.kl_nats === null ? "–" : format.value(Math.max(0, row.kl_nats));
+  if (row.error) return node("td", { class: "failed" }, [answerText(row.error)]);
+  const kl = row.kl_nats === null ? "–" : format.value(Math.max(0, row.kl_nats));
   return node("td", { "data-same": String(row.same) }, [
     answerText((row.same ? "= " : "≠ ") + row.answer),
     node("span", {
@@ -30,24 +28,13 @@ export function sweepTable(element) {
   return (value) => {
     const full = value.rows.find((row) => row.method === "full");
     const rows = value.rows.filter((row) => row.method !== "full");
-    const ratios = Array.from(new Set(rows.map((row) => row.keep_ratio))).sort(
-      (a, b) => b - a,
-    );
+    const ratios = Array.from(new Set(rows.map((row) => row.keep_ratio))).sort((a, b) => b - a);
     const methods = Array.from(new Set(rows.map((row) => row.method)));
-    const answer = full
-      ? full.error || `all ${full.n_visual} tokens: ${full.answer}`
-      : "";
-    const heads = [
-      "Method",
-      ...ratios.map((ratio) => "keep " + format.percent(ratio)),
-    ];
+    const answer = full ? full.error || `all ${full.n_visual} tokens: ${full.answer}` : "";
+    const heads = ["Method", ...ratios.map((ratio) => "keep " + format.percent(ratio))];
     const line = (method) => {
-      const at = (ratio) =>
-        rows.find((row) => row.method === method && row.keep_ratio === ratio);
-      return node("tr", {}, [
-        node("th", { scope: "row", text: method }),
-        ...ratios.map((ratio) => cell(at(ratio))),
-      ]);
+      const at = (ratio) => rows.find((row) => row.method === method && row.keep_ratio === ratio);
+      return node("tr", {}, [node("th", { scope: "row", text: method }), ...ratios.map((ratio) => cell(at(ratio)))]);
     };
     const region = {
       class: "sweep-scroll",
@@ -57,10 +44,7 @@ export function sweepTable(element) {
     };
     element.replaceChildren(
       node("div", region, [
-        node("p", { class: "sweep-question" }, [
-          node("b", { text: value.prompt }),
-          node("span", { text: answer }),
-        ]),
+        node("p", { class: "sweep-question" }, [node("b", { text: value.prompt }), node("span", { text: answer })]),
         node("table", { class: "sweep-table" }, [
           node("thead", {}, [
             node(

@@ -20,15 +20,10 @@ const SCALES = [
 ];
 
 function menu(label, entries, chosen, choose) {
-  const options = entries.map(([value, text]) =>
-    node("option", { value, text, selected: value === chosen }),
-  );
+  const options = entries.map(([value, text]) => node("option", { value, text, selected: value === chosen }));
   const on = { change: (event) => choose(event.target.value) };
   const select = node("select", { "aria-label": label, on }, options);
-  return node("label", { class: "tool tool-" + label.toLowerCase() }, [
-    node("span", { text: label }),
-    select,
-  ]);
+  return node("label", { class: "tool tool-" + label.toLowerCase() }, [node("span", { text: label }), select]);
 }
 
 function setLook(name, value) {
@@ -70,12 +65,7 @@ export function makeToolbar(panels) {
 
   function take(name) {
     page.brush = name;
-    brushes.forEach((button) =>
-      button.setAttribute(
-        "aria-pressed",
-        String(button.dataset.brush === name),
-      ),
-    );
+    brushes.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.brush === name)));
     panels.classList.toggle("brushing", name !== "point");
     offerReset();
   }
@@ -99,10 +89,7 @@ export function makeToolbar(panels) {
     const names = page.scores.crops.map((crop) => crop.name);
     crops.replaceChildren();
     if (names.length < 2) return;
-    const entries = [
-      ["all", "stitched"],
-      ...names.map((name) => [name, name + " alone"]),
-    ];
+    const entries = [["all", "stitched"], ...names.map((name) => [name, name + " alone"])];
     const choose = (name) => {
       page.crop = name;
       page.pointed = [];
@@ -142,17 +129,9 @@ export function makeToolbar(panels) {
       reset,
       crops,
       node("span", { class: "spring" }),
-      node("label", { class: "tool" }, [
-        picture,
-        node("span", { text: "Image" }),
-      ]),
-      node("label", { class: "tool" }, [
-        node("span", { text: "Opacity" }),
-        opacity,
-      ]),
-      menu("Colors", COLORS, page.colorMap, (name) =>
-        setLook("colorMap", name),
-      ),
+      node("label", { class: "tool" }, [picture, node("span", { text: "Image" })]),
+      node("label", { class: "tool" }, [node("span", { text: "Opacity" }), opacity]),
+      menu("Colors", COLORS, page.colorMap, (name) => setLook("colorMap", name)),
       menu("Scale", SCALES, page.scale, (name) => setLook("scale", name)),
     ],
   );

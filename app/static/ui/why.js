@@ -14,8 +14,6 @@ export const WHY_NAMES = {
 export const alone = (word) => `“${word.text.trim() || "␣"}” alone`;
 
 /* Section 4 mixes two rankings; the scores of other methods are shown relative to their own threshold. */
-export const mixedTitle = (scores) =>
-  scores.rule === "split" ? "Mixed score" : "Score of the method";
+export const mixedTitle = (scores) => (scores.rule === "split" ? "Mixed score" : "Score of the method");
 
-export const whyMark = (why) =>
-  node("i", { class: "why why-" + why, "aria-hidden": "true" });
+export const whyMark = (why) => node("i", { class: "why why-" + why, "aria-hidden": "true" });
