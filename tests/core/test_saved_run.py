@@ -22,10 +22,8 @@ from adafv_core.saved_run import SavedRun, read_run, write_run
 from adafv_core.saved_run.format import MOST_BYTES, MOST_VALUES
 from adafv_core.scoring import rescored
 
-NEED_THE_MODEL = frozenset(
-    ["adafv_d", "adav_authors", "cdpruner", "divprune", "eadp_llm", "fastv", "mmtok", "pooling", "scope"]
-    + ["visionzip", "vispruner"]
-)
+NEED_THE_MODEL = {"adafv_d", "adav_authors", "cdpruner", "divprune", "eadp_llm", "fastv", "mmtok", "pooling", "scope"}
+NEED_THE_MODEL |= {"visionzip", "vispruner"}
 """What needs a tensor that a file does not hold."""
 OLD = sorted((Path(__file__).parents[1] / "data" / "saved_runs_0_1").glob("*.json"))
 """Files that AdaFV 0.1 wrote, about a red rectangle: adafv with marks, t2i with options of its own, divprune."""
