@@ -91,7 +91,7 @@ def check_floor(floor: float) -> float:
 
 
 def check_temperature(temperature: float) -> float:
-    """The temperature γ as a float; InputError unless 0 < γ ≤ 10⁶, beyond which float32 cosines are too coarse."""
+    """The temperature γ as a float; InputError unless 0 < γ ≤ 10⁶ (float32 cosines are too coarse beyond that)."""
     return real("temperature (100 by default)", temperature, 0, MAX_TEMPERATURE, above=True)
 
 
@@ -119,9 +119,9 @@ def check_weight(name: str, value: float, least: float, most: float) -> float:
 def check_forced(
     force_keep: Tensor | None, force_drop: Tensor | None, size: int, budget: int, device: torch.device
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The tokens that stay in any case, (M,) int64 ascending, and the (N,) bool mask of those that never do.
+    """The tokens that are always kept, (M,) int64 ascending, and the (N,) bool mask of those that never are.
 
-    Raises InputError for masks of another kind or shape or that overlap, BudgetError where the budget is too small for
+    Raises InputError for masks of the wrong type or shape or that overlap, BudgetError if the budget is too small for
     the first or larger than what the second leaves.
     """
     shape = torch.Size((size,))

@@ -1,11 +1,11 @@
 """What a forward pass costs, from plain integers.
 
-Convention: multiply and add count as two FLOPs. Counted are the matrix products: attention projections
+Convention: a multiply-add counts as two FLOPs. Counted are the matrix products: attention projections
 (with grouped key/value heads), both attention products over the whole square (no saving for the causal
 half), the MLP (three matrices in the SwiGLU of the LLM, two in the vision encoder and the projector), the
 LM head for one position, and the patch embedding. Not counted: norms, activations, softmax, embeddings,
-biases, and the one [CLS] row of saliency. Other papers print multiply-accumulates, half of these numbers,
-or two-matrix MLPs.
+biases, and the single [CLS] row of saliency. Other papers report multiply-accumulates (half of these
+numbers) or assume two-matrix MLPs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class LLMShape:
 
     @classmethod
     def from_config(cls, config: Any) -> LLMShape:
-        """From a Llama-like transformers config, or one that carries it as `text_config`.
+        """From a Llama-like transformers config, or one that holds it as `text_config`.
 
-        Of a mixture of experts, the experts that one token runs through count.
+        In a mixture of experts, only the experts that one token passes through count.
         """
         config = getattr(config, "text_config", config)
         heads = config.num_attention_heads
@@ -53,8 +53,9 @@ class LLMShape:
 class VisionShape:
     """The integers of a vision transformer.
 
-    layers: those that run. tokens: patches, and [CLS] if any. channels: of a patch, times its frames. mlp_matrices: 3
-    for a gated MLP. windowed_layers: those that attend within windows only; window_pairs: Σ (patches in a window)².
+    layers: number of layers that run. tokens: patches, plus [CLS] if any. channels: of a patch, times its frames.
+    mlp_matrices: 3 for a gated MLP. windowed_layers: number of layers that attend only within windows; window_pairs:
+    Σ (patches in a window)².
     """
 
     layers: int
@@ -70,7 +71,7 @@ class VisionShape:
 
     @classmethod
     def from_config(cls, config: Any, layers: int, has_cls: bool) -> VisionShape:
-        """From a CLIP-like or SigLIP-like transformers config, or one that carries it as `vision_config`."""
+        """From a CLIP-like or SigLIP-like transformers config, or one that holds it as `vision_config`."""
         config = getattr(config, "vision_config", config)
         (height, width), (down, across) = map(pair, (config.image_size, config.patch_size))
         patches = (height // down) * (width // across)
@@ -86,16 +87,16 @@ class VisionShape:
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of what a config gives as one number or as two."""
+    """(height, width) from a config value that is one number or two."""
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def prefill_flops(llm: LLMShape, tokens: int | Sequence[int]) -> int:
-    """FLOPs of one prefill, LM head of one position included.
+    """FLOPs of one prefill, including the LM head for one position.
 
-    tokens: n, the length of the sequence (visual, newline and text tokens), or one length for each layer
-    where they differ (FastV). A layer costs 2n·(2·hidden·q + 2·hidden·kv + 3·hidden·intermediate) +
-    4n²·q, with q = heads · head_dim and kv = kv_heads · head_dim; the head costs 2 · hidden · vocab.
+    tokens: n, the length of the sequence (visual, newline and text tokens), or one length per layer if they differ
+    (FastV). A layer costs 2n·(2·hidden·q + 2·hidden·kv + 3·hidden·intermediate) + 4n²·q, with q = heads · head_dim and
+    kv = kv_heads · head_dim; the LM head costs 2 · hidden · vocab.
     """
     q, kv = llm.heads * llm.head_dim, llm.kv_heads * llm.head_dim
     weights = 2 * llm.hidden * q + 2 * llm.hidden * kv + 3 * llm.hidden * llm.intermediate
@@ -107,7 +108,7 @@ def vision_flops(vision: VisionShape, crops: int = 1) -> int:
     """FLOPs of the vision encoder for all crops, without the projector.
 
     A layer costs 2n·(4·hidden² + mlp_matrices·hidden·intermediate) + 4n²·hidden for n = vision.tokens, with
-    window_pairs in place of n² where it attends within windows; the patch embedding costs
+    window_pairs in place of n² if it attends within windows; the patch embedding costs
     2 · patches · channels · patch_size² · hidden.
     """
     n, hidden = vision.tokens, vision.hidden
@@ -123,7 +124,7 @@ def projector_flops(tokens: int, vision_hidden: int, llm_hidden: int) -> int:
 
 
 def kv_cache_bytes(llm: LLMShape, tokens: int | Sequence[int], bytes_per_value: int = 2) -> int:
-    """Bytes of keys and values after a prefill: 2 · kv_heads · head_dim · bytes_per_value, a token and layer.
+    """Bytes of keys and values after a prefill: 2 · kv_heads · head_dim · bytes_per_value per token and layer.
 
     tokens: as in `prefill_flops`. bytes_per_value: 2 for float16 and bfloat16, 4 for float32.
     """
@@ -131,14 +132,14 @@ def kv_cache_bytes(llm: LLMShape, tokens: int | Sequence[int], bytes_per_value: 
 
 
 def fastv_tokens(layers: int, layer: int, full: int, pruned: int) -> tuple[int, ...]:
-    """Sequence length in each of `layers` layers when tokens are dropped at the input of number `layer`."""
+    """Sequence length in each of `layers` layers if tokens are dropped at the input of layer number `layer`."""
     if not 0 <= layer <= layers:
         raise InputError(f"The layer must be between 0 and the {layers} layers of the LLM; got {layer}.")
     return (full,) * layer + (pruned,) * (layers - layer)
 
 
 def layer_averaged_budget(layers: int, layer: int, n_visual: int, budget: int) -> float:
-    """Mean number of visual tokens a layer sees in FastV: (layer · N + (layers − layer) · K) / layers."""
+    """Mean number of visual tokens per layer in FastV: (layer · N + (layers − layer) · K) / layers."""
     return sum(fastv_tokens(layers, layer, n_visual, budget)) / layers
 
 

@@ -13,7 +13,7 @@
         ├── OutOfMemoryError               the device ran out of memory; its tensors were freed
         └── StoppedError                   the caller's stop signal came before the run began
 
-Each message says what was expected, what came, and what would work.
+Each message says what was expected, what was passed, and what would work.
 """
 
 
@@ -42,7 +42,7 @@ class ImageError(InputError):
 
 
 class UnknownNameError(InputError):
-    """A name that is not in a registry; the message lists the valid ones."""
+    """A name that is not in a registry; the message lists the valid names."""
 
 
 class ModelError(AdaFVError, RuntimeError):

@@ -1,7 +1,7 @@
 """Greedy orders of visual tokens: coverage (facility location) and diversity (determinantal point process).
 
-Every order here is nested: its first K picks do not depend on how many more are made, so that one order serves every
-budget. Ties go to the lower index. Nothing is read back to the host inside a loop on an accelerator.
+Every order is nested: its first K picks do not depend on how many follow, so that one order serves every budget. Ties
+go to the lower index. On an accelerator, no value is read back to the host inside a loop.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def coverage_order(
     column_weight: Tensor | None = None,
     barred: Tensor | None = None,
 ) -> Tensor:
-    """Greedy facility location: `count` columns that together cover the rows best, in the order they are picked.
+    """Greedy facility location: `count` columns that together cover the rows best, in the order of picking.
 
-    similarity: (R, N) float, how well token j covers row i; only what is above 0 counts. Each time the pick is
-    argmax_j w_j · Σ_i v_i · max(0, similarity[i, j] − best_i), where best_i is what the picks so far give row i.
+    similarity: (R, N) float, how well token j covers row i; only values above 0 count. Each pick is
+    argmax_j w_j · Σ_i v_i · max(0, similarity[i, j] − best_i), where best_i is the coverage of row i so far.
     row_weight: v, (R,) ≥ 0. column_weight: w, (N,) ≥ 0. barred: (N,) bool, never picked. Returns (count,) int64.
 
     Gains below 1e-9 of the largest first gain count as 0, so that rounding never orders tokens that add nothing. On the
-    CPU only the rows that a pick improved are counted again, in float64: about N · ln(count) rows in all
-    instead of N · count. Elsewhere all rows are counted again each time, which needs no value on the host.
+    CPU only the rows that a pick improved are updated, in float64: about N · ln(count) rows in all instead of
+    N · count. On other devices all rows are recomputed after each pick, which needs no value on the host.
     """
     rows, size = similarity.shape
     scale = torch.ones(rows, device=similarity.device) if row_weight is None else row_weight.float()
@@ -84,13 +84,13 @@ def dpp_order(
 ) -> tuple[Tensor, Tensor]:
     """Greedy MAP of a determinantal point process with kernel diag(q) S diag(q) (CDPruner, 2506.10967).
 
-    similarity: S, (N, N) cosines. quality: q, (N,) ≥ 0. Each time the token with the largest conditional variance
-    d² is picked, and the variance that it explains is taken from the others. first: (M,) int64, M ≤ count, picked
-    before all others in this order. barred: (N,) bool, never picked. Variances below 1e-5 of the largest count as 0:
-    beyond the rank of S what is left is rounding, and the lower index is picked.
+    similarity: S, (N, N) cosines. quality: q, (N,) ≥ 0. Each pick is the token with the largest conditional variance
+    d²; the variance that it explains is subtracted from the others. first: (M,) int64, M ≤ count, picked before all
+    others, in this order. barred: (N,) bool, never picked. Variances below 1e-5 of the largest count as 0: beyond the
+    rank of S only rounding errors remain, and the lower index is picked.
 
-    Returns the order, (count,) int64, and (N,) float32 in [0, 1], how new each token is: the share of its own
-    variance that the tokens picked before it (for the others: all picked) do not explain.
+    Returns the order, (count,) int64, and (N,) float32 in [0, 1], how novel each token is: the share of its own
+    variance not explained by the tokens picked before it (for tokens not picked: by all picked ones).
     """
     size = similarity.shape[0]
     kernel = quality.float()[:, None] * similarity * quality.float()[None]
@@ -113,7 +113,7 @@ def dpp_order(
         at_pick[pick] = left[0]
         past = factors[:place]
         explained = past.index_select(1, pick[None])[:, 0] @ past
-        # A token that the picks explain wholly explains nothing more.
+        # A token that earlier picks explain completely explains nothing more.
         row = (kernel.index_select(0, pick[None])[0] - explained) * left.clamp(min=1e-30).rsqrt()
         factors[place] = torch.where(left > least, row, torch.zeros_like(row))
         variance = variance - factors[place].square()
@@ -124,8 +124,9 @@ def dpp_order(
 
 
 def evenly_over(sizes: Sequence[int], count: int) -> list[int]:
-    """How many of `count` tokens each crop keeps: the same for each, the first crops one more where it does not
-    divide; what a crop is too small for goes to the next ones. sizes: tokens of each crop. The sum is `count`."""
+    """How many of `count` tokens each crop keeps: an equal share, with any remainder going to the first crops and the
+    excess of a crop that is too small going to the next ones. sizes: tokens in each crop. The sum is `count`.
+    """
     shares = [0] * len(sizes)
     left = count
     while left:

@@ -1,7 +1,6 @@
 """Where each visual token lies: token ↔ (crop, row, column) ↔ box in pixels of the original image.
 
-Everything here is plain geometry on integers; which crops a picture has is decided by the adapters in
-`models/`.
+Everything in this file is plain geometry; the adapters in `models/` decide which crops a picture has.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def _cell_boxes(crop: Crop) -> Tensor:
 
 
 def row_numbers(grid: TokenGrid) -> Tensor:
-    """(N,) int64: a number for each row of each crop, counted through all crops in LLM order."""
+    """(N,) int64: the row of each token, numbered consecutively over all crops in LLM order."""
     parts = []
     first = 0
     for crop in grid.crops:
@@ -49,10 +48,10 @@ def row_numbers(grid: TokenGrid) -> Tensor:
 
 
 def newlines_to_keep(grid: TokenGrid, kept: Tensor, newline_after: Tensor) -> Tensor:
-    """(R,) bool: for each newline token, whether a token of the row it closes is kept.
+    """(R,) bool: for each newline token, whether a token of the row it ends is kept.
 
-    kept: (N,) bool. newline_after: (R,) int64, the visual token each newline follows. A newline that closes
-    a picture without rows of its own (a single crop) belongs to the last row.
+    kept: (N,) bool. newline_after: (R,) int64, the visual token that each newline follows. A newline that ends a whole
+    picture instead of a row (a single crop) belongs to the last row.
     """
     rows = row_numbers(grid).to(kept.device)
     occupied = torch.zeros(int(rows[-1]) + 1, dtype=torch.bool, device=kept.device)
@@ -61,7 +60,7 @@ def newlines_to_keep(grid: TokenGrid, kept: Tensor, newline_after: Tensor) -> Te
 
 
 def stock_positions(size: int, newline_after: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Where visual tokens and newline tokens stand in the sequence stock transformers feeds the LLM.
+    """Positions of visual tokens and newline tokens in the sequence that stock transformers passes to the LLM.
 
     Returns (N,) and (R,) int64 positions in 0..N+R-1.
     """
@@ -74,10 +73,10 @@ def stock_positions(size: int, newline_after: Tensor | None) -> tuple[Tensor, Te
 
 
 def kept_places(visual: VisualTokens, selection: Selection | None, newline: str) -> tuple[Tensor, int]:
-    """Which of the image's M stock tokens stay, ascending int64 on the CPU, and how many of them are newline tokens.
+    """Which of the image's M stock tokens stay (ascending int64 on the CPU), and how many of them are newline tokens.
 
-    newline: "drop" or "rows" (those that close a row with a kept token). With all N tokens kept nothing is dropped.
-    Raises UnknownNameError for another choice.
+    newline: "drop", or "rows" to keep those that end a row with a kept token. If all N tokens are kept, so are all
+    newline tokens. Raises UnknownNameError for any other value.
     """
     check_choice("newline", newline, NEWLINES)
     size, n_stock = visual.saliency.shape[0], visual.stock_size
@@ -98,11 +97,11 @@ def square_box(
     resized: tuple[int, int] | int | None,
     cropped: tuple[int, int] | None,
 ) -> Box:
-    """The part of the original picture that a resize-and-center-crop processor shows the vision encoder.
+    """The part of the original picture that the vision encoder sees after a resize and center crop.
 
     image_size: (width, height) in pixels. resized: (width, height), or one number for the shortest edge, or
     None for no resize. cropped: (width, height) of the center crop, or None. The box is in original pixels;
-    it is smaller than the picture where a crop cuts its ends off, and larger where padding was added.
+    it is smaller than the picture if the crop cuts off its ends, and larger if padding was added.
     """
     width, height = image_size
     shift_x = shift_y = 0.0
@@ -142,12 +141,12 @@ def unpadded_box(
     cells: tuple[int, int],
     kept_cells: tuple[int, int],
 ) -> Box:
-    """The part of the original picture under the stitched, un-padded tile grid of an any-resolution model.
+    """The part of the original picture covered by the stitched, un-padded tile grid of an any-resolution model.
 
-    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centerd;
-    the canvas has `cells` (columns, rows) tokens, of which the middle `kept_cells` stay after un-padding.
-    In original pixels; un-padding removes whole tokens, so the box may reach beyond the picture by up to
-    one token a side.
+    The picture was scaled to fit `canvas` (width, height; pixels), keeping its aspect ratio, and centered;
+    the canvas has `cells` (columns, rows) tokens, of which the middle `kept_cells` remain after un-padding.
+    In original pixels; un-padding removes whole tokens, so the box may extend beyond the picture by up to one token on
+    each side.
     """
     width, height = image_size
     scale_x, scale_y = canvas[0] / width, canvas[1] / height
@@ -161,7 +160,7 @@ def unpadded_box(
 
 
 def _unpadded_side(pixels: int, canvas: int, cells: int, kept: int, shown: int) -> tuple[float, float]:
-    """One axis of `unpadded_box`: first and last original pixel under the kept cells."""
+    """One axis of `unpadded_box`: first and last original pixel covered by the kept cells."""
     pitch = canvas / cells
     first = (cells - kept) // 2 * pitch
     pasted_at = (canvas - shown) // 2

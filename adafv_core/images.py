@@ -1,4 +1,4 @@
-"""Pictures from callers: checked, converted to RGB and hashed, once and in one way for the library and the page."""
+"""Checks a caller's picture, converts it to RGB and hashes it: once, and the same way for the library and the page."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 
 from adafv_core.errors import ImageError
 
-# NumPy is imported where it is used: command lines read MAX_PIXELS for their help text and have to answer at once.
+# NumPy is imported lazily: command lines read MAX_PIXELS for their help text and must respond at once.
 if TYPE_CHECKING:
     import numpy as np
 
 MAX_PIXELS = 100_000_000
-"""The largest number of pixels a picture may have."""
+"""The most pixels that a picture may have."""
 
 _SMALLER = f"make it smaller, to {MAX_PIXELS:,} at most."
 _CHANNELS = {"uint8": ((), (3,), (4,)), "uint16": ((),)}
@@ -24,7 +24,7 @@ _CHANNELS = {"uint8": ((), (3,), (4,)), "uint16": ((),)}
 
 @dataclass(frozen=True)
 class Picture:
-    """An RGB picture and the SHA-256 of its size and pixels, by which it is recognized everywhere."""
+    """An RGB picture and the SHA-256 of its size and pixels, which identifies it everywhere."""
 
     image: Image.Image
     key: str
@@ -34,13 +34,12 @@ def read_picture(image: object) -> Picture:
     """Check one picture, convert it to RGB and hash it.
 
     image: a PIL image, the path of a file, or an array: uint8 of shape (height, width, 3), (height, width, 4) with
-    opacity or (height, width) gray, or 16-bit gray as uint16. A Picture is returned as it is.
+    an alpha channel or (height, width) gray, or 16-bit gray as uint16. A Picture is returned unchanged.
 
-    Transparency is laid on white and 16 bits are scaled to 8, as in `to_rgb`. Files are read as `PIL.Image.open`
-    presents them: an EXIF rotation is not applied, neither to a path nor to a PIL image (use
-    `PIL.ImageOps.exif_transpose` for that). Raises ImageError for anything else, a missing or unreadable file,
-    several pictures, an empty one, one of unknown value range (mode F), or one above 100 million pixels
-    (`MAX_PIXELS`).
+    Transparent pixels are blended with white and 16 bits scaled to 8, as in `to_rgb`. EXIF rotation is not applied,
+    neither to a file nor to a PIL image (use `PIL.ImageOps.exif_transpose` for that). Raises ImageError for anything
+    else, a missing or unreadable file, several pictures, an empty one, one of unknown value range (mode F), or one
+    with more than 100 million pixels (`MAX_PIXELS`).
     """
     import numpy as np
 
@@ -73,13 +72,13 @@ def read_picture(image: object) -> Picture:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB, 8 bits per channel: transparency laid on white, deep gray scaled down.
+    """The picture in mode RGB, 8 bits per channel: transparency blended with white, 16-bit gray scaled down.
 
-    An opaque RGB picture is returned itself, decoded. Deep gray is mode I or I;16: if no value is above 255 they are
-    8-bit levels, which is how Pillow converts to these modes; otherwise all are 16-bit levels (65,535 is white), of
-    which the high byte is kept, as Pillow reads 16-bit color PNG files. Raises ImageError for values outside
-    0..65,535 and for mode F, whose value range is unknown, and whatever Pillow raises for a damaged file or a mode it
-    cannot convert (OSError, SyntaxError, ValueError).
+    An opaque RGB picture is decoded and returned itself. In modes I and I;16, values are 8-bit levels if none is above
+    255, which is how Pillow converts to these modes; otherwise all are 16-bit levels (65,535 is white), of which the
+    high byte is kept, as Pillow reads 16-bit color PNG files. Raises ImageError for values outside 0..65,535 and for
+    mode F, whose value range is unknown, and whatever Pillow raises for a damaged file or a mode it cannot convert
+    (OSError, SyntaxError, ValueError).
     """
     if image.mode == "F":
         raise ImageError(
@@ -123,7 +122,7 @@ def _from_file(path: str | Path) -> Picture:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Deep gray as mode L, the one transparent value of a PNG file (its tRNS chunk) made white."""
+    """16-bit gray as mode L, with the transparent value of a PNG file (its tRNS chunk) turned white."""
     import numpy as np
 
     image.load()

@@ -1,4 +1,4 @@
-"""Memory: bytes held by tensors, a cache of encoded images bounded by them, and what happens when a device runs out."""
+"""Memory: tensor sizes, a cache of encoded images with a limit in bytes, and out-of-memory handling."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KEEP_FEWER = (
 
 
 def tensor_bytes(*values: Any) -> int:
-    """Bytes of memory behind all tensors in these values, each storage counted once.
+    """Bytes of memory held by all tensors in these values, each storage counted once.
 
-    values: tensors, or dataclasses such as VisualTokens and TokenScores, searched through their fields.
+    values: tensors, or dataclasses such as VisualTokens and TokenScores, whose fields are searched.
     """
     storages: dict[int, int] = {}
     left = list(values)
@@ -41,7 +41,7 @@ def tensor_bytes(*values: Any) -> int:
 
 
 class VisualCache:
-    """Least-recently-used cache of encoded images by their `image_key`; holds at most `max_bytes` of tensors."""
+    """Least-recently-used cache of encoded images by `image_key`; holds at most `max_bytes` of tensors."""
 
     def __init__(self, max_bytes: int) -> None:
         self._kept: LRUCache[str, VisualTokens] = LRUCache(max_bytes, getsizeof=tensor_bytes)
@@ -63,7 +63,7 @@ class VisualCache:
             self._kept[visual.image_key] = visual
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all images."""
         with self._lock:
             self._kept.clear()
 
@@ -75,7 +75,7 @@ class VisualCache:
 def memory_guard(advice: str = _KEEP_FEWER) -> Iterator[None]:
     """Turn an out-of-memory error of any device into OutOfMemoryError, after freeing the failed run's tensors.
 
-    advice: the end of the message: what was freed, and what would work.
+    advice: the end of the message: what was freed, and what to do.
     """
     message = None
     try:

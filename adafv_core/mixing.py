@@ -38,11 +38,11 @@ BELOW_ONE = 1.0 - 2.0**-24
 
 @dataclass(frozen=True)
 class Ranking:
-    """Tokens by one score, descending, ties by lower index; excluded tokens behind all others.
+    """Tokens ranked by one score, descending, ties by lower index; excluded tokens come last.
 
     order: (N,) int64, the token at each rank. rank: (N,) int64, the rank of each token. scores: (N,) float64, by
-    token. sums: (N + 1,) float64, sums[k] = the first k scores added one after the other in rank order. All with
-    leading axes where the scores have them.
+    token. sums: (N + 1,) float64, sums[k] = the first k scores added one after the other in rank order. Batched scores
+    give all of them the same leading axes.
     """
 
     order: Tensor
@@ -53,7 +53,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Mix:
-    """One budget, split. For batched scores every field gains a leading axis B.
+    """The split of one budget. For batched scores every field gains a leading axis B.
 
     k_text, k_visual: () int64, lengths of the heads, counted among tokens that are not forced.
     kept: (N,) bool. mixed: (N,) float32, m_i of section 4, ≥ 1 exactly where kept, finite.
@@ -72,8 +72,8 @@ class Mix:
 class BudgetPath:
     """The best split for every budget. k_text, k_visual: (N + 1,) or (B, N + 1) int64, index K = 0..N.
 
-    −1 at budgets that cannot be met: fewer than the tokens in `force_keep`, or more than `force_drop`
-    leaves.
+    −1 for budgets that cannot be met: smaller than the number of tokens in `force_keep`, or larger than what
+    `force_drop` leaves.
     """
 
     k_text: Tensor
@@ -82,10 +82,10 @@ class BudgetPath:
 
 @dataclass(frozen=True)
 class SplitCurve:
-    """Every admissible split of one budget, by k_text ascending.
+    """Every admissible split of one budget, in ascending order of k_text.
 
-    k_text, k_visual: (M,) int64. geometric_mean: (M,) float64, sqrt(T[k_text] · V[k_visual]). best: the
-    index of the pair that `mix` takes.
+    k_text, k_visual: (M,) int64. geometric_mean: (M,) float64, sqrt(T[k_text] · V[k_visual]). best: index of the pair
+    that `mix` picks.
     """
 
     k_text: Tensor
@@ -96,7 +96,7 @@ class SplitCurve:
 
 @dataclass(frozen=True)
 class _Split:
-    """One image: both rankings, the tokens forced to stay, and how many are free to choose from."""
+    """One image: both rankings, the tokens that are forced to stay, and the number of free tokens."""
 
     text: Ranking
     visual: Ranking
@@ -106,7 +106,7 @@ class _Split:
 
 
 def rank(scores: Tensor, excluded: Tensor | None = None) -> Ranking:
-    """Rank (…, N) scores ≥ 0 on the CPU in float64; tokens in the bool mask `excluded` go last and add nothing."""
+    """Rank (…, N) scores ≥ 0 on the CPU in float64; tokens in the bool mask `excluded` rank last and add 0 to sums."""
     scores = scores.to("cpu", torch.float64)
     keys = scores if excluded is None else scores.masked_fill(excluded, -1.0)
     sorted_keys, order = keys.sort(dim=-1, descending=True, stable=True)
@@ -121,22 +121,22 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 def largest_k_visual(text: Ranking, visual: Ranking, budget: int) -> Tensor:
-    """The longest visual head that fits the budget beside each text head, for rankings of one image.
+    """The longest visual head that fits the budget together with each text head, for the rankings of one image.
 
     budget: 0..N distinct tokens. Returns (budget + 1,) int64: for each k_text, the largest k_visual with
-    |top_{k_text} ∪ top_{k_visual}| = budget. O(N), as `admissible` of the page's script.
+    |top_{k_text} ∪ top_{k_visual}| = budget. O(N), like `admissible` in the page's script.
     """
     visual_rank_by_text_rank = visual.rank[text.order].tolist()
     text_rank_by_visual_rank = text.rank[visual.order].tolist()
     size, k_visual, largest = len(text_rank_by_visual_rank), budget, [budget]
     for k_text in range(1, budget + 1):
         if visual_rank_by_text_rank[k_text - 1] >= k_visual:
-            # The text head pays for a new token: the visual head gives up its last one that the text head lacks.
+            # The text head adds a new token, so the visual head gives up its last one that the text head lacks.
             k_visual -= 1
             while text_rank_by_visual_rank[k_visual] < k_text:
                 k_visual -= 1
         while k_visual < size and text_rank_by_visual_rank[k_visual] < k_text:
-            k_visual += 1  # already paid for by the text head
+            k_visual += 1  # already counted in the text head
         largest.append(k_visual)
     return torch.tensor(largest)
 
@@ -170,7 +170,7 @@ def split_curve(
     force_keep: Tensor | None = None,
     force_drop: Tensor | None = None,
 ) -> SplitCurve:
-    """The geometric mean of every admissible split of one budget; arguments as `mix`, unbatched (N,) only."""
+    """The geometric mean of every admissible split of one budget; arguments as in `mix`, but unbatched (N,) only."""
     splits = _prepare(t2i, saliency, force_keep, force_drop)
     if t2i.dim() != 1:
         raise InputError(f"split_curve takes the scores of one image, shape (N,); got {tuple(t2i.shape)}.")
@@ -187,10 +187,10 @@ def budget_path(
     force_keep: Tensor | None = None,
     force_drop: Tensor | None = None,
 ) -> BudgetPath:
-    """The pair that `mix` takes, for every budget K = 0..N at once (what a slider needs).
+    """The pair that `mix` picks, for every budget K = 0..N at once (what a slider needs).
 
-    Arguments as `mix`. With the two rankings, two numbers for each K reproduce every mask. O(N²) time in
-    blocks of bounded memory.
+    Arguments as in `mix`. Together with the two rankings, two numbers per K reproduce every mask. O(N²) time, in blocks
+    of bounded memory.
     """
     splits = _prepare(t2i, saliency, force_keep, force_drop)
     floor, size = check_floor(floor), t2i.shape[-1]
@@ -236,9 +236,9 @@ def _mix_row(split: _Split, budget: int, floor: float) -> tuple[Tensor, ...]:
 
 
 def _products(split: _Split, budget: int, floor: float) -> tuple[Tensor, Tensor]:
-    """By k_text = 0..budget, less what is forced to stay: k_visual, and T · V or −1 where the pair is not admissible.
+    """For k_text from 0 to the budget that forced tokens leave: k_visual, and T · V or −1 for an inadmissible pair.
 
-    Raises BudgetError where the masks do not allow this budget.
+    Raises BudgetError if the masks do not allow this budget.
     """
     left = budget - split.n_forced
     if left < 0:
@@ -259,7 +259,7 @@ def _products(split: _Split, budget: int, floor: float) -> tuple[Tensor, Tensor]
 
 
 def _ratio(ranking: Ranking, k: int) -> Tensor:
-    """(N,) float64, each score over the k-th; 1 and 0 by rank where that is 0; 0 everywhere for k = 0."""
+    """(N,) float64, each score divided by the k-th; 1 or 0 by rank if that is 0; 0 everywhere for k = 0."""
     if k == 0:
         return torch.zeros_like(ranking.scores)
     last = ranking.scores[ranking.order[k - 1]]
@@ -269,8 +269,8 @@ def _ratio(ranking: Ranking, k: int) -> Tensor:
 def _path_row(split: _Split, floor: float, block: int = 64) -> Tensor:
     """(2, size + 1) int64: best k_text and k_visual of one image for every budget of its size = n_free tokens.
 
-    In the row of one k_text, visual ranks whose token has text rank ≥ k_text are, in order, the k_visual of
-    the budgets k_text, k_text + 1, … size − 1; the budget `size` takes them all.
+    For one k_text, the visual ranks of tokens with text rank ≥ k_text are, in order, the k_visual of budgets k_text,
+    k_text + 1, …, size − 1; a budget of `size` takes them all.
     """
     size = split.n_free
     text_rank = split.text.rank[split.visual.order[:size]]

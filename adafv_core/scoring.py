@@ -41,8 +41,8 @@ def t2i_attention(
     """a_i of section 1: the largest attention that any counted text token pays to visual token i.
 
     text_tokens: (T, D) or (B, T, D). visual_tokens: (N, D) or (B, N, D). text_mask: (T,) or (B, T) bool, the
-    text tokens that count (all, if None). Returns (N,) or (B, N) float32. Raises as `word_attention`, and
-    ScoreError where the mask has another shape or counts no token.
+    text tokens that count (all, if None). Returns (N,) or (B, N) float32. Raises like `word_attention`, and
+    ScoreError if the mask has another shape or is all False.
     """
     return most_attended(word_attention(text_tokens, visual_tokens, temperature), text_mask)
 
@@ -70,7 +70,7 @@ def score_tokens(
     temperature: float = 100.0,
     history: Sequence[tuple[str, str]] = (),
 ) -> TokenScores:
-    """T2I attention and saliency of one image for T text tokens (T, D), of which the counted ones make t2i."""
+    """T2I attention and saliency of one image for T text tokens (T, D); t2i is the maximum over the counted ones."""
     features = visual.required("features", "Scoring")
     mask = torch.tensor(list(counted), dtype=torch.bool, device=features.device)
     word_t2i = word_attention(text_tokens.to(features.device), features, temperature)
@@ -89,7 +89,7 @@ def score_tokens(
 
 
 def unscored(visual: VisualTokens) -> TokenScores:
-    """Scores without any text, t2i all 0: for methods that do not read T2I attention (`Method.reads_t2i` false)."""
+    """Scores without text (t2i all 0), for methods that do not read T2I attention (`Method.reads_t2i` is false)."""
     word_t2i = visual.saliency.new_zeros(0, visual.size)
     counted = torch.zeros(0, dtype=torch.bool, device=word_t2i.device)
     t2i = torch.zeros_like(visual.saliency)
@@ -97,11 +97,11 @@ def unscored(visual: VisualTokens) -> TokenScores:
 
 
 def rescored_t2i(scores: TokenScores, temperature: float = 100.0, text_tokens: str = "question") -> Tensor:
-    """(N,) float32 T2I attention of scored tokens under another temperature or choice of text tokens.
+    """(N,) float32 T2I attention of scored tokens for a different temperature or choice of text tokens.
 
-    text_tokens: "question" (the words counted when they were scored) or "all" (every text token after the
-    image). Scores are reused where possible; only another temperature needs the embeddings again. Raises InputError
-    where the scores do not hold what that takes, as those of a saved run.
+    text_tokens: "question" (the words counted when scored) or "all" (every text token after the image). Scores are
+    reused if possible; only a changed temperature needs the embeddings. Raises InputError if the scores lack them, as
+    those of a saved run do.
     """
     check_choice("text_tokens", text_tokens, TEXT_TOKENS)
     if text_tokens == "question" and scores.counting == "all":
@@ -115,9 +115,9 @@ def rescored_t2i(scores: TokenScores, temperature: float = 100.0, text_tokens: s
 
 
 def rescored(scores: TokenScores, temperature: float | None = None, text_tokens: str = "question") -> TokenScores:
-    """The scores as a method with these options ranks by them: t2i, word_t2i, counted and temperature replaced.
+    """The scores that a method with these options ranks by: t2i, word_t2i, counted and temperature are replaced.
 
-    temperature: None keeps the one they were scored with. text_tokens: as in `rescored_t2i`; "all" counts every word.
+    temperature: None keeps the current one. text_tokens: as in `rescored_t2i`; "all" counts every word.
     """
     gamma = scores.temperature if temperature is None else temperature
     return replace(
@@ -131,7 +131,7 @@ def rescored(scores: TokenScores, temperature: float | None = None, text_tokens:
 
 
 def _word_attention_at(scores: TokenScores, temperature: float) -> Tensor:
-    """(T, N) `word_attention` at this temperature; only another one than the scores' needs the embeddings."""
+    """(T, N) `word_attention` at this temperature; needs the embeddings only if it differs from that of the scores."""
     if temperature == scores.temperature:
         return scores.word_t2i
     change = f"Changing the temperature from {scores.temperature:g} to {temperature:g}"
@@ -139,23 +139,23 @@ def _word_attention_at(scores: TokenScores, temperature: float) -> Tensor:
 
 
 def saliency_of(queries: Tensor, keys: Tensor, has_cls: bool, scale: float | None = None) -> Tensor:
-    """(crops, P) float32, c_i of section 2: the [CLS] row, or without a [CLS] token the mean attention received.
+    """(crops, P) float32, c_i of section 2: the [CLS] row, or the mean attention received if there is no [CLS] token.
 
-    queries, keys: (crops, heads, P', d) of one layer, [CLS] first where the encoder has one (P' = P + 1). scale: as in
+    queries, keys: (crops, heads, P', d) of one layer, [CLS] first if the encoder has one (P' = P + 1). scale: as in
     `cls_saliency`.
     """
     if has_cls:
         return cls_saliency(queries[:, :, 0], keys, scale)
-    # Blocks of queries so small that their attention over many patches stays within some ten megabytes per head.
+    # Block size is limited so that attention over many patches needs only some ten megabytes per head.
     return received_saliency(queries, keys, scale, block=max(1, min(256, 2**20 // keys.shape[2])))
 
 
 def cls_saliency(query: Tensor, key: Tensor, scale: float | None = None, cls_index: int = 0) -> Tensor:
-    """c of section 2: attention from [CLS] to each patch, mean over heads, without the other rows.
+    """c of section 2: attention from [CLS] to each patch, mean over heads; no other row is computed.
 
     query: (B, H, d), the [CLS] query of each crop. key: (B, H, L, d), the keys of all positions, [CLS]
-    included. scale: multiplies the dot products, d^−½ if None. The softmax runs over all L positions; the
-    [CLS] column is then left out. Returns (B, L − 1) float32. Raises ScoreError on wrong shapes.
+    included. scale: multiplies the dot products, d^−½ if None. The softmax runs over all L positions; then the [CLS]
+    column is removed. Returns (B, L − 1) float32. Raises ScoreError on wrong shapes.
     """
     if key.dim() != 4 or query.shape != (*key.shape[:2], key.shape[3]):
         raise ScoreError(

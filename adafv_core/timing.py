@@ -1,9 +1,9 @@
-"""Time a model: first token, time per token, peak memory; warm-up and synchronization in one place.
+"""Measures a model's time to first token, time per token and peak memory.
 
 A request has two phases. The prefill runs the whole prompt, visual tokens included, through the LLM at once and ends
-with the first new token; pruning shortens it. Decoding then runs one token at a time and reads the KV cache, which
-pruning made smaller. They are measured separately, after warm-up runs, with the device synchronized before each
-reading.
+with the first new token; pruning shortens it. Decoding then produces one token at a time and reads the KV cache, which
+pruning makes smaller. Both are measured separately, after warm-up runs, with the device synchronized before each
+clock reading.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(
     max_new_tokens: int = 16,
     **options: Any,
 ) -> Timing:
-    """Ask the same question `warmup` + `repeats` times, encoding the image anew each time, and take medians.
+    """Ask the same question `warmup` + `repeats` times, encoding the image every time, and return medians.
 
     options: as in `Engine.answer` (keep_ratio, method, …). Raises InputError for repeats below 1 or a negative
     warmup.

@@ -1,4 +1,4 @@
-"""The values that travel through the library, one way: VisualTokens → TokenScores → Selection → Answer."""
+"""The values that flow through the library, in one direction: VisualTokens → TokenScores → Selection → Answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from adafv_core.errors import InputError
 
 NEWLINES = ("drop", "rows")
-"""Which newline tokens of an any-resolution model stay beside the kept tokens: none, or those of rows with one."""
+"""Which newline tokens of an any-resolution model to keep: none, or those that end a row with a kept token."""
 POSITIONS = ("contiguous", "original")
-"""Position ids of the kept tokens: without gaps, or those they have in the whole prompt."""
+"""Position ids of the kept tokens: renumbered without gaps, or as in the unpruned prompt."""
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
 
 _MISSING = {
@@ -31,13 +31,13 @@ class Why(IntEnum):
 
     DROPPED = 0
     TEXT = 1
-    """In the first k_text of the T2I ranking only."""
+    """Only among the first k_text tokens of the T2I ranking."""
     VISION = 2
-    """In the first k_visual of the saliency ranking only."""
+    """Only among the first k_visual tokens of the saliency ranking."""
     BOTH = 3
-    """In both heads, paid for once."""
+    """In both top-k sets; counts once against the budget."""
     FLOOR = 4
-    """In a head only because `floor` guarantees that side a share."""
+    """Kept only because `floor` guarantees its side a share of the budget."""
     FORCED = 5
     """Named in `force_keep`."""
     METHOD = 6
@@ -46,10 +46,10 @@ class Why(IntEnum):
 
 @dataclass(frozen=True)
 class Crop:
-    """One picture the vision encoder saw, after padding was cut away.
+    """One picture that the vision encoder saw, with padding removed.
 
-    rows, cols: visual tokens down and across. box: (left, top, right, bottom) in pixels of the original
-    image, covered by exactly rows × cols equal cells. offset: index of its first token among all N.
+    rows, cols: number of visual tokens down and across. box: (left, top, right, bottom) in pixels of the original
+    image, divided into exactly rows × cols equal cells. offset: index of its first token among all N.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Crop:
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """Where each of the N visual tokens lies: crops in LLM order, each row by row.
+    """Where each of the N visual tokens lies: crops in LLM order, row by row within each crop.
 
-    image_size is (width, height) of the original image in pixels. Any-resolution models have two
-    crops: "base" (the whole image) and "tiles" (the stitched, un-padded tile grid).
+    image_size: (width, height) of the original image in pixels. Any-resolution models have two crops: "base" (the
+    whole image) and "tiles" (the stitched, un-padded tile grid).
     """
 
     image_size: tuple[int, int]
@@ -81,28 +81,28 @@ class TokenGrid:
 
 @dataclass(frozen=True)
 class VisualTokens:
-    """One image, encoded once: the projector's output for the LLM, with saliency and positions.
+    """One encoded image: the projector's output for the LLM, with saliency and token positions.
 
     features: (N, D) projected visual tokens in LLM order, without newline tokens.
-    saliency: (N,) float32, c_i of the paper, section 2, averaged over the patches that one token stands for.
+    saliency: (N,) float32, c_i of the paper, section 2, averaged over the patches merged into each token.
     cls_attention: (crops, P) float32, the same quantity before un-padding and stitching, in the encoder's crop order.
-    vision_features: (N, Dv) what enters the projector: feature-layer output, the patches of one token side by side.
-    vision_keys: (N, Dk) keys of the layer that saliency is read from, averaged over heads and over the patches of one
-    token (VisionZip).
-    newline_after: (R,) int64, ascending: a newline token follows this visual token; newline: (D,) its
-    embedding. Both None for models without newline tokens.
+    vision_features: (N, Dv), the projector's input: feature-layer output, the patches of each token concatenated.
+    vision_keys: (N, Dk), keys of the layer that saliency is read from, averaged over heads and over the patches of
+    each token (VisionZip).
+    newline_after: (R,) int64, ascending, the visual tokens that a newline token follows; newline: (D,), its embedding.
+    Both None for models without newline tokens.
     stock_features: (M, D), M = N + R, exactly what stock transformers would put in place of the image tokens
     (newlines included); an unpruned run uses it.
     image_key: content hash of the picture; model_key: key of the weights that encoded it (`weights_key`); both empty
-    where an engine did not encode the image.
+    unless an engine encoded the image.
     encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
     where every crop of the grid is one encoder crop.
     layer_features: (S, M, D) what LLM layers 0 … S−1 add at the image tokens (DeepStack); None for most families.
-    saliency_source: what `saliency` is, in words for a caption: "[CLS] attention", or "attention received" (mean over
-    all queries) where the encoder has no [CLS] token.
+    saliency_source: what `saliency` measures, worded for a caption: "[CLS] attention", or "attention received" (mean
+    over all queries) if the encoder has no [CLS] token.
 
-    A saved run holds saliency, grid and encoder_crop only; everything else is None then. `required` reads what may be
-    None.
+    Tokens read from a saved run have only saliency, grid and encoder_crop; all other tensors are None. Use `required`
+    to read a field that may be None.
     """
 
     features: Tensor | None
@@ -131,7 +131,7 @@ class VisualTokens:
         return self.saliency.shape[0] + (0 if self.newline_after is None else self.newline_after.numel())
 
     def required(self, name: str, needed_by: str) -> Tensor:
-        """The tensor in the field `name`. Raises InputError, naming `needed_by`, where it is None."""
+        """The tensor in field `name`. Raises InputError, which names `needed_by`, if it is None."""
         value: Tensor | None = getattr(self, name)
         if value is not None:
             return value
@@ -146,9 +146,9 @@ class VisualTokens:
 class Prompt:
     """One tokenized prompt in which the image is still a single placeholder token.
 
-    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after the image, in readable form.
-    counted: T flags, whether the token belongs to the current question (template words and earlier turns do not).
-    slots: T numbers, the user-written text a token belongs to (question, answer, question, … from 0), None for the
+    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after the image, decoded for
+    display. counted: T flags, whether each token belongs to the current question (not the template or earlier turns).
+    slots: for each of the T tokens, the index of the text it comes from (question, answer, question, …), None for the
     template.
     """
 
@@ -169,14 +169,14 @@ class TokenScores:
     """Scores of N visual tokens for one prompt.
 
     t2i: (N,) float32, a_i. saliency: (N,) float32, c_i. words: the T text tokens after the image, as text.
-    word_t2i: (T, N) float32, A[j, i], one softmax row per text token. counted: (T,) bool, whether the word
-    enters the maximum that makes t2i (template words do not, by default).
-    text_tokens: (T, D) their input embeddings, None for the scores of a saved run. visual: the tokens that were scored.
+    word_t2i: (T, N) float32, A[j, i], one softmax row per text token. counted: (T,) bool, whether each word enters the
+    maximum that defines t2i (by default, template words do not).
+    text_tokens: (T, D), their input embeddings; None for scores read from a saved run. visual: the tokens scored.
     temperature: γ of the softmax behind t2i and word_t2i. history: earlier (question, answer) turns of the prompt.
-    counting: "question" if `counted` marks the user's own words, "all" if the scores were made by counting every text
-    token (`scoring.rescored`).
-    tokenized: the prompt's token ids, so that answering does not tokenize it again; None if it was not tokenized here.
-    encode_s, score_s: seconds that encoding (0 if the image was cached) and scoring took.
+    counting: "question" if `counted` marks the user's own words, "all" if every text token counts
+    (`scoring.rescored`).
+    tokenized: the prompt's token ids, so that answering does not tokenize it again; None if not available.
+    encode_s, score_s: seconds spent on encoding (0 if the image was cached) and on scoring.
     """
 
     t2i: Tensor
@@ -200,7 +200,7 @@ class TokenScores:
         return self.t2i.shape[0]
 
     def embeddings(self, needed_by: str) -> tuple[Tensor, Tensor]:
-        """(T, D) text tokens and (N, D) visual tokens. Raises InputError, naming `needed_by`, where they are None."""
+        """(T, D) text tokens and (N, D) visual tokens. Raises InputError naming `needed_by` if one is None."""
         features = self.visual.required("features", needed_by)
         if self.text_tokens is None:
             raise InputError(f"{needed_by} needs the embeddings of the text, which these scores lack: score again.")
@@ -213,14 +213,15 @@ class Selection:
 
     indices: (K',) int64 ascending. kept: (N,) bool. mixed: (N,) float32, m_i ≥ 1 exactly where kept
     (for methods without a mixed score: the ranking they used, scaled the same way).
-    why: (N,) int8, values of `Why`. k_text, k_visual: how far down each ranking the heads reach (0 where the
-    method has no such side). budget: the nominal K; `size` is the distinct count that is really kept.
-    features: (K', D) replacements for the kept tokens where the method merges (VisionZip), else None.
-    report: further counts the method states (adav_authors: `picked`, the length of its list with doubles).
-    image_key, model_key: the image and the model it was made on, as in VisualTokens; empty where they are not known.
-    positions: the position ids the engine gives the kept tokens, where the request named them.
+    why: (N,) int8, values of `Why`. k_text, k_visual: how many tokens from the top of each ranking were taken (0 if
+    the method has no such side). budget: the nominal K; `size` is the number of distinct tokens actually kept.
+    features: (K', D) replacements for the kept tokens if the method merges (VisionZip), else None.
+    report: additional values that the method reports (adav_authors: `picked`, the length of its list with duplicates).
+    image_key, model_key: the image and the model it was made on, as in VisualTokens; empty if unknown.
+    positions: which position ids the engine gives the kept tokens (one of `POSITIONS`), if the request set it.
     ranking: (N,) float32 ≥ 0, what the method ranked by; threshold: () float32, the lowest value it accepted. Then
-    mixed is ranking / threshold, held at ≥ 1 where kept and below 1 elsewhere. Both None where no one ranking decides.
+    mixed is ranking / threshold, clamped to ≥ 1 where kept and below 1 elsewhere. Both None if no single ranking
+    decides.
     """
 
     indices: Tensor
@@ -250,8 +251,8 @@ class Selection:
 class PlacedImage:
     """An image in a prompt.
 
-    places: (M,) int64 ascending, where its image tokens stand in the prompt, newline tokens included; text of the
-    template may stand between them. selection: None keeps everything.
+    places: (M,) int64 ascending, the positions of its image tokens in the prompt, newline tokens included; template
+    text may lie between them. selection: None keeps everything.
     """
 
     places: Tensor
@@ -272,24 +273,24 @@ class Row:
 
     @property
     def n_text(self) -> int:
-        """How many of its tokens are no image tokens."""
+        """The number of tokens that are not image tokens."""
         return self.ids.numel() - sum(image.places.numel() for image in self.images)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer with what it cost, measured on this run.
+    """A model's answer and its measured cost.
 
-    text: so far (streaming) or whole. token_ids: the new tokens. selection: what was kept.
-    n_visual: N; n_kept: visual tokens given to the LLM; n_newline: newline tokens kept beside them; n_text: text
-    tokens of the prompt, the template's included.
-    encode_s: seconds of encoding, 0 where the image was cached; select_s: of scoring and selecting (about 0 for a
-    method inside the LLM, which selects in the prefill); prefill_s: from there to the first new token; ttft_s: these
-    three together, from when the run began, after the job before it; decode_s: from the first new token to the latest.
-    tokens_per_s: new tokens after the first, a second of decode_s; 0 while there is none.
-    finished: whether the answer ended by itself or at its longest; false in a snapshot and where it was stopped.
-    prefill_flops, vision_flops: multiply and add counted as two. kv_cache_bytes: after the prefill.
-    first_logprobs: (V,) float32 log-probabilities of the first new token, for KL against another run.
+    text: the whole answer, or the text so far while streaming. token_ids: the new tokens. selection: the kept tokens.
+    n_visual: N; n_kept: visual tokens passed to the LLM; n_newline: newline tokens passed with them; n_text: text
+    tokens of the prompt, template included.
+    encode_s: seconds of encoding, 0 if the image was cached; select_s: of scoring and selecting (about 0 for a method
+    inside the LLM, which selects during the prefill); prefill_s: from there to the first new token; ttft_s: the sum of
+    these three, not counting the wait for earlier jobs; decode_s: from the first to the latest new token.
+    tokens_per_s: decode throughput: tokens after the first per second of `decode_s`; 0 before the second token.
+    finished: whether the answer ended by itself or reached its length limit; false in a snapshot and if stopped early.
+    prefill_flops, vision_flops: a multiply-add counts as two. kv_cache_bytes: size after the prefill.
+    first_logprobs: (V,) float32 log-probabilities of the first new token, for the KL divergence from another run.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""What the page, the study and the timing ask of a model, wherever it runs."""
+"""The interface that the page, the study and the timing use to run a model, wherever it runs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Backend(Protocol):
 
     @property
     def revision(self) -> str | None:
-        """The commit its files came from, None for a local folder."""
+        """The commit of its files on the Hub, None for a local folder."""
         ...
 
     @property
     def weights(self) -> str:
-        """A short key of the checkpoint's weights, the same for every copy of it."""
+        """A short key of the checkpoint's weights, identical for every copy."""
         ...
 
     @property

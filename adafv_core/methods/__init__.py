@@ -1,4 +1,4 @@
-"""Pruning methods, one a file. A new method is one new file here and its name in `_FILES`."""
+"""Pruning methods, one per file. To add a method, add a file here and its name to `_FILES`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FILES = (
 
 
 def _method_in(file: str) -> type[Method]:
-    """The Method subclass of a file of this folder whose `name` is the file's."""
+    """The Method subclass that a file of this folder defines under the file's name."""
     module = import_module(f"{__name__}.{file}")
     found = [
         value
@@ -46,14 +46,14 @@ def _method_in(file: str) -> type[Method]:
 
 
 METHODS: dict[str, type[Method]] = {file: _method_in(file) for file in _FILES}
-"""Every method by name, in the order in which they are shown."""
+"""Every method by name, in display order."""
 
 
 def get_method(name: str, **options: Any) -> Method:
-    """The method of that name with these options (the fields of its class).
+    """The method with this name and these options (the fields of its class).
 
-    Raises UnknownNameError for a name that is not in METHODS, or an option the method does not have; both
-    messages list the valid ones. Raises InputError for an option out of range.
+    Raises UnknownNameError for a name that is not in METHODS or an option that the method does not have; the message
+    lists the valid ones. Raises InputError for an option out of range.
     """
     if not isinstance(name, str) or name not in METHODS:
         raise UnknownNameError(f"There is no method {name!r}; the methods are {', '.join(METHODS)}.")

@@ -21,11 +21,11 @@ class AdaFV(Method):
 
     Self-adaptive cross-modality attention mixture: of all splits of the budget into the first k_text of the T2I
     ranking and the first k_visual of the saliency ranking with exactly K distinct tokens, the one with the largest
-    geometric mean of what each side gathers.
+    geometric mean of the attention that each side collects.
 
-    temperature: γ of section 1. text_tokens: "question" or "all", which words count. floor: 0..0.5, the
-    share of K each side is guaranteed (0: the paper's objective; 0.25: near the authors' code).
-    force_keep, force_drop: (N,) bool masks; forced tokens count in the budget.
+    temperature: γ of section 1. text_tokens: which words count, "question" or "all". floor: 0..0.5, the share of K
+    guaranteed to each side (0: the paper's objective; 0.25: close to the authors' code).
+    force_keep, force_drop: (N,) bool masks; tokens forced to stay count against the budget.
     """
 
     name: ClassVar[str] = "adafv"
@@ -49,7 +49,7 @@ class AdaFV(Method):
 
 
 def _why(best: Mix, free: Mix) -> Tensor:
-    """(N,) int8. FLOOR marks tokens that the same budget would not keep with floor 0."""
+    """(N,) int8. FLOOR marks tokens that the same budget would drop with floor 0."""
     why = best.in_text * int(Why.TEXT) + best.in_visual * int(Why.VISION)
     why = why.masked_fill(best.kept & ~best.in_text & ~best.in_visual, int(Why.FORCED))
     return why.masked_fill(best.kept & ~free.kept, int(Why.FLOOR)).to(torch.int8)

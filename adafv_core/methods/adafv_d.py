@@ -1,4 +1,4 @@
-"""AdaFV-D: what is named or salient, without buying a neighborhood twice."""
+"""AdaFV-D: named or salient tokens, without spending the budget on near-duplicates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from adafv_core.types import TokenScores, Why
 
 @dataclass(frozen=True, eq=False)
 class AdaFVD(NestedMethod):
-    """AdaFV-D (this project): AdaFV's two scores, and no neighborhood bought twice.
+    """AdaFV-D (this project): AdaFV's two scores, without spending the budget on near-duplicates.
 
-    Quality q = ½ (a / Σa + c / Σc) of T2I attention a and saliency c, over its maximum; then greedy MAP of the
+    Quality q = ½ (a / Σa + c / Σc) of T2I attention a and saliency c, divided by its maximum; then greedy MAP of the
     determinantal point process diag(q) S diag(q) over cosines S of projected tokens, as in CDPruner. AdaFV spends its
-    budget on neighboring tokens of one thing, which score alike; here each pick lowers the worth of what resembles it,
-    so that what the question does not name (what is *left of* the ring) is kept too. Nested: a larger budget keeps
-    what a smaller one kept.
+    budget on neighboring tokens of one object, which have similar scores; here each pick lowers the value of similar
+    tokens, so that things the question does not name (what is *left of* the ring) are kept too. Nested: a larger
+    budget keeps everything that a smaller one keeps.
 
-    Why a token stays is the larger share of q: text or vision above two thirds, else both. `report` has `novelty`,
-    (N,) float32: the share of each token that the picks before it do not explain, 0 where its neighborhood was kept
-    already. temperature: γ of section 1. text_tokens: "question" or "all". force_keep, force_drop: (N,) bool masks;
-    forced tokens count in the budget and are picked first.
+    The reason a token stays is its larger share of q: text or vision if above two thirds, else both. `report` has
+    `novelty`, (N,) float32: the share of each token that the picks before it do not explain, 0 if similar tokens were
+    already kept. temperature: γ of section 1. text_tokens: "question" or "all". force_keep, force_drop: (N,) bool
+    masks; tokens forced to stay count against the budget and are picked first.
     """
 
     name: ClassVar[str] = "adafv_d"
@@ -68,7 +68,7 @@ class AdaFVD(NestedMethod):
         )
 
     def _shares(self, scores: TokenScores) -> Tensor:
-        """(2, N) float32: what text and vision add to q. A side that is 0 everywhere adds nothing."""
+        """(2, N) float32: the shares of text and vision in q. A side that is 0 everywhere contributes nothing."""
         both = torch.stack((rescored_t2i(scores, self.temperature, self.text_tokens), scores.saliency)).float()
         shares = both / both.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
         return shares / shares.sum(dim=0).amax().clamp(min=torch.finfo(torch.float32).tiny)

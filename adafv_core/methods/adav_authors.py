@@ -1,4 +1,4 @@
-"""What the authors' public code selects, faults included."""
+"""Reproduces the selection of the authors' public code, bugs included."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from adafv_core.types import TokenScores, Why
 
 
 def pick(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> Tensor:
-    """The authors' selection: indices ascending, int64, doubles included, B of them.
+    """The authors' selection: (B,) int64 indices, ascending, duplicates included.
 
     t2i: (N,), N = crops · patches in their code. cls_attention: (crops, patches). overall_tokens: K. With
     C crops, B = 2·C·⌊⌊K/2⌋/C⌋ and f = ⌊B/4⌋. List T: the B largest of t2i, descending. List V: for each
     crop in turn its B/C largest, descending, each at index (patch within the crop) + (number of the
-    crop). The first f of both lists as they stand; then, V sorted descending, the heads k₁ + k₂ = B − 2f
-    of the two rests with the largest product of sums (float64; ties: the smaller k₁). Raises ScoreError
-    on wrong shapes and values that are not finite, BudgetError unless 1 ≤ K ≤ N.
+    crop). The first f of each list are taken as they are; then, with the rest of V sorted descending, the heads
+    k₁ + k₂ = B − 2f of the two remainders with the largest product of sums (float64; ties: the smaller k₁). Raises
+    ScoreError on wrong shapes or non-finite values, BudgetError unless 1 ≤ K ≤ N.
     """
     text, visual = _lists(t2i, cls_attention, overall_tokens)
     return torch.cat((text, visual)).sort().values
 
 
 def rounded_budget(overall_tokens: int, crops: int) -> int:
-    """B, the length of the list for a nominal budget K and this number of crops."""
+    """B, the length of the selected list for a nominal budget K and this number of crops."""
     return 2 * crops * (overall_tokens // 2 // crops)
 
 
@@ -40,9 +40,9 @@ def rounded_budget(overall_tokens: int, crops: int) -> int:
 class AdaVAuthors(Method):
     """AdaV's public code (arXiv 2501.09532) as it is: a quarter from each ranking, the rest split by product of sums.
 
-    Only for reproducing the authors' numbers. `pick` is the definition. t2i counts every text token after the
-    image, at temperature 100. Budget is nominal; `report` has `picked` (B, doubles included) and `distinct`.
-    Raises BudgetError where B would be 0 (K below two tokens a crop).
+    Only for reproducing the authors' numbers. `pick` is the definition. t2i counts every text token after the image,
+    at temperature 100. The budget is nominal; `report` has `picked` (B, duplicates included) and `distinct`. Raises
+    BudgetError if B would be 0 (K below two tokens per crop).
     """
 
     name: ClassVar[str] = "adav_authors"
@@ -66,7 +66,7 @@ class AdaVAuthors(Method):
 
 
 def _lists(t2i: Tensor, cls_attention: Tensor, overall_tokens: int) -> tuple[Tensor, Tensor]:
-    """The indices taken from list T and from list V, found on the CPU, where float64 sums have one order."""
+    """The indices taken from lists T and V, computed on the CPU, where float64 sums have a fixed order."""
     tensors = isinstance(t2i, Tensor) and isinstance(cls_attention, Tensor)
     if not tensors or t2i.dim() != 1 or cls_attention.dim() != 2:
         came = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in (t2i, cls_attention)]

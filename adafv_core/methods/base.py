@@ -1,4 +1,4 @@
-"""What every pruning method shares: options as fields, one function to override, a Selection at the end."""
+"""The base class of pruning methods: options are fields, one function is overridden, the result is a Selection."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from adafv_core.types import Selection, TokenScores, Why
 
 @dataclass(frozen=True)
 class Choice:
-    """What a method decides; everything but `kept` may be left out.
+    """A method's decision; everything except `kept` is optional.
 
-    kept: (N,) bool. ranking: (N,) ≥ 0, what the tokens were ranked by, from which the mixed score follows
-    (`over_threshold`); head: (N,) bool, the kept tokens that the ranking chose, where others were kept by another rule.
-    mixed: (N,) ≥ 1 exactly where kept, where no ranking gives it (1 and 0, if both are None). why: (N,) values of `Why`
-    (METHOD where kept, if None). features: replacements for the kept tokens, in their order. budget: the
-    nominal K where it is not the one asked for. report: further counts.
+    kept: (N,) bool. ranking: (N,) ≥ 0, what the tokens were ranked by, which determines the mixed score
+    (`over_threshold`); head: (N,) bool, the kept tokens that the ranking chose, if another rule kept some as well.
+    mixed: (N,) ≥ 1 exactly where kept, for methods without one ranking (1 and 0 if both are None). why: (N,) values of
+    `Why` (METHOD where kept, if None). features: replacements for the kept tokens, in the same order. budget: the
+    nominal K if it differs from the requested one. report: additional values.
     """
 
     kept: Tensor
@@ -41,11 +41,11 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Method(ABC):
-    """A pruning method. Options are dataclass fields with defaults; `choose` is all a new one overrides.
+    """A pruning method. Options are dataclass fields with defaults; a new method only overrides `choose`.
 
-    name: how `get_method` finds it. inside_llm: it chooses between LLM layers, not before the LLM. exact:
-    it keeps exactly K distinct tokens whatever K is. reads_t2i: it reads the T2I attention; the engine does not score
-    for a method that does not.
+    name: the name for `get_method`. inside_llm: whether it prunes between LLM layers instead of before the LLM. exact:
+    whether it always keeps exactly K distinct tokens. reads_t2i: whether it reads the T2I attention; if not, the
+    engine skips scoring.
     """
 
     name: ClassVar[str] = ""
@@ -55,13 +55,13 @@ class Method(ABC):
 
     @abstractmethod
     def choose(self, scores: TokenScores, budget: int) -> Choice:
-        """Decide which of N visual tokens stay; the budget is already known to be within 1..N."""
+        """Decide which of the N visual tokens stay; `budget` has been checked to be within 1..N."""
 
     def select(self, scores: TokenScores, budget: int) -> Selection:
         """Keep `budget` of the N visual tokens.
 
-        Raises BudgetError or ScoreError, and InputError where the method needs what these scores do not hold: a saved
-        run has neither features nor text embeddings.
+        Raises BudgetError or ScoreError, and InputError if the method needs something these scores lack: a saved run
+        has neither features nor text embeddings.
         """
         check_scored(scores)
         budget = check_budget(budget, scores.t2i.shape[0])
@@ -69,12 +69,12 @@ class Method(ABC):
         return replace(made, image_key=scores.visual.image_key, model_key=scores.visual.model_key)
 
     def options(self) -> dict[str, Any]:
-        """The options this method runs with; masks that were not given are left out."""
+        """The options this method runs with, without masks that were not given."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def selection(self, choice: Choice, budget: int) -> Selection:
-        """A Selection from a choice."""
+        """The Selection for a choice."""
         kept, ranking, threshold = choice.kept, None, None
         mixed = kept.float() if choice.mixed is None else choice.mixed.float()
         if choice.ranking is not None and choice.mixed is None:
@@ -98,7 +98,7 @@ class Method(ABC):
         )
 
     def path(self, scores: TokenScores, budgets: Sequence[int]) -> Iterator[Selection | BudgetError]:
-        """The selection for each budget in turn, as `select` makes it; BudgetError in place of one it refuses."""
+        """The selection for each budget in turn, as from `select`; the BudgetError itself where `select` raises one."""
         for budget in budgets:
             try:
                 yield self.select(scores, budget)
@@ -109,23 +109,23 @@ class Method(ABC):
 class NestedMethod(Method):
     """A method that picks tokens one after the other: its first K picks do not depend on how many follow.
 
-    `order` is all that a new one overrides. One order of picks serves every budget, which is what a slider needs;
-    `choice` may say more about the picks.
+    A new method only overrides `order`. One order of picks serves every budget, which is what a slider needs; override
+    `choice` to report more about the picks.
     """
 
     @abstractmethod
     def order(self, scores: TokenScores, count: int) -> Tensor:
-        """(count,) int64: the first `count` tokens in the order in which they are picked, 1 ≤ count ≤ N."""
+        """(count,) int64: the first `count` tokens in the order of picking, 1 ≤ count ≤ N."""
 
     def choice(self, scores: TokenScores, picks: Tensor) -> Choice:
-        """What is decided with these picks, (K,) int64: the first K of an order."""
+        """The choice that keeps these picks, (K,) int64: the first K of an order."""
         return Choice(keep(picks, scores.size))
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         return self.choice(scores, self.order(scores, budget))
 
     def path(self, scores: TokenScores, budgets: Sequence[int]) -> Iterator[Selection | BudgetError]:
-        """As `Method.path`, from one order of picks."""
+        """Like `Method.path`, but from a single order of picks."""
         check_scored(scores)
         try:
             order = self.order(scores, check_budget(max(budgets), scores.size)) if self.nested_for(scores) else None
@@ -143,19 +143,19 @@ class NestedMethod(Method):
                 yield replace(made, image_key=scores.visual.image_key, model_key=scores.visual.model_key)
 
     def nested_for(self, scores: TokenScores) -> bool:
-        """Whether the picks are nested for this image; not where a budget is divided over several crops."""
+        """Whether the picks are nested for this image; they are not if the budget is divided over several crops."""
         return not getattr(self, "per_crop", False) or len(scores.visual.grid.crops) == 1
 
 
 def check_scored(scores: TokenScores) -> None:
-    """ScoreError unless these are TokenScores with one finite t2i and saliency for each visual token."""
+    """Raise ScoreError unless these are TokenScores with a finite t2i and saliency for each visual token."""
     if not isinstance(scores, TokenScores):
         raise ScoreError(f"Expected TokenScores from `Engine.score`, got {type(scores).__name__}.")
     shape = scores.visual.saliency.shape
     for kind, values in (("t2i", scores.t2i), ("saliency", scores.saliency)):
         if values.shape != shape:
             raise ScoreError(
-                f"{kind} must have shape {tuple(shape)}, one score a visual token; got {(*values.shape,)}."
+                f"{kind} must have shape {tuple(shape)}, one score per visual token; got {(*values.shape,)}."
             )
         if not bool(torch.isfinite(values).all()):
             raise ScoreError(f"{kind} must be finite; some of its values are NaN or infinite.")
@@ -174,18 +174,18 @@ def kept_because(kept: Tensor, why: Why) -> Tensor:
 
 
 def threshold_of(ranking: Tensor, head: Tensor) -> Tensor:
-    """() float32: the lowest value of (N,) `ranking` that it accepted; head: (N,) bool, the tokens that it chose."""
+    """() float32: the lowest value of (N,) `ranking` among the tokens it chose, which `head` (N,) bool marks."""
     return ranking.masked_fill(~head, torch.inf).amin()
 
 
 def over_threshold(ranking: Tensor, kept: Tensor, threshold: Tensor) -> Tensor:
-    """(N,) float32: a ranking ≥ 0 over the last value it accepted, held at ≥ 1 where kept and < 1 elsewhere."""
+    """(N,) float32: a ranking ≥ 0 divided by the lowest accepted value, clamped to ≥ 1 where kept and < 1 elsewhere."""
     ratio = torch.where(threshold > 0, ranking / threshold, kept.float()).clamp(max=torch.finfo(torch.float32).max)
     return torch.where(kept, ratio.clamp(min=1.0), ratio.clamp(max=BELOW_ONE))
 
 
 def best_choice(ranking: Tensor, budget: int) -> Choice:
-    """The choice of the `budget` largest of (N,) values ≥ 0, ties by lower index."""
+    """The choice that keeps the `budget` largest of (N,) values ≥ 0, ties by lower index."""
     return Choice(keep(top_k(ranking, budget), ranking.shape[0]), ranking=ranking)
 
 
@@ -199,7 +199,7 @@ def best_of(ranking: Tensor, budget: int) -> tuple[Tensor, Tensor]:
 def question_tokens(scores: TokenScores, text_tokens: str, needed_by: str) -> Tensor:
     """(T', D) float32 embeddings of the words that count: "question", or "all" text tokens of the prompt.
 
-    Raises InputError where the scores do not hold embeddings, as those of a saved run.
+    Raises InputError if the scores have no embeddings, as those of a saved run.
     """
     words = scores.embeddings(needed_by)[0].float()
     return words if text_tokens == "all" else words[scores.counted.to(words.device)]

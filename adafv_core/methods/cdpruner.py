@@ -20,7 +20,7 @@ SPACES = ("llm", "clip")
 
 
 class CLIPSpace(Protocol):
-    """A CLIP model that puts encoder features and a question into one space."""
+    """A CLIP model that maps encoder features and a question into one space."""
 
     def cosines(self, vision_features: Tensor, question: str) -> Tensor:
         """(S, N) float32 cosines of the S segments of a question with (N, Dv) encoder features."""
@@ -32,11 +32,11 @@ class CDPruner(NestedMethod):
 
     Greedy MAP of a determinantal point process with kernel diag(r) S diag(r): S the cosines of projected tokens, r the
     relevance, scaled to [0, 1]. space: "llm" takes r from the mean cosine with the question's words (as OpenVINO
-    GenAI does); "clip" from the *negative* mean cosine in CLIP's space, as the authors do (the minus sign is meant,
-    and for CLIP only), which needs `clip`, a `CLIPSpace` such as `adafv_core.models.clip_space.load_clip_space` makes:
-    LLaVA's checkpoints hold no CLIP text tower. centered: mean-centered cosines, and r times the scaled dissimilarity
-    of a token to the mean of all others ("Cen-Prune", 2026). per_crop: the budget is divided evenly over the crops.
-    text_tokens: "question" or "all" (space "llm").
+    GenAI does); "clip" from the *negative* mean cosine in CLIP's space, as the authors do (the minus sign is
+    intentional, and for CLIP only), which needs `clip`, a `CLIPSpace` such as the one that
+    `adafv_core.loading.clip_space.load_clip_space` returns: LLaVA checkpoints contain no CLIP text tower. centered:
+    mean-centered cosines, and r times the scaled dissimilarity of a token to the mean of all others ("Cen-Prune",
+    2026). per_crop: divide the budget evenly over the crops. text_tokens: "question" or "all" (space "llm").
     """
 
     name: ClassVar[str] = "cdpruner"

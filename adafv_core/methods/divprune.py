@@ -15,11 +15,11 @@ from adafv_core.types import TokenScores
 
 @dataclass(frozen=True, eq=False)
 class DivPrune(Method):
-    """DivPrune (arXiv 2503.02175): greedy max–min diversity of projected tokens, blind to both scores.
+    """DivPrune (arXiv 2503.02175): greedy max–min diversity of projected tokens; uses neither score.
 
-    Distance is 1 − cosine. First the token whose nearest neighbor is farthest, then each time the token
-    that is farthest from the nearest one chosen (ties: lower index). O(N²) memory for the distances; the
-    K picks follow one after the other by nature, without leaving the device.
+    Distance is 1 − cosine. The first pick is the token whose nearest neighbor is farthest; each further pick is the
+    token farthest from its nearest picked one (ties: lower index). O(N²) memory for the distances; the K picks are
+    inherently sequential but never leave the device.
     """
 
     name: ClassVar[str] = "divprune"

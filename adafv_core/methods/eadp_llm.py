@@ -1,4 +1,4 @@
-"""EADP with the LLM's embeddings: the words that point somewhere, smoothed over the picture, covered."""
+"""EADP with the LLM's embeddings: coverage weighted by the words with the most focused attention."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from adafv_core.types import TokenGrid, TokenScores
 
 @dataclass(frozen=True, eq=False)
 class EADPInLLMSpace(NestedMethod):
-    """EADP (arXiv 2607.02484), on the LLM's embeddings: tokens that cover what the question's pointed words attend to.
+    """EADP (arXiv 2607.02484), on the LLM's embeddings: tokens that cover what the question's focused words attend to.
 
-    Each word's attention p over the visual tokens (softmax of temperature · cosine) has an entropy; the half
-    (`share`) of the words with the lowest counts, weighted by softmax(−entropy / 0.01). Relevance = alpha · mean
-    cosine of all words + (1 − alpha) · weighted cosine, scaled to [0, 1], smoothed by a 3×3 Gaussian (σ = 1) on each
-    crop's grid. Then greedy facility location of ½ (cos + 1), rows weighted by relevance. text_tokens: "question" or
-    "all".
+    Each word's attention over the visual tokens (softmax of temperature · cosine) has an entropy; the `share` of words
+    with the lowest entropy (half by default) count, weighted by softmax(−entropy / 0.01). Relevance = alpha · mean
+    cosine of all words + (1 − alpha) · weighted cosine, scaled to [0, 1] and smoothed by a 3×3 Gaussian (σ = 1) on
+    each crop's grid. Then greedy facility location of ½ (cos + 1), rows weighted by relevance. text_tokens: "question"
+    or "all".
     """
 
     name: ClassVar[str] = "eadp_llm"
@@ -54,7 +54,7 @@ class EADPInLLMSpace(NestedMethod):
 
 
 def smoothed(values: Tensor, grid: TokenGrid) -> Tensor:
-    """(N,) float values after a 3×3 Gaussian of σ = 1 on each crop's rows × cols; edges reflect."""
+    """(N,) float values after a 3×3 Gaussian (σ = 1) on each crop's rows × cols, with reflected edges."""
     line = torch.exp(-torch.tensor([1.0, 0.0, 1.0], device=values.device) / 2)
     kernel = (line[:, None] * line[None]) / line.sum() ** 2
     parts = []

@@ -16,12 +16,12 @@ from adafv_core.types import Selection, TokenScores
 
 @dataclass(frozen=True, eq=False)
 class FastV(Method):
-    """FastV (arXiv 2403.06764): all visual tokens run through the first layers, K of them through the others.
+    """FastV (arXiv 2403.06764): all visual tokens pass through the first layers, K of them through the others.
 
     layer: the first layer that sees only K visual tokens, 2 as published (layers counted from 0). The K tokens are
     those with the highest head-averaged attention from the last prompt token in the previous layer; they keep their
-    position ids. Because the first layers see all N tokens, `report` holds `layer_averaged_budget`, the number to
-    compare methods by, and `ranking`, the (N,) float32 attention that ranked the tokens.
+    position ids. Because the first layers see all N tokens, `report` has `layer_averaged_budget`, the budget by which
+    to compare methods, and `ranking`, the (N,) float32 attention that the tokens were ranked by.
     """
 
     name: ClassVar[str] = "fastv"

@@ -16,10 +16,10 @@ from adafv_core.types import TokenScores, Why
 
 @dataclass(frozen=True, eq=False)
 class FixedMix(Method):
-    """Half of the K tokens from each ranking, doubles topped up: adafv without the adaptive split (ablation).
+    """Half of the K tokens from each ranking, duplicates replaced: adafv without the adaptive split (ablation).
 
-    The two rankings take turns, text first, each offering its next token, until K distinct tokens are
-    taken; so each side is heard K/2 times, and as often again as a double is paid for once.
+    The two rankings take turns, text first, each offering its next token, until K distinct tokens are taken. So each
+    side contributes K/2 tokens, plus further turns to make up for duplicates, which count once.
     """
 
     name: ClassVar[str] = "fixed_mix"

@@ -13,7 +13,7 @@ from adafv_core.types import TokenScores
 
 @dataclass(frozen=True, eq=False)
 class Full(Method):
-    """Every visual token stays, whatever the budget: what the model is without pruning. Nominal budget: N."""
+    """Every visual token stays, whatever the budget: the model without pruning. Nominal budget: N."""
 
     name: ClassVar[str] = "full"
     exact: ClassVar[bool] = False

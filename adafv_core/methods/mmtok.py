@@ -1,4 +1,4 @@
-"""MMTok: cover the words and the picture at once."""
+"""MMTok: covers the words and the picture at once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from adafv_core.types import TokenScores
 class MMTok(NestedMethod):
     """MMTok (arXiv 2508.18264): the tokens that together cover both the question's words and the whole picture.
 
-    Greedy maximum coverage of the rows of [P; alpha · Q]. P: softmax over visual tokens of cos(t, v) over
-    text_temperature, a row per word, divided by the number of words. Q: the same between encoder features u, with
-    image_temperature, divided by N. alpha: the weight of the picture's side. text_tokens: "question" or "all". Blind
-    to saliency.
+    Greedy maximum coverage of the rows of [P; alpha · Q]. P: softmax over visual tokens of cos(t, v) divided by
+    text_temperature, one row per word, divided by the number of words. Q: the same between encoder features u, with
+    image_temperature, divided by N. alpha: weight of the picture's rows. text_tokens: "question" or "all". Does not
+    use saliency.
     """
 
     name: ClassVar[str] = "mmtok"

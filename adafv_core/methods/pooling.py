@@ -16,12 +16,12 @@ from adafv_core.types import Crop, TokenScores
 
 @dataclass(frozen=True, eq=False)
 class Pooling(Method):
-    """Average pooling (baseline): each crop's grid made coarser, one mean token in place of each cell's tokens.
+    """Average pooling (baseline): each crop's grid is coarsened, one mean token replacing the tokens of each cell.
 
-    Every crop gets its share of the budget by size; its rows and columns are divided into the grid of at most that many
-    cells that fits it best (the most cells, then the squarest). The token at a cell's center stands for it, at that
-    place, with the mean of the cell's projected features. Grids are whole, so fewer than K tokens may stay;
-    `budget` of the selection is their number. Blind to both scores.
+    Every crop gets a share of the budget by its size and is divided into the best-fitting grid of at most that many
+    cells (the most cells, then the squarest). The token at a cell's center represents it, at that position, with the
+    mean of the cell's projected features. Not every number of cells forms a grid, so fewer than K tokens may stay;
+    `budget` of the selection is their number. Uses neither score.
     """
 
     name: ClassVar[str] = "pooling"
@@ -49,8 +49,9 @@ class Pooling(Method):
 
 
 def coarse_grid(rows: int, cols: int, cells: int) -> tuple[int, int]:
-    """The (rows, cols) of the largest grid of at most `cells` cells, none larger than the crop's; ties: the one whose
-    cells are nearest to square."""
+    """(rows, cols) of the largest grid with at most `cells` cells that is no finer than the crop's; ties: the one whose
+    cells are closest to square.
+    """
     best = (1, 1)
     for down in range(1, min(rows, cells) + 1):
         across = min(cols, cells // down)

@@ -15,11 +15,11 @@ from adafv_core.types import TokenScores
 
 @dataclass(frozen=True, eq=False)
 class Random(Method):
-    """K tokens drawn uniformly without replacement: the baseline any score must beat.
+    """K tokens drawn uniformly without replacement: the baseline that any score must beat.
 
-    Each token is assigned a random number in [0, 1) by a generator seeded with `seed`; the K largest stay. So the same
-    seed and N give the same tokens on every device, and a larger budget only adds tokens. seed: from −2⁶³ to 2⁶⁴ − 1,
-    the range torch accepts.
+    Each token gets a random number in [0, 1) from a generator seeded with `seed`; the K largest stay. So the same seed
+    and N give the same tokens on every device, and a larger budget only adds tokens. seed: from −2⁶³ to 2⁶⁴ − 1, the
+    range that torch accepts.
     """
 
     name: ClassVar[str] = "random"

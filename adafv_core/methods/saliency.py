@@ -17,9 +17,8 @@ from adafv_core.types import TokenScores, VisualTokens, Why
 class Saliency(Method):
     """The K tokens of highest visual saliency c over all crops: the [CLS] attention of FasterVLM (arXiv 2412.01818).
 
-    per_crop: share the budget over the encoder's crops instead, K / crops each, as FasterVLM's own code
-    does; what does not divide, or does not fit into a crop that lost tokens to un-padding, goes to the
-    best of the rest.
+    per_crop: divide the budget over the encoder's crops instead, K / crops each, as FasterVLM's own code does; the
+    remainder, and what does not fit into a crop that lost tokens to un-padding, goes to the best of the rest.
     """
 
     name: ClassVar[str] = "saliency"
@@ -45,7 +44,7 @@ def _crop_of_token(visual: VisualTokens) -> Tensor:
 
 
 def _share_by_crop(ranking: Tensor, crop: Tensor, budget: int) -> Tensor:
-    """Tokens whose rank within their crop is below budget // crops come first, then the best of the rest."""
+    """(N,) bool: tokens whose rank within their crop is below budget // crops, then the best of the rest."""
     order = top_k(ranking, ranking.shape[0])
     crop_in_order = crop[order]
     same = crop_in_order.unsqueeze(0) == torch.arange(int(crop.max()) + 1, device=crop.device).unsqueeze(1)

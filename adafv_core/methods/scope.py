@@ -16,11 +16,11 @@ from adafv_core.types import TokenScores
 
 @dataclass(frozen=True, eq=False)
 class Scope(NestedMethod):
-    """SCOPE (arXiv 2510.24214): each time the token whose saliency times newly covered similarity is largest.
+    """SCOPE (arXiv 2510.24214): greedily picks the token whose saliency times newly covered similarity is largest.
 
-    Greedy: gain_j = c_j^alpha · Σ_i max(0, cos(u_i, u_j) − covered_i) over encoder features u before the projector
-    and saliency c; blind to the question. alpha: 0 leaves coverage alone. per_crop: the budget is divided evenly over
-    the crops, each chosen by itself (as the authors do for any-resolution models); then picks are nested per crop only.
+    gain_j = c_j^alpha · Σ_i max(0, cos(u_i, u_j) − covered_i) over encoder features u before the projector and saliency
+    c; does not use the question. alpha: 0 means coverage alone. per_crop: divide the budget evenly over the crops and
+    pick in each separately (as the authors do for any-resolution models); then picks are nested only within a crop.
     """
 
     name: ClassVar[str] = "scope"

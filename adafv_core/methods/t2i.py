@@ -13,7 +13,7 @@ from adafv_core.types import TokenScores, Why
 
 @dataclass(frozen=True, eq=False)
 class T2I(Method):
-    """The K tokens of highest T2I attention (a of section 1): adafv without saliency (ablation)."""
+    """The K tokens with the highest T2I attention (a of section 1): adafv without saliency (ablation)."""
 
     name: ClassVar[str] = "t2i"
     temperature: float = 100.0

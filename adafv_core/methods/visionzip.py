@@ -1,4 +1,4 @@
-"""VisionZip: keep the most attended tokens, merge the rest into a few."""
+"""VisionZip: keeps the most attended tokens and merges the rest into a few."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ class VisionZip(Method):
     """VisionZip (arXiv 2412.04467): "dominant" tokens by [CLS] attention, the others merged into "contextual" ones.
 
     The budget is divided dominant : contextual, 54 : 10 as published (the dominant share rounded to the nearest
-    integer). Of the tokens that are not dominant, in LLM order, evenly strided ones become merge targets; each of the
-    others joins the target nearest to it by the cosine of the feature layer's head-averaged keys, and a target's
-    feature becomes its own plus the mean of those that joined it. The projected features are merged, so that the
-    projector need not run again. All crops form one pool, and [CLS] itself is not among the visual tokens. Raises
-    InputError if the model's adapter provides no keys.
+    integer). Of the remaining tokens, in LLM order, evenly strided ones become merge targets; each of the others joins
+    its nearest target by the cosine of the feature layer's head-averaged keys, and a target's feature becomes its own
+    plus the mean of those that joined it. Projected features are merged, so the projector need not run again. All
+    crops form one pool; [CLS] itself is not a visual token. Raises InputError if the model's adapter provides no keys.
     """
 
     name: ClassVar[str] = "visionzip"
@@ -55,7 +54,7 @@ class VisionZip(Method):
 
 
 def _merge(features: Tensor, keys: Tensor, targets: Tensor, others: Tensor) -> Tensor:
-    """The (N, D) features, with the mean of the others nearest to it by key added to each target."""
+    """The (N, D) features; each target has the mean of the others that are nearest to it by key added."""
     unit = functional.normalize(keys.float(), dim=-1)
     nearest = (unit[others] @ unit[targets].T).argmax(dim=1)
     joined = functional.one_hot(nearest, targets.shape[0]).float().T

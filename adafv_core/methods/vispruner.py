@@ -18,12 +18,12 @@ DROPPED_A_ROUND = 8
 
 @dataclass(frozen=True, eq=False)
 class VisPruner(Method):
-    """VisPruner (arXiv 2412.01818, later version): half by [CLS] attention, then of the rest what is no near-duplicate.
+    """VisPruner (arXiv 2412.01818, later version): half by [CLS] attention, the rest by removing near-duplicates.
 
-    ⌊K/2⌋ tokens by [CLS] attention. The rest, ordered by it, is thinned in rounds until K − ⌊K/2⌋ are
-    left: of those at even places up to 8 are dropped, the ones whose best cosine to any at an odd place
-    is highest (ties: the earlier). Cosine of the vision features before the projector. Raises InputError
-    where the model's adapter gives none.
+    ⌊K/2⌋ tokens by [CLS] attention. The others, ordered by it, are thinned in rounds until K − ⌊K/2⌋ are left: each
+    round drops up to 8 tokens at even positions, those with the highest best cosine to any token at an odd position
+    (ties: the earlier). Cosines are between vision features before the projector. Raises InputError if the model's
+    adapter provides none.
     """
 
     name: ClassVar[str] = "vispruner"
@@ -40,7 +40,7 @@ class VisPruner(Method):
 
 
 def _thin(rest: Tensor, features: Tensor, wanted: int) -> Tensor:
-    """`wanted` of the indices in `rest`, still in their order."""
+    """`wanted` of the indices in `rest`, in the same order."""
     unit = functional.normalize(features[rest].float(), dim=-1)
     cosine = unit @ unit.T
     left = torch.arange(rest.shape[0], device=rest.device)

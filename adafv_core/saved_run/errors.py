@@ -1,4 +1,4 @@
-"""What is wrong in a saved run, with its JSON path: `scores.t2i[3]: expected a number at least 0, got "x"`."""
+"""Errors in saved runs, with their JSON path: `scores.t2i[3]: expected a number at least 0, got "x"`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def damaged(path: str, expected: str, got: Any) -> InputError:
 
 
 def damaged_record(error: msgspec.ValidationError, data: bytes, record: type[msgspec.Struct]) -> InputError:
-    """The error for what msgspec found in JSON that was to be this record.
+    """The error for JSON that does not match this record.
 
-    msgspec names the path and what is wrong there; the declared type and the value at that path say the rest.
+    msgspec reports the path and the problem; the declared type and the value at that path complete the message.
     """
     found = _PATH.search(str(error))
     steps = _STEP.findall(found.group(1)) if found else []
@@ -45,13 +45,13 @@ def damaged_record(error: msgspec.ValidationError, data: bytes, record: type[msg
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """The text on one line, its middle left out if it is longer than `most` characters."""
+    """The text on one line; if longer than `most` characters, without its middle."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most * 2 // 3]} … {line[-most // 3 :]}"
 
 
 def _inside(node: inspect.Type, name: str, index: str) -> inspect.Type:
-    """The declared type one step further in."""
+    """The declared type one step further down the path."""
     match node:
         case inspect.UnionType():
             return _inside(next(one for one in node.types if not isinstance(one, inspect.NoneType)), name, index)
@@ -67,7 +67,7 @@ def _inside(node: inspect.Type, name: str, index: str) -> inspect.Type:
 
 
 def _words(node: inspect.Type, value: Any) -> str:
-    """A declared type in words; of an upper limit only where the value exceeds it."""
+    """A declared type in words; an upper limit is mentioned only if the value exceeds it."""
     match node:
         case inspect.UnionType():
             return " or ".join(dict.fromkeys(_words(one, value) for one in node.types))

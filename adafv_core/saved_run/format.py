@@ -1,8 +1,7 @@
-"""The file format of saved runs, declared once: msgspec reads and writes JSON by these classes.
+"""The file format of saved runs, declared once: msgspec reads and writes JSON according to these classes.
 
-msgspec, because the library itself stays light: 0.2 MB without dependencies, against 2.5 MB and four packages of
-pydantic. It also decodes straight into these classes and stops at the first wrong value, which matters for files from
-strangers.
+msgspec keeps the library light: 0.2 MB without dependencies, compared with 2.5 MB in four packages for pydantic. It
+also decodes directly into these classes and stops at the first invalid value, which matters for untrusted files.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from msgspec import Meta, Raw, Struct
 from adafv_core.types import Why
 
 VERSION: Final = 2
-"""What is written. Version 1, of AdaFV 0.1, lacks the fields that have defaults here, and is still read."""
+"""The version written. Version 1 (AdaFV 0.1) lacks the fields that have defaults below, and can still be read."""
 MOST_BYTES = 64_000_000
-"""The largest file: a picture of 30 MB in base64, and MOST_VALUES scores of 12 characters."""
+"""Maximum file size: a picture of 30 MB in base64, and MOST_VALUES scores of 12 characters."""
 MOST_VALUES = 2_000_000
-"""The most JSON values in a file, nearly all of them scores: 690 words × 2,880 tokens. A typical run has 10,000."""
+"""Maximum number of JSON values, nearly all of them scores: 690 words × 2,880 tokens. A typical run has 10,000."""
 MOST_TOKENS = 50_000
 MOST_WORDS = 4_000
 MOST_CHARACTERS = 100_000
@@ -33,7 +32,7 @@ Text = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
 
 
 class Head(Struct):
-    """What kind of file it is: read first, without building anything else."""
+    """The kind of file: read first, without building anything else."""
 
     format: Raw = Raw(b"null")
     version: Raw = Raw(b"null")
@@ -58,7 +57,7 @@ class GridRecord(Struct):
 
 
 class WordRecord(Struct):
-    """One text token: whether it enters t2i, and its own attention to each of the N visual tokens."""
+    """One text token: whether it counts for t2i, and its own attention to each of the N visual tokens."""
 
     text: Text
     counted: bool
@@ -66,9 +65,9 @@ class WordRecord(Struct):
 
 
 class ScoresRecord(Struct):
-    """`types.TokenScores` as the method ranks by them, float32 in as few digits as read back equal.
+    """`types.TokenScores` as the method ranks by them; float32 with as few digits as read back equal.
 
-    temperature, counting: null in version 1, where the options of the method say them.
+    temperature, counting: null in version 1, where they are among the options of the method.
     """
 
     n_visual: Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
@@ -82,7 +81,7 @@ class ScoresRecord(Struct):
 
 
 class SelectionRecord(Struct):
-    """`types.Selection`. kept: the indices, ascending. why: one of `types.Why` for each of the N tokens."""
+    """`types.Selection`. kept: the indices, ascending. why: a value of `types.Why` for each of the N tokens."""
 
     budget: Token
     k_text: Token
@@ -115,7 +114,7 @@ class AnswerRecord(Struct):
 
 
 class AnswersRecord(Struct):
-    """The answers on the kept and on all tokens. same, kl_nats: how they compare, null unless both are complete."""
+    """The answers with the kept tokens and with all. same, kl_nats: their comparison, null unless both are complete."""
 
     pruned: AnswerRecord | None
     full: AnswerRecord | None

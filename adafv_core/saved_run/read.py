@@ -1,4 +1,4 @@
-"""From the text of a saved file to a SavedRun."""
+"""Reads a SavedRun from the text of its file."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _PICTURES = tuple(f"data:image/{kind};base64" for kind in ("png", "jpeg", "webp"
 def read_run(text: str | bytes) -> SavedRun:
     """The run in a saved file, given as text or bytes, with or without a byte-order mark.
 
-    Raises InputError that says what is wrong with it; inside the run, with its JSON path.
+    Raises InputError saying what is wrong, with the JSON path if the error is inside the run.
     """
     if not isinstance(text, str | bytes):
         came = type(text).__name__
-        raise InputError(f"read_run takes the text of a saved file, as `Path.read_text` gives it; got {came}.")
+        raise InputError(f"read_run takes the text of a saved file, as `Path.read_text` returns it; got {came}.")
     data = _utf8(text)
     check_size(data)
     try:
@@ -64,7 +64,7 @@ def read_run(text: str | bytes) -> SavedRun:
 
 
 def check_size(data: bytes) -> None:
-    """InputError for a file larger than any run. Linear in its length, and before anything is parsed."""
+    """Raise InputError for a file larger than any run. Linear in its length; nothing is parsed."""
     if len(data) > MOST_BYTES:
         raise InputError(
             f"This file has {len(data) / 1e6:.1f} MB; a saved run has at most {MOST_BYTES / 1e6:.0f} MB. "
@@ -82,7 +82,7 @@ def _utf8(text: str | bytes) -> bytes:
     """The file as UTF-8 without a byte-order mark."""
     try:
         if isinstance(text, bytes):
-            encoding = json.detect_encoding(text)  # by the mark, or by where the zero bytes of UTF-16 and 32 are
+            encoding = json.detect_encoding(text)  # by the byte-order mark, or by the zero bytes of UTF-16 and 32
             return text if encoding == "utf-8" else text.decode(encoding).encode()
         return text.removeprefix("\ufeff").encode()
     except UnicodeError:
@@ -90,7 +90,7 @@ def _utf8(text: str | bytes) -> bytes:
 
 
 def _decoded(data: bytes, record: type[_Record]) -> _Record:
-    """The JSON as this record. Raises ValidationError where it is another one, InputError where it is no JSON."""
+    """The JSON as this record. Raises ValidationError if it does not match, InputError if it is not JSON."""
     try:
         return msgspec.json.decode(data, type=record)
     except msgspec.ValidationError:
@@ -135,7 +135,7 @@ def _run(record: RunRecord) -> SavedRun:
 
 
 def _positions(record: RunRecord) -> str | None:
-    """The position ids of the kept tokens, taken out of the options: in the file they stand among them, as in 0.1."""
+    """The position ids of the kept tokens, removed from the options, among which the file has them (as in 0.1)."""
     positions = record.options.pop("positions", None)
     if positions is not None and positions not in POSITIONS:
         raise damaged("options.positions", " or ".join(POSITIONS), positions)

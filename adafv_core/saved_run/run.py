@@ -1,4 +1,4 @@
-"""The value that a saved run is read into and written from."""
+"""A saved run as a value."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FIRST_BYTES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
 class SavedRun:
     """One question about one image, as it was saved.
 
-    model, revision, versions: what answered it. scores: `t2i` is what the method ranked, with the temperature and
+    model, revision, versions: what answered it. scores: `t2i` is what the method ranked by, with the temperature and
     text tokens of its options; the visual tokens have saliency and grid, but no features. selection: at keep_ratio,
     with force_keep and force_drop (token indices). options: of the method; position ids are in
-    `selection.positions`. answers: "pruned" and "full", each a mapping with its text, its state ("done", or
-    "stopped" if it was ended early) and what it cost, or None; "same" and "kl_nats" compare them if both are
-    complete. "pruned" was made with exactly `selection`: it is None if the slider had moved on since the answer.
-    picture: the bytes of a PNG file or, if that would be too large for the page, of the JPEG, PNG or WebP file that
-    was asked about. max_new_tokens: the answer's length limit, None if the file does not give it.
+    `selection.positions`. answers: "pruned" and "full", each None or a mapping with its text, its state ("done", or
+    "stopped" if ended early) and its cost; "same" and "kl_nats" compare them if both are complete. "pruned" was made
+    with exactly `selection`; it is None if the slider was moved after the answer. picture: the bytes of a PNG file or,
+    if that would be too large for the page, of the JPEG, PNG or WebP file that was asked about. max_new_tokens: the
+    answer's length limit, None if the file does not contain it.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""From a SavedRun to the text of its file."""
+"""Writes a SavedRun as the text of its file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from adafv_core.types import Selection, TokenScores, VisualTokens
 
 
 def write_run(run: SavedRun) -> str:
-    """The text of a file that `read_run` reads back equal, features and text embeddings left out.
+    """The text of a file that `read_run` reads back as an equal run, without features and text embeddings.
 
-    `adafv_core.mix(t2i, saliency, budget, floor)` on the score lists in it gives the selection again, where the method
-    is adafv and no tokens were forced. Raises InputError for a run too large to be read again.
+    If the method is adafv and no tokens were forced, `adafv_core.mix(t2i, saliency, budget, floor)` on its score lists
+    reproduces the selection. Raises InputError for a run too large to be read back.
     """
     positions = {} if run.selection.positions is None else {"positions": run.selection.positions}
     record = RunRecord(
@@ -88,5 +88,5 @@ def _selection(selection: Selection) -> SelectionRecord:
 
 
 def _floats(values: Tensor) -> list[float]:
-    """Float32 values as the shortest decimals that read back equal."""
+    """Float32 values as the shortest decimals that parse back to the same value."""
     return [float(str(value)) for value in values.detach().cpu().float().numpy()]

@@ -1,4 +1,4 @@
-"""The study: how much accuracy each method keeps at each budget, and why, on data with known objects.
+"""The study: how much accuracy each method retains at each budget, and why, on data with known objects.
 
     python -m adafv_core.study --model pocket --methods all --keep 1.0 0.25 0.10 0.05
     python -m adafv_core.study.report.draw assets/results/pocket.json

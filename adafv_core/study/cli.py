@@ -32,8 +32,8 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
     """Every option with its meaning and default."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Measure how much accuracy each method keeps at each share of the visual tokens. Interrupt it and "
-        "run the same line again: it goes on where it stopped.",
+        description="Measure how much accuracy each method retains at each keep ratio. If interrupted, run the same "
+        "command again to resume.",
     )
     add = parser.add_argument
     add("--model", default="pocket", help="pocket, a hub id, or a folder with a model [pocket]")
@@ -42,18 +42,18 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         nargs="+",
         default=["all"],
         metavar="METHOD",
-        help="names of methods, with options as in adafv:floor=0.25,temperature=30; oracle; blind; all; or ablation "
-        "(AdaFV with one choice changed at a time) [all]",
+        help="method names, with options as in adafv:floor=0.25,temperature=30; oracle; blind; all; or ablation "
+        "(AdaFV with one option changed at a time) [all]",
     )
-    add("--keep", nargs="+", type=float, default=list(RATIOS), metavar="RATIO", help="shares kept [1 .25 .1 .05]")
+    add("--keep", nargs="+", type=float, default=list(RATIOS), metavar="RATIO", help="keep ratios [1 .25 .1 .05]")
     add("--scenes", type=int, default=STUDY_SCENES, help=f"scenes of the bundled data set [{STUDY_SCENES}]")
     add(
         "--split",
         default="study",
         choices=("study", "validation"),
-        help="scenes of the bundled data set: study for results, validation for choices [study]",
+        help="split of the bundled data set: study for results, validation for tuning [study]",
     )
-    add("--held-out-phrasings", action="store_true", help="ask in words the pocket model was never trained on")
+    add("--held-out-phrasings", action="store_true", help="use phrasings that the pocket model was never trained on")
     add("--images", type=Path, help="folder with your own pictures, instead of the bundled data set")
     add(
         "--annotations",
@@ -67,14 +67,14 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         action="store_true",
         help="stop at the first entry, picture or question that cannot be used [leave it out and report it]",
     )
-    add("--suffix", help=f"text behind each question [none; for your own pictures {SUFFIX!r}]")
-    add("--max-new-tokens", type=int, help="longest answer in tokens [8; for your own pictures 16]")
-    add("--batch-size", type=int, help="questions at a time [64 on the pocket model, else 8]")
+    add("--suffix", help=f"text appended to each question [none; for your own pictures {SUFFIX!r}]")
+    add("--max-new-tokens", type=int, help="maximum answer length in tokens [8; for your own pictures 16]")
+    add("--batch-size", type=int, help="questions per batch [64 on the pocket model, else 8]")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps [auto]")
     add("--dtype", default="auto", help="auto, float32, bfloat16, float16 [auto]")
     add("--out", type=Path, help="results file, appended to [runs/study/MODEL-DATA.jsonl]")
     add("--store", type=Path, metavar="FOLDER", help="also write the summary and the gzipped results there")
-    add("--name", help="name of the stored files [the study file's]")
+    add("--name", help="name of the stored files [that of the results file]")
     return parser
 
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_co
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
 
 
@@ -146,7 +146,7 @@ def _print_omissions(omissions: Sequence[Omission]) -> None:
 
 
 def _data(options: argparse.Namespace) -> tuple[DataSet, str, int]:
-    """The data set, what is appended to its questions, and how long its answers may be."""
+    """The data set, the suffix of its questions, and the maximum length of its answers."""
     if options.images is None and options.annotations is None:
         held_out = options.held_out_phrasings
         return PocketSet(options.split, options.scenes, held_out), options.suffix or "", 8

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import Any
 
-from adafv_core.study.report import markdown as parts
+from adafv_core.study.report import markdown
 from adafv_core.study.report.tables import labels_of, ratios_of, reduction, row_at
 from adafv_core.study.run.configs import parse_configs
 
@@ -18,7 +18,7 @@ def overview(summary: dict[str, Any]) -> str:
     """What was measured, and the accuracy of every row, as Markdown."""
     if not summary["rows"]:
         return f"Data set “{summary['data']['name']}” has no reference answers: only figures 2 to 4 are shown."
-    return f"{parts.what(summary)}\n\n{parts.main_table(summary)}{_left_out(summary)}"
+    return f"{markdown.overview(summary)}\n\n{markdown.main_table(summary)}{_left_out(summary)}"
 
 
 def details(summary: dict[str, Any]) -> str:
@@ -33,11 +33,11 @@ def details(summary: dict[str, Any]) -> str:
     return "\n\n".join(
         (
             "**Where AdaFV does not win**",
-            parts.not_won(summary),
+            markdown.not_won(summary),
             f"**By question family, {reduction(ratio)}**, accuracy in %",
-            parts.family_table(summary, ratio, (*_COMPARED, *others)),
+            markdown.family_table(summary, ratio, (*_COMPARED, *others)),
             "**AdaFV against each other method, on the same questions**",
-            parts.paired_table(summary),
+            markdown.paired_table(summary),
         )
     )
 
@@ -49,13 +49,13 @@ def beside_published(summary: dict[str, Any]) -> str:
     return (
         "Models and data differ: the published results are for LLaVA-NeXT-7B on photographs. The pocket model's "
         "alignment was trained with the ground-truth masks of the drawn objects, so it shows the mechanism, not "
-        "LLaVA's accuracy.\n\n" + parts.published_table(summary)
+        "LLaVA's accuracy.\n\n" + markdown.published_table(summary)
     )
 
 
 def figures_line(summary: dict[str, Any]) -> str:
     """Figures 2 to 4 in words, for readers who cannot see them."""
-    return parts.figures_in_words(summary)
+    return markdown.figures_in_words(summary)
 
 
 def command(summary: dict[str, Any]) -> str:

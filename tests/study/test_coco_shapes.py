@@ -70,7 +70,7 @@ def test_boxes_of_stored_pixels_are_turned_as_exif_turns_the_picture_or_refused(
     shown = np.asarray(ImageOps.exif_transpose(stored))
     header = Header(size, orientation)
     if orientation > 1 and turned_size(size, orientation) == size:
-        with pytest.raises(ValueError, match="does not tell whether annotations are of stored or of shown pixels"):
+        with pytest.raises(ValueError, match="does not show whether annotations refer to stored or to shown pixels"):
             shape_of(annotation_of(kind, box, size), size, header)
     else:
         assert np.array_equal(shape_of(annotation_of(kind, box, size), size, header).mask(), shown)

@@ -1,4 +1,4 @@
-"""Annotation files as parsed JSON, and how one odd entry is left out and reported, so that the rest can be used."""
+"""Reads annotation files as JSON; an unusable entry is left out and reported, so that the rest can be used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_]\w*")
 
 
 class EntryError(InputError):
-    """One entry of an annotation file cannot be used. omission: where it stands and why."""
+    """One entry of an annotation file cannot be used. omission: its place in the file and the reason."""
 
     def __init__(self, omission: Omission) -> None:
         super().__init__(f"{omission.where}: {omission.why}")
@@ -29,7 +29,7 @@ class EntryError(InputError):
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """A parsed JSON file. name: the file's, without folders. value: the top-level value."""
+    """A parsed JSON file. name: file name without folders. value: the top-level value."""
 
     name: str
     value: Any
@@ -49,7 +49,7 @@ class Omissions:
 
     @contextmanager
     def leaving_out(self) -> Iterator[None]:
-        """Run a block that reads one entry; an EntryError in it is recorded and ends only the block."""
+        """Run a block that reads one entry; an EntryError in it is recorded and ends only this block."""
         try:
             yield
         except EntryError as error:

@@ -10,8 +10,8 @@ from adafv_core.study.data.annotation_file import AnnotationFile, Step
 def accepted_answers(file: AnnotationFile, entry: dict[str, Any], *path: Step) -> tuple[str, ...]:
     """Answers from `answers` (texts, or VQA's objects with `answer`), `answer` or `multiple_choice_answer`.
 
-    entry: the value at `path` of the file. Numbers become text; "" is an answer like any other. Raises EntryError if
-    there is none, or one that is neither text nor a number.
+    entry: the value at `path` of the file. Numbers become text; "" is a valid answer. Raises EntryError if there is no
+    answer, or one is neither text nor a number.
     """
     if "answers" in entry:
         given = entry["answers"]

@@ -1,4 +1,4 @@
-"""What a study asks about: questions, the pictures they belong to, and where the objects they name are."""
+"""Data sets for studies: questions, their pictures, and the locations of the objects they name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from PIL import Image
 class Item:
     """One question about one picture.
 
-    key: unique in its data set. image: key of the picture. answers: accepted answers, () if none is known (then only
-    alignment is measured). family: the kind of question; group: a finer kind if there is one ("existence yes"), else
-    "". named: ids of the objects the text names. needed: ids of all objects the answer depends on; the oracle keeps
-    their tokens first.
+    key: unique in its data set. image: key of the picture. answers: accepted answers, () if unknown (then only
+    alignment is measured). family: the kind of question; group: a finer kind ("existence yes") or "". named: ids of
+    the objects that the text names. needed: ids of all objects that the answer depends on; the oracle keeps their
+    tokens first.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Omission:
-    """Something a study left out.
+    """Something that a study left out.
 
     where: a place in a file ("notes.json, annotations[3].bbox"), a picture or a question. why: one sentence.
     """
@@ -46,9 +46,9 @@ class Omission:
 class DataSet(ABC):
     """A fixed list of questions with their pictures.
 
-    name: short, without any path. items: in the order in which they are asked, those of one picture together.
-    has_objects: whether objects are known, which figures 2 to 4, `oracle` and `blind` need. omissions: entries of the
-    user's files that could not be used.
+    name: short, without a path. items: in the order of asking, grouped by picture. has_objects: whether objects are
+    known, as figures 2 to 4, `oracle` and `blind` require. omissions: entries of the user's files that could not be
+    used.
     """
 
     name: str
@@ -62,7 +62,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def picture_id(self, image: str) -> str:
-        """A hash of the picture's content: answers stay valid as long as it is the same. Raises ImageError."""
+        """A hash of the picture's content: answers remain valid while it is unchanged. Raises ImageError."""
 
     def object_ids(self, image: str) -> tuple[int, ...]:
         """Ids of all known objects in the picture."""
@@ -73,7 +73,7 @@ class DataSet(ABC):
         raise KeyError(object_id)
 
     def objects_id(self, image: str) -> str:
-        """A hash of where the picture's objects are; "" if the picture alone determines it, or none are known."""
+        """A hash of the locations of the picture's objects; "" if the picture determines them, or none are known."""
         return ""
 
     def question_id(self, item: Item) -> str:
@@ -95,7 +95,7 @@ def images_of(items: Sequence[Item]) -> list[str]:
 
 
 def unique_keys(items: Sequence[Item]) -> tuple[Item, ...]:
-    """The items, with a number behind each key that an earlier item has."""
+    """The items, with a number appended to each key that an earlier item already has."""
     taken: set[str] = set()
     found = []
     for item in items:

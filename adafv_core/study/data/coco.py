@@ -32,13 +32,13 @@ class CocoSet(DataSet):
     annotations it is about; `family`). Ids are those of the same file, or of another file that has them; entries of
     two files are one image if they have one id and one picture.
 
-    Objects are placed by `width` and `height`, see `placement_of`. A question without `objects` is about the objects
-    whose category its text names. A caption has no right answer: only figures 2 to 4 are measured on it, for the
-    categories it names. Without questions and captions, questions of existence are made as POPE does: for up to three
-    categories of a picture "yes", for as many drawn from the other categories "no", the same every time.
+    Objects are located according to `width` and `height`, see `placement_of`. A question without `objects` is about
+    the objects whose category its text names. A caption has no right answer: only figures 2 to 4 are measured on it,
+    for the categories it names. Without questions and captions, existence questions are generated as in POPE: "yes"
+    for up to three categories of a picture, "no" for as many drawn from the other categories; always the same ones.
 
     An entry that cannot be used is left out and listed in `omissions`; with `strict` it raises InputError. So does a
-    file without its lists, and a set of which nothing is left.
+    file without the required lists, and a set in which nothing usable is left.
     """
 
     def __init__(self, files: Sequence[AnnotationFile], folder: ImageFolder, strict: bool = False) -> None:
@@ -103,7 +103,7 @@ class CocoSet(DataSet):
     ) -> None:
         category = self._index.category_of(number, entry)
         if category is None:
-            why = f"`category_id` {entry.get('category_id')!r} is none of the categories"
+            why = f"`category_id` {entry.get('category_id')!r} is not one of the categories"
             raise file.error(why, "annotations", index, "category_id")
         own_id = entry.get("id")
         if not isinstance(own_id, int) or isinstance(own_id, bool) or own_id in image.shapes:
@@ -112,8 +112,8 @@ class CocoSet(DataSet):
             # The size of a picture that cannot be read is unknown, but such a picture is never asked about.
             shape = shape_of(entry, image.size, image.header or Header(image.size or (1 << 12, 1 << 12), 1))
         except ValueError as error:
-            part = ("segmentation",) if entry.get("segmentation") else ("bbox",) if "bbox" in entry else ()
-            raise file.error(str(error), "annotations", index, *part) from None
+            field = ("segmentation",) if entry.get("segmentation") else ("bbox",) if "bbox" in entry else ()
+            raise file.error(str(error), "annotations", index, *field) from None
         image.shapes[own_id] = shape
         image.categories[own_id] = category
 
@@ -135,8 +135,8 @@ class CocoSet(DataSet):
     def _about(
         self, file: AnnotationFile, index: int, entry: dict[str, Any], image: CocoImage, text: str
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids of the named and of the needed objects. If one of them was left out, none counts as named: the tokens of
-        the missing one would be measured as off the object.
+        """Ids of the named objects and of the needed ones. If one of them was left out, none counts as named, since the
+        tokens of the missing one would be measured as off the object.
         """
         given = entry.get("objects")
         if given is None:
@@ -152,21 +152,21 @@ class CocoSet(DataSet):
         return about if len(about) == len(given) else (), about
 
     def _existence(self, image: CocoImage) -> list[Item]:
-        """Questions made from the objects of one image."""
+        """Questions generated from the objects of one image."""
         rng = random.Random(f"existence/{image.key}")
-        there: dict[str, list[int]] = {}
+        ids_of: dict[str, list[int]] = {}
         for number, category in image.categories.items():
-            there.setdefault(category, []).append(number)
-        present = rng.sample(sorted(there), min(EXISTENCE_PER_PICTURE, len(there)))
-        # An object that was left out is in the picture all the same.
+            ids_of.setdefault(category, []).append(number)
+        present = rng.sample(sorted(ids_of), min(EXISTENCE_PER_PICTURE, len(ids_of)))
+        # An object that was left out is still in the picture.
         unsure = self._index.category_names if "" in image.unusable_categories else image.unusable_categories
-        others = sorted(self._index.category_names - there.keys() - unsure)
+        others = sorted(self._index.category_names - ids_of.keys() - unsure)
         absent = rng.sample(others, min(len(present), len(others)))
         items = []
         for name, answer in [(one, "yes") for one in present] + [(one, "no") for one in absent]:
             article = "an" if name[0] in "aeiou" else "a"
             text = f"Is there {article} {name} in the image?"
-            needed = tuple(there.get(name, ()))
+            needed = tuple(ids_of.get(name, ()))
             named = () if name in unsure else needed
             key = f"{image.key}/{name}"
             items.append(Item(key, image.key, text, (answer,), "existence", f"existence {answer}", named, needed))

@@ -1,4 +1,4 @@
-"""The images and categories of COCO-style files, found by the ids that annotations give."""
+"""The images and categories of COCO-style files, looked up by the ids in annotations."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ T = TypeVar("T")
 class CocoImage:
     """One image of the files.
 
-    key: names it in the study. file: its key in the folder. size: annotated (width, height). header: None if the file
-    is no picture. shapes, categories: of its usable objects, by annotation id. unusable_ids, unusable_categories: of
-    the objects that were left out; the category "" may be any.
+    key: its name in the study. file: its key in the folder. size: annotated (width, height). header: None if the file
+    is not a picture. shapes, categories: of its usable objects, by annotation id. unusable_ids, unusable_categories:
+    of the objects that were left out; "" stands for an unknown category.
     """
 
     key: str
@@ -33,7 +33,7 @@ class CocoImage:
 
 
 class ById(Generic[T]):
-    """Values by the number of their file and their id in it."""
+    """Values by file number and by id within the file."""
 
     def __init__(self) -> None:
         self._by_id: dict[int | str, dict[int, T]] = {}
@@ -46,7 +46,7 @@ class ById(Generic[T]):
         return self._by_id.get(wanted, {}).get(file) if is_id(wanted) else None  # type: ignore[call-overload]
 
     def find(self, file: int, wanted: object) -> T | None:
-        """The value with this id in this file, else in any other, unless others differ."""
+        """The value with this id in this file, else the one in the other files unless they disagree."""
         own = self.own(file, wanted)
         if own is not None or not is_id(wanted):
             return own
@@ -64,9 +64,9 @@ class ById(Generic[T]):
 class CocoIndex:
     """Images and categories of several files.
 
-    images: usable ones by key, in order. category_names: all. Two entries are one image only if they have one id and
-    one picture; two images of one picture stay two. An entry that cannot be used is recorded in `omissions`, together
-    with how many annotations went with it (after `close`).
+    images: usable ones by key, in order. category_names: all of them. Two entries are the same image only if both id
+    and picture are the same; two ids with one picture stay two images. An unusable entry is recorded in `omissions`,
+    with the number of annotations lost with it (after `close`).
     """
 
     def __init__(self, files: Sequence[AnnotationFile], folder: ImageFolder, omissions: Omissions) -> None:
@@ -102,7 +102,7 @@ class CocoIndex:
             return image
         omission = self._omitted.find(number, wanted) if omission is None else omission
         if omission is None:
-            raise file.error(f"`image_id` {wanted!r} is none of the images", "annotations", index, "image_id")
+            raise file.error(f"`image_id` {wanted!r} is not one of the images", "annotations", index, "image_id")
         self._dependents[omission] = self._dependents.get(omission, 0) + 1
         return None
 
@@ -111,7 +111,7 @@ class CocoIndex:
         return self._categories.find(number, entry.get("category_id"))
 
     def close(self) -> None:
-        """Write into each omission of an image how many annotations went with it."""
+        """Add to each omission of an image how many annotations were lost with it."""
         for place, count in self._dependents.items():
             omission = self._omissions.found[place]
             with_it = f"{count} annotation{'s' * (count != 1)} of it went with it"
@@ -120,7 +120,7 @@ class CocoIndex:
     def _add_image(self, number: int, file: AnnotationFile, index: int, entry: dict[str, Any], picture: str) -> None:
         known = self._images.own(number, entry["id"])
         if known is not None and known.file != picture:
-            # Nothing tells which of the two an annotation with this id means.
+            # It is unknown which of the two an annotation with this id refers to.
             self._images.remove(number, entry["id"])
             if known not in self._images.all_of(entry["id"]):
                 del self.images[known.key]
@@ -160,7 +160,7 @@ class CocoIndex:
 
 
 def entries_of(file: AnnotationFile, name: str, needed: bool = True) -> list[dict[str, Any]]:
-    """A list at the top of a file. An entry that is no object comes as an empty one, which no reader accepts."""
+    """A top-level list of a file. An entry that is not an object becomes an empty one, which is rejected."""
     if name not in file.value:
         if needed:
             raise file.error(f"a COCO-style file needs a list `{name}`")

@@ -1,7 +1,7 @@
-"""Where a COCO annotation lies in the picture as it is shown: boxes, polygons and run lengths, plain and packed.
+"""Places COCO annotations in the displayed picture: boxes, polygons, and run lengths (plain or packed).
 
-Boxes and polygons are continuous coordinates, pixel (0, 0) covering 0..1 in both; a pixel belongs to a shape that
-covers its center. Run lengths are counts of pixels down the columns, outside first.
+Boxes and polygons use continuous coordinates, with pixel (0, 0) covering 0..1 on both axes; a pixel belongs to a shape
+that covers its center. Run lengths count pixels down the columns, starting outside the object.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Placement:
-    """How annotated pixels become shown ones: first turned as EXIF orientation `turn` says, then scaled to `shown`.
+    """Maps annotated pixels to displayed ones: first rotated by EXIF orientation `turn`, then scaled to `shown`.
 
-    annotated, shown: (width, height). turn: 1 if nothing is turned.
+    annotated, shown: (width, height). turn: 1 for no rotation.
     """
 
     annotated: Size
@@ -45,7 +45,7 @@ class Placement:
     turn: int = 1
 
     def points(self, points: Points) -> Points:
-        """(n, 2) annotated x, y as shown x, y."""
+        """(n, 2) annotated x, y as displayed x, y."""
         width, height = self.annotated
         x, y = points[:, 0], points[:, 1]
         right, up = width - x, height - y
@@ -63,7 +63,7 @@ class Placement:
         return np.asarray(np.stack(turned, axis=1) * scale, dtype=np.float64)
 
     def mask(self, inside: NDArray[np.uint8]) -> Mask:
-        """(height, width) 0 or 1 in annotated pixels as (height, width) float32 in 0..1 in shown ones."""
+        """A (height, width) mask of 0 and 1 in annotated pixels as float32 in 0..1 in displayed pixels."""
         picture = Image.fromarray(inside * np.uint8(255))
         if self.turn != 1:
             picture = picture.transpose(_TURNS[self.turn])
@@ -73,16 +73,16 @@ class Placement:
 
 
 def turned_size(size: Size, orientation: int) -> Size:
-    """(width, height) after EXIF has turned the picture."""
+    """(width, height) after EXIF rotation."""
     return size if orientation < 5 else (size[1], size[0])
 
 
 def placement_of(annotated: Size | None, header: Header) -> Placement:
-    """The placement for annotations of a picture that was `annotated` (width, height) large; None if nothing says so.
+    """The placement of annotations made on a picture of size `annotated` (width, height; None if unknown).
 
-    Annotations of a scaled copy are scaled. Those of a photograph that EXIF turns are turned if the annotated size is
-    that of the stored pixels. Raises ValueError, saying why, for sizes of another shape, and if nothing tells whether
-    the annotations are of stored or of shown pixels.
+    Annotations of a scaled copy are scaled. Those of a photograph with EXIF rotation are rotated if the annotated size
+    is that of the stored pixels. Raises ValueError, saying why, if the aspect ratio differs, or if it is unclear
+    whether the annotations refer to stored or to displayed pixels.
     """
     shown = turned_size(header.stored, header.orientation)
     if annotated is None:
@@ -90,15 +90,15 @@ def placement_of(annotated: Size | None, header: Header) -> Placement:
             return Placement(shown, shown)
         raise ValueError(
             f"EXIF turns the picture (orientation {header.orientation}) and the image has no `width` and `height`, so "
-            "that its annotations can be of stored or of shown pixels; store the picture upright"
+            "its annotations could refer to stored or to shown pixels; store the picture upright"
         )
     as_shown, as_stored = annotated == shown, annotated == header.stored
     if not (as_shown or as_stored):
         as_shown, as_stored = _is_scaled(annotated, shown), _is_scaled(annotated, header.stored)
     if as_shown and as_stored and header.orientation != 1:
         raise ValueError(
-            f"EXIF turns the picture (orientation {header.orientation}) and its size does not tell whether annotations "
-            "are of stored or of shown pixels; store the picture upright"
+            f"EXIF turns the picture (orientation {header.orientation}) and its size does not show whether annotations "
+            "refer to stored or to shown pixels; store the picture upright"
         )
     if as_shown:
         return Placement(annotated, shown)
@@ -106,12 +106,12 @@ def placement_of(annotated: Size | None, header: Header) -> Placement:
         return Placement(annotated, shown, header.orientation)
     raise ValueError(
         f"the annotations are for {annotated[0]} × {annotated[1]} pixels, but the picture has {shown[0]} × {shown[1]}, "
-        "which is no scaled copy"
+        "which is not a scaled copy"
     )
 
 
 def annotated_size(entry: dict[str, Any]) -> Size | None:
-    """`width` and `height` of an image entry; None without them. Raises ValueError if they are no size."""
+    """`width` and `height` of an image entry, None if absent. Raises ValueError if they are not a valid size."""
     if entry.get("width") is None and entry.get("height") is None:
         return None
     return _size(entry.get("width"), entry.get("height"), "`width` and `height`")
@@ -119,14 +119,14 @@ def annotated_size(entry: dict[str, Any]) -> Size | None:
 
 @dataclass(frozen=True)
 class Shape:
-    """A checked annotation: polygons as (n, 2) points in annotated pixels, or runs of pixels. placement: of either."""
+    """A validated annotation: polygons as (n, 2) points in annotated pixels, or run lengths, with their placement."""
 
     polygons: tuple[Points, ...]
     runs: tuple[int, ...]
     placement: Placement
 
     def mask(self) -> Mask:
-        """(height, width) float32 in 0..1, in pixels of the shown picture: where the object is."""
+        """(height, width) float32 in 0..1, in pixels of the displayed picture: where the object is."""
         if self.runs:
             columns, rows = self.placement.annotated
             inside = np.repeat(np.arange(len(self.runs), dtype=np.uint8) % 2, self.runs).reshape(columns, rows).T
@@ -135,15 +135,15 @@ class Shape:
         return np.asarray(np.maximum.reduce(masks), dtype=np.float32)
 
     def key(self) -> tuple[object, ...]:
-        """What determines the mask, as values with a stable `repr`."""
+        """Everything that determines the mask, as values with a stable `repr`."""
         return [one.tolist() for one in self.polygons], self.runs, self.placement
 
 
 def shape_of(annotation: dict[str, Any], size: Size | None, header: Header) -> Shape:
     """The shape of an object: its `segmentation` if it has one, else its `bbox`.
 
-    size: (width, height) that was annotated, if it is known. Raises ValueError, saying why, if the annotation cannot
-    be used or lies outside of the picture.
+    size: annotated (width, height), if known. Raises ValueError, saying why, if the annotation cannot be used or lies
+    outside the picture.
     """
     segmentation, box = annotation.get("segmentation"), annotation.get("bbox")
     if isinstance(segmentation, dict) and segmentation:
@@ -182,8 +182,8 @@ def polygon_mask(points: Points, size: Size) -> Mask:
 
 
 def unpacked(text: str) -> list[int]:
-    """Run lengths from COCO's packed string: 5 bits per character from code 48, low bits first; from the fourth run on
-    the difference to the run two before. Raises ValueError for a string that ends in the middle of a number.
+    """Run lengths from COCO's packed string: 5 bits per character from code 48, low bits first; from the fourth run on,
+    the difference from the run two before. Raises ValueError for a string that ends in the middle of a number.
     """
     runs: list[int] = []
     value = shift = 0
@@ -203,7 +203,7 @@ def unpacked(text: str) -> list[int]:
 
 
 def _is_scaled(size: Size, other: Size) -> bool:
-    """Whether one size is the other times one factor, up to rounding both sides to whole pixels."""
+    """Whether one size is a scaled copy of the other, up to rounding to whole pixels."""
     small, large = sorted((size, other), key=lambda one: one[0] * one[1])
     low = max((small[side] - 1) / large[side] for side in (0, 1))
     high = min((small[side] + 1) / large[side] for side in (0, 1))
@@ -259,7 +259,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _are_numbers(values: Any) -> bool:
-    """Whether it is a list of finite numbers that fit a float."""
+    """Whether `values` is a list of finite numbers that fit into a float."""
     return isinstance(values, list) and all(
         isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15 for value in values
     )

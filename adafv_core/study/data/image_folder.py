@@ -1,4 +1,4 @@
-"""A folder of the user's pictures, found by path or by number."""
+"""A folder of the user's pictures, looked up by path or by number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DECODING_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombErr
 
 
 def open_picture(file: Path) -> Image.Image:
-    """An RGB picture as `to_rgb` makes it, turned as its EXIF data say. Raises ImageError."""
+    """An RGB picture, converted by `to_rgb` and rotated according to its EXIF data. Raises ImageError."""
     try:
         with Image.open(file) as picture:
             return to_rgb(ImageOps.exif_transpose(picture))
@@ -37,7 +37,7 @@ def open_picture(file: Path) -> Image.Image:
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says. stored: (width, height) before EXIF turns it. orientation: EXIF's, 1..8."""
+    """Header of a picture file. stored: (width, height) before EXIF rotation. orientation: EXIF's, 1..8."""
 
     stored: tuple[int, int]
     orientation: int
@@ -45,7 +45,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Resolution:
-    """Which picture each name stands for. files: name → key in the folder. problems: name → why it stands for none."""
+    """Which picture each name refers to. files: name → key in the folder. problems: name → why there is none."""
 
     files: dict[str, str]
     problems: dict[str, str]
@@ -54,8 +54,8 @@ class Resolution:
 class ImageFolder:
     """Pictures by their path inside the folder.
 
-    files: (path inside the folder, with "/"; file on disk). Two pictures may come under one path, as uploads do; that
-    path then is ambiguous. opener: reads a file into an RGB picture; raises ImageError.
+    files: (path inside the folder, with "/"; file on disk). Two pictures may have the same path, as in uploads; that
+    path is then ambiguous. opener: reads a file into an RGB picture; raises ImageError.
     """
 
     def __init__(self, files: Iterable[tuple[str, Path]], opener: Opener = open_picture) -> None:
@@ -71,12 +71,12 @@ class ImageFolder:
                 self._add(path, file)
 
     def resolve(self, names: Iterable[str]) -> Resolution:
-        """Find the pictures that a set of names stands for.
+        """Find the pictures that a set of names refers to.
 
-        A name is a path; the picture at exactly that path comes first, then the only picture whose path ends in it,
-        then the picture whose path the name ends in ("val2014/1.jpg" for "1.jpg"), then, for a whole number, the only
-        picture whose name ends in it. A name that fits several pictures has a problem instead, and so has one that
-        would stand for the picture another name stands for.
+        A name is a path. It matches, in this order: the picture at exactly that path; the only picture whose path ends
+        in it; the picture whose path the name ends in ("val2014/1.jpg" for "1.jpg"); for a whole number, the only
+        picture whose name ends in it. A name that fits several pictures is a problem, and so is one that would refer to
+        the same picture as another name.
         """
         found = Resolution({}, {})
         claims: dict[str, dict[str, str]] = {}
@@ -111,7 +111,7 @@ class ImageFolder:
         return self._content_id(key)
 
     def header(self, key: str) -> Header | None:
-        """Size and orientation without decoding the picture; None if the file is no picture."""
+        """Size and orientation without decoding the picture; None if the file is not a picture."""
         try:
             with Image.open(self.files[key]) as picture:
                 orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -128,22 +128,22 @@ class ImageFolder:
         self.files[key] = file
         normal = _normal_path(path)
         self._by_path.setdefault(normal, []).append(key)
-        parts = normal.split("/")
-        for start in range(len(parts)):
-            self._by_ending.setdefault("/".join(parts[start:]), []).append(key)
+        steps = normal.split("/")
+        for start in range(len(steps)):
+            self._by_ending.setdefault("/".join(steps[start:]), []).append(key)
         if (number := re.search(r"[0-9]{1,18}$", Path(path).stem)) is not None:
             self._by_number.setdefault(int(number.group()), []).append(key)
 
     def _candidates(self, name: str, path: str) -> list[str]:
         exact = self._by_path.get(path, [])
         if exact:
-            # Two spellings of one path (composed and decomposed accents): the one that is named literally.
+            # Of two spellings of one path (composed and decomposed accents), the literal one.
             return [name] if name in exact and name not in self._repeated else exact
         if shorter := self._by_ending.get(path, []):
             return shorter
-        parts = path.split("/")
-        for start in range(1, len(parts)):
-            if longer := self._by_path.get("/".join(parts[start:]), []):
+        steps = path.split("/")
+        for start in range(1, len(steps)):
+            if longer := self._by_path.get("/".join(steps[start:]), []):
                 return longer
         return self._by_number.get(int(name), []) if _is_number(name) else []
 
@@ -167,7 +167,7 @@ def folder_of(path: Path) -> ImageFolder:
 
 
 def _normal_path(name: str) -> str:
-    """A path with "/" between its parts, accents composed, without a leading "/" and without "." and ".." parts."""
+    """A path with "/" as separator and composed accents, without a leading "/" and without "." and ".." steps."""
     path = posixpath.normpath(unicodedata.normalize("NFC", name).replace("\\", "/"))
     return re.sub(r"^(\.\./|/)+", "", path)
 

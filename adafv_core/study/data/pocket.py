@@ -1,4 +1,4 @@
-"""The bundled data set: drawn scenes of a split, up to one question of each of the seven families on each."""
+"""The bundled data set: drawn scenes of a split, each with up to one question from each of the seven families."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ STUDY_SCENES = 400
 class PocketSet(DataSet):
     """Scenes 0..scenes-1 of a split of the pocket world.
 
-    split: "study" for what is reported, "validation" for anything that is chosen by looking. Object ids are indices
-    into `scene.things`. A relation question names one object and needs two: the answer is the other one.
+    split: "study" for reported results, "validation" for anything that is tuned. Object ids are indices into
+    `scene.things`. A relation question names one object but needs two, since the answer is the other one.
     """
 
     def __init__(self, split: str = "study", scenes: int = STUDY_SCENES, held_out: bool = False) -> None:

@@ -14,14 +14,14 @@ from adafv_core.study.data.image_folder import ImageFolder, folder_of
 from adafv_core.study.data.vqa import VqaSet
 
 SUFFIX = "\nAnswer the question using a single word or phrase."
-"""What LLaVA's own evaluation appends to a short-answer question."""
+"""The suffix that LLaVA's own evaluation appends to short-answer questions."""
 
 
 def open_user_set(images: Path | ImageFolder, annotations: Sequence[Path], strict: bool = False) -> DataSet:
     """A folder of pictures with COCO-style files (all have `images`) or VQA-style ones (none has).
 
-    strict: raise at the first entry that cannot be used, instead of leaving it out. Raises InputError for files that
-    are neither, and if no question is left.
+    strict: raise at the first entry that cannot be used instead of leaving it out. Raises InputError for other files,
+    and if no question is left.
     """
     folder = images if isinstance(images, ImageFolder) else folder_of(images)
     if not annotations:

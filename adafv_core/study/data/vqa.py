@@ -1,4 +1,4 @@
-"""VQA-style questions without objects: accuracy (figure 1) alone."""
+"""VQA-style questions without objects, for accuracy (figure 1) only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VqaSet(DataSet):
     file or another. A picture is found by its path in the folder, or by the number at the end of its name.
 
     An entry that cannot be used is left out and listed in `omissions`; with `strict` it raises InputError. So does a
-    set of which no question is left.
+    set in which no question is left.
     """
 
     has_objects = False
@@ -85,7 +85,7 @@ class VqaSet(DataSet):
                     known.append(answers)
 
     def _answers_of(self, number: int, question_id: int | str) -> list[Answers]:
-        """The different sets of answers that a question has in its own file, else in all others."""
+        """The distinct sets of answers for a question in its own file, else in all others."""
         by_file = self._answers.get(question_id, {})
         found = by_file.get(number) or [answers for one in by_file.values() for answers in one]
         return list(dict.fromkeys(found))
@@ -100,7 +100,7 @@ class VqaSet(DataSet):
 
 
 def _questions_of(file: AnnotationFile) -> list[tuple[tuple[Step, ...], dict[str, Any]]]:
-    """(path, entry) of each question. One that is no object comes as an empty one, which no reader accepts."""
+    """(path, entry) of each question. An entry that is not an object is replaced by an empty one, which is rejected."""
     top: tuple[Step, ...] = () if isinstance(file.value, list) else ("questions",)
     entries = _list_of(file, "questions") if top else file.value
     return [((*top, index), entry if isinstance(entry, dict) else {}) for index, entry in enumerate(entries)]
@@ -114,5 +114,5 @@ def _list_of(file: AnnotationFile, name: str) -> list[Any]:
 
 
 def _picture_name(entry: dict[str, Any]) -> str | None:
-    """What a question calls its picture; None if it does not say."""
+    """A question's name for its picture; None if it has none."""
     return next((str(entry[name]) for name in _PICTURE_NAMES if name in entry and is_id(entry[name])), None)

@@ -1,19 +1,19 @@
-"""Whether an answer is right.
+"""Decides whether an answer is right.
 
-Four rules, the first that applies to the accepted answers:
+Of four rules, the first that fits the accepted answers applies:
 
 1. Multiple choice: every accepted answer is one option letter ("B", "(B)"). The letter is read from the model's answer
    as LLaVA's ScienceQA evaluation does (`llava/eval/eval_science_qa.py`): the letter alone, the letter in front of its
    option ("B. a dog"), or "the answer is B."; brackets and ":" are accepted as well.
 2. Yes or no: every accepted answer is "yes" or "no". The first word decides, so that "Yes, there is." is "yes" (POPE,
    `evaluate.py`, reads the first sentence; one word is stricter).
-3. Numbers: one or two accepted answers, the one at hand a number. Equal values are equal: "1,000", "1000" and "1000.0".
+3. Numbers: one or two accepted answers, compared by value if they are numbers: "1,000", "1000" and "1000.0" are equal.
    The sign counts.
 4. Everything else: equal after `normalize`, which is the normalizer of VQA's evaluation script
    (github.com/GT-Vision-Lab/VQA, `vqaEval.py`).
 
-An answer that normalizes to nothing ("", ".", "the") is right only where the accepted answer is "" itself; an accepted
-answer that normalizes to nothing ("A" among others, "+") has to be given literally.
+An answer that normalizes to nothing ("", ".", "the") is right only if the accepted answer is "" itself; an accepted
+answer that normalizes to nothing ("A" among others, "+") must be matched literally.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from functools import lru_cache
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
-# The script means to keep the period of "3.5" only. Its first look-around, `(?!<=\d)`, never matches anything, so what
-# it does is: remove every period that no digit follows.
+# The script intends to keep only periods as in "3.5". Its first look-around, `(?!<=\d)`, never excludes anything, so it
+# actually removes every period that is not followed by a digit.
 _PERIOD = re.compile(r"\.(?!\d)")
 _NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _DIGITS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)} | {"none": "0"}
@@ -55,11 +55,12 @@ _LETTER_NAMED = re.compile(r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?:\s+is)?\s*:?\
 
 
 def normalize(text: str) -> str:
-    """An answer as VQA's evaluation script compares it.
+    """An answer in the form that VQA's evaluation script compares.
 
-    A punctuation mark is removed where a space stands beside one of its kind or the text holds a number with a comma
-    ("1,000"), else replaced by a space; periods that no digit follows are removed; then, word by word in lower case:
-    number words up to ten become digits ("none" is 0), articles go, contractions get their apostrophe back.
+    A punctuation mark is removed if any mark of its kind is next to a space or the text contains a number with a comma
+    ("1,000"), otherwise replaced by a space; periods not followed by a digit are removed; then, word by word in lower
+    case: number words up to ten become digits ("none" is 0), articles are dropped, contractions regain their
+    apostrophe.
     """
     flat = text.replace("\n", " ").replace("\t", " ").strip()
     has_comma_number = _COMMA_IN_NUMBER.search(flat) is not None
@@ -72,10 +73,10 @@ def normalize(text: str) -> str:
 
 
 def score_answer(text: str, answers: Sequence[str]) -> float:
-    """How right an answer is, 0 to 1, by the rules at the top of this file.
+    """The score of an answer, 0 to 1, by the rules at the top of this file.
 
-    text: what the model said. answers: the accepted answers. One or two: 1 if the answer equals one of them. Three or
-    more are taken as the answers of different people and scored as VQA does: the mean over leaving each one out of
+    text: the model's answer. answers: the accepted answers. One or two: 1 if the answer equals one of them. Three or
+    more are treated as answers of different people and scored as in VQA: the mean, over leaving each one out, of
     min(1, matches among the others / 3). Raises ValueError if `answers` is empty.
     """
     if not answers:
@@ -83,7 +84,7 @@ def score_answer(text: str, answers: Sequence[str]) -> float:
     return _score(text, tuple(answers))
 
 
-# A study asks the same few answers again and again.
+# The same few answers come up again and again in a study.
 @lru_cache(maxsize=1 << 16)
 def _score(text: str, answers: tuple[str, ...]) -> float:
     matches = _matches(text, answers)
@@ -119,14 +120,14 @@ def _equal(text: str, normalized: str, number: Decimal | None, answer: str, nume
 
 
 def _option_letter(text: str) -> str | None:
-    """The option a multiple-choice answer chooses, in lower case; None if it names no letter."""
+    """The option chosen by a multiple-choice answer, in lower case; None if it names no letter."""
     flat = text.strip()
     found = _LETTER_ALONE.fullmatch(flat) or _LETTER_FIRST.match(flat) or _LETTER_NAMED.search(flat)
     return None if found is None else next(group for group in found.groups() if group).lower()
 
 
 def _number(text: str) -> Decimal | None:
-    """The exact value of a text that is one number, in digits or as a word up to ten; None for anything else."""
+    """The exact value of a text that is a single number, in digits or as a word up to ten; None for anything else."""
     flat = text.strip().removesuffix(".").lower()
     flat = _DIGITS.get(flat, flat)
     if not any(character.isdigit() for character in flat) or _NUMBER.fullmatch(flat) is None:

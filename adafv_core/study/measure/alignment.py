@@ -17,10 +17,10 @@ BINS = 400
 
 
 def auc(scores: Tensor, on: Tensor, off: Tensor) -> float:
-    """The chance that a token on the object scores higher than one off it (area under the ROC curve).
+    """The probability that a token on the object scores higher than one off it (area under the ROC curve).
 
-    scores: (N,). on, off: (N,) bool, disjoint; tokens in neither are left out. A tie counts half. Raises ScoreError
-    where there is no token on or none off the object.
+    scores: (N,). on, off: (N,) bool, disjoint; tokens in neither are ignored. A tie counts half. Raises ScoreError if
+    there is no token on the object or none off it.
     """
     above, below = scores[on].double(), scores[off].double()
     if above.numel() == 0 or below.numel() == 0:
@@ -34,7 +34,7 @@ def auc(scores: Tensor, on: Tensor, off: Tensor) -> float:
 def tokens_to_hit(scores: Tensor, on: Tensor) -> int:
     """Fewest tokens to keep, from the top of this ranking, so that at least one is on the object; 1..N.
 
-    scores: (N,), ranked descending, ties by lower index. on: (N,) bool. Raises ScoreError where nothing is on it.
+    scores: (N,), ranked descending, ties by lower index. on: (N,) bool. Raises ScoreError if no token is on it.
     """
     if not bool(on.any()):
         raise ScoreError("No token is on the object, so none can be hit.")
@@ -43,7 +43,7 @@ def tokens_to_hit(scores: Tensor, on: Tensor) -> int:
 
 
 def tokens_to_hit_mixed(t2i: Tensor, saliency: Tensor, on: Tensor) -> int:
-    """Fewest tokens AdaFV must be allowed so that at least one it keeps is on the object.
+    """The smallest budget at which at least one token that AdaFV keeps is on the object.
 
     t2i, saliency: (N,), ≥ 0. The smallest budget K whose best split (floor 0) reaches down to the first such token of
     either ranking.
@@ -54,21 +54,21 @@ def tokens_to_hit_mixed(t2i: Tensor, saliency: Tensor, on: Tensor) -> int:
 
 
 def similarity(scores: TokenScores) -> Tensor:
-    """(N,) float32: T2I similarity before temperature and softmax, the largest cosine of any counted word."""
+    """(N,) float32: T2I similarity before temperature and softmax, the largest cosine with any counted word."""
     text_tokens, features = scores.embeddings("Similarity")
     words = functional.normalize(text_tokens[scores.counted].float(), dim=-1)
     return (words @ functional.normalize(features.float(), dim=-1).T).amax(dim=0)
 
 
 def histogram(cosines: Tensor) -> tuple[int, ...]:
-    """BINS counts of values in −1..1, equal bins, the last one closed on both sides."""
+    """BINS counts of values in −1..1, in equal bins; the last bin includes 1."""
     places = ((cosines.double() + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
     return tuple(torch.bincount(places, minlength=BINS).tolist())
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What one question shows.
+    """The measurements for one question.
 
     n, n_on: visual tokens, and those on the named objects. auc_t2i, auc_saliency: figure 2. on, off: figure 3, BINS
     counts of T2I similarity. hit_t2i, hit_saliency, hit_adafv: figure 4, tokens to keep.
@@ -86,9 +86,9 @@ class Alignment:
 
 
 def measure(scores: TokenScores, on: Tensor, off: Tensor) -> Alignment | None:
-    """Measure one scored question; None where no token is on the named objects, or none off them.
+    """Measure one scored question; None if no token is on the named objects, or none is off them.
 
-    on, off: (N,) bool, see `placing`. The AUC ranks tokens as the method does, by T2I attention a_i.
+    on, off: (N,) bool, see `object_tokens`. The AUC ranks tokens as the method does, by T2I attention a_i.
     """
     if not bool(on.any()) or not bool(off.any()):
         return None

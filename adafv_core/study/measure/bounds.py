@@ -1,4 +1,4 @@
-"""The two rows that bound a table: what knowing the true tokens would give, and what is left without any."""
+"""The two rows that bound a results table: keeping the tokens known to be relevant, and keeping next to none."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BOUNDS = (ORACLE, BLIND)
 
 
 def oracle(visual: VisualTokens, objects: ObjectTokens, needed: Sequence[int], budget: int) -> Selection:
-    """Keep tokens of the objects the answer depends on first, then the rest by [CLS] saliency.
+    """Keep tokens of the objects that the answer depends on first, then the rest by [CLS] saliency.
 
     The objects take turns, each offering its next token, the most covered first (ties: the more salient, then the
-    lower index). A question that depends on no object (a thing that is not there) is plain saliency. It uses the
-    truth, so it is no method: it says what the model could do with `budget` well-chosen tokens.
+    lower index). For a question that depends on no object (about an absent one), this is plain saliency. It uses the
+    ground truth, so it is not a method: it shows what the model could do with `budget` well-chosen tokens.
     """
     saliency = visual.saliency.cpu()
     by_saliency = saliency.sort(descending=True, stable=True).indices
@@ -37,11 +37,11 @@ def oracle(visual: VisualTokens, objects: ObjectTokens, needed: Sequence[int], b
 
 
 def blind(visual: VisualTokens, objects: ObjectTokens) -> Selection:
-    """Keep a single token, the fewest any method may keep: of those on no object, the least salient.
+    """Keep a single token, the fewest any method may keep: the least salient of those on no object.
 
-    What is still answered right is what the language model guesses from the question. (More ground tokens would not
-    be blind: the vision encoder's own attention carries traces of objects into them.) Where every token is on an
-    object, the least salient of all.
+    Questions that are still answered correctly are guessed by the language model from the text. (More background
+    tokens would not be blind: the vision encoder's own attention carries traces of objects into them.) If every token
+    is on an object, the least salient of all.
     """
     ground = objects.off_all(tuple(objects.covers))
     saliency = visual.saliency.cpu().double()

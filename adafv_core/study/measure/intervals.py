@@ -1,4 +1,4 @@
-"""Intervals and paired tests. Questions on one picture are not independent, so pictures are what is resampled."""
+"""Confidence intervals and paired tests. Questions on one picture are not independent, so pictures are resampled."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """One method against another on the same questions.
+    """One method compared with another on the same questions.
 
     difference: mean score of the first minus that of the other. p_bootstrap: two-sided, over pictures.
-    only_first, only_other: questions only that one answers right. p_mcnemar: exact, two-sided, over questions; it
-    takes them as independent, so the bootstrap is the one to go by.
+    only_first, only_other: number of questions that only one of them answers correctly. p_mcnemar: exact, two-sided,
+    over questions; it assumes that they are independent, so rely on the bootstrap.
     """
 
     difference: Interval
@@ -52,7 +52,7 @@ def by_picture(values: Array, picture: NDArray[np.int64], pictures: int) -> Arra
 
 
 def interval(value: float, samples: Array) -> Interval:
-    """The middle 95 % of bootstrap samples around a value; samples that are not a number are left out."""
+    """The middle 95 % of bootstrap samples around a value; NaN samples are ignored."""
     usable = samples[np.isfinite(samples)]
     if usable.size == 0:
         return Interval(value, math.nan, math.nan)
@@ -88,7 +88,7 @@ def paired(first: Array, other: Array, picture: NDArray[np.int64], weights: Arra
 
 
 def mcnemar(only_first: int, only_other: int) -> float:
-    """Exact two-sided McNemar test: the chance of a split at least this uneven if both were as good."""
+    """Exact two-sided McNemar test: the probability of a split at least this uneven if both were equally good."""
     total, least = only_first + only_other, min(only_first, only_other)
     tail = sum(math.comb(total, count) for count in range(least + 1))
     return min(1.0, float(2 * tail / (1 << total)))

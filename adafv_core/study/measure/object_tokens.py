@@ -15,14 +15,14 @@ from adafv_core.study.data.base import DataSet
 from adafv_core.types import TokenGrid
 
 ON, OFF = 0.3, 0.06
-"""A token is on an object that covers at least ON of its area, off it where at most OFF is covered."""
+"""A token is on an object that covers at least ON of its area, and off it if at most OFF is covered."""
 
 
 def coverage(mask: NDArray[np.float32], grid: TokenGrid) -> Tensor:
-    """(N,) float32: which part of each token's area the object covers.
+    """(N,) float32: the fraction of each token's area that the object covers.
 
-    mask: (height, width) float32 in 0..1, in pixels of the original picture. What a token shows beyond the picture
-    (padding) counts as not covered. Token edges are rounded to whole pixels; a token narrower than a pixel takes one.
+    mask: (height, width) float32 in 0..1, in pixels of the original picture. Padding beyond the picture counts as not
+    covered. Token edges are rounded to whole pixels; a token narrower than a pixel is one pixel wide.
     """
     height, width = mask.shape
     sums = np.zeros((height + 1, width + 1), dtype=np.float64)
@@ -39,13 +39,13 @@ def coverage(mask: NDArray[np.float32], grid: TokenGrid) -> Tensor:
 
 @dataclass(frozen=True)
 class ObjectTokens:
-    """Where all objects of one picture lie on the token grid. covers: object id → (N,) float32 coverage."""
+    """All objects of one picture on the token grid. covers: object id → (N,) float32 coverage."""
 
     size: int
     covers: dict[int, Tensor]
 
     def on(self, object_id: int) -> Tensor:
-        """(N,) bool: covered to at least ON; for an object too small for that, the token it covers most."""
+        """(N,) bool: covered by at least ON; for an object too small for that, the token that it covers most."""
         cover = self.covers[object_id]
         on = cover >= ON
         if not bool(on.any()) and float(cover.max()) > 0:
@@ -60,7 +60,7 @@ class ObjectTokens:
         return on
 
     def off_all(self, object_ids: Sequence[int]) -> Tensor:
-        """(N,) bool: at most OFF covered by each of these objects, and on none of them."""
+        """(N,) bool: covered by at most OFF by each of these objects, and on none of them."""
         off = ~self.on_any(object_ids)
         for object_id in object_ids:
             off &= self.covers[object_id] <= OFF

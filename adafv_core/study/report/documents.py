@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adafv_core.errors import AdaFVError, InputError
-from adafv_core.study.report import markdown as parts
+from adafv_core.study.report import markdown
 from adafv_core.study.report.published import SOURCE
 from adafv_core.study.report.summary_file import Summary, read_summary
 from adafv_core.study.report.tables import ratios_of, reduction
@@ -39,8 +39,8 @@ def readme_block(main: Summary) -> str:
     return "\n\n".join(
         [
             f"![Figure 1: accuracy against reduction](assets/results/{MAIN}-figure-1.png)",
-            parts.small_table(main, IN_THE_README),
-            f"{parts.against_the_paper(main)} {parts.behind(main)} {NOT_LLAVA}",
+            markdown.small_table(main, IN_THE_README),
+            f"{markdown.against_the_paper(main)} {markdown.behind(main)} {NOT_LLAVA}",
         ]
     )
 
@@ -56,21 +56,21 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
     )
     texts = [
         GENERATED,
-        parts.what(main),
+        markdown.overview(main),
         f"![Figure 1: accuracy against reduction](../assets/results/{MAIN}-figure-1.png)",
-        parts.main_table(main),
+        markdown.main_table(main),
         "`oracle` knows the true tokens and keeps them first; `blind` is given a single background token. They bound "
         "what a method can achieve. At a reduction of 0 every method equals `full`.",
-        "## Against the paper's averages\n\n" + parts.expectation(main),
-        "## Where AdaFV does not win\n\n" + parts.not_won(main),
+        "## Against the paper's averages\n\n" + markdown.expectation(main),
+        "## Where AdaFV does not win\n\n" + markdown.not_won(main),
         f"## By question family, {reduction(middle)}\n\nAccuracy in %.\n\n"
-        + parts.family_table(main, middle, COMPARED),
+        + markdown.family_table(main, middle, COMPARED),
         "<details><summary>Paired tests of AdaFV against every other method</summary>\n\n"
-        + parts.paired_table(main)
+        + markdown.paired_table(main)
         + "\n\n</details>",
-        "## Why it works: figures 2 to 4\n\n" + parts.figures_in_words(main),
+        "## Why it works: figures 2 to 4\n\n" + markdown.figures_in_words(main),
         "\n".join(f"![Figure {n}: {name}](../assets/results/{MAIN}-figure-{n}.png)" for n, name in figures),
-        f"## Beside the published table\n\n{SOURCE}; the last column is ours.\n\n" + parts.published_table(main),
+        f"## Beside the published table\n\n{SOURCE}; the last column is ours.\n\n" + markdown.published_table(main),
         "Models and data differ: their columns are LLaVA-NeXT-7B on photographs, ours a 4 M parameter model on drawn "
         "scenes, whose text–image alignment was trained with the true masks of the objects. Our numbers show the "
         "mechanism, not LLaVA's accuracy; `fastv` and `saliency` are our own implementations.",
@@ -79,7 +79,7 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
         texts += [
             "## Ablation\n\nOne design choice changed at a time, on scenes reserved for such choices "
             f"(“{ablation['data']['name']}”, {ablation['questions']:,} questions).",
-            parts.main_table(ablation),
+            markdown.main_table(ablation),
             "The defaults (floor 0, temperature 100, the question's own words, contiguous positions) follow the paper "
             "where it states one; nothing was tuned on the questions reported above.",
         ]

@@ -28,7 +28,7 @@ FIGURES: dict[str, tuple[Callable[[Summary], FigureData], ...]] = {
     "figure-3": (similarity,),
     "figure-4": (hits,),
 }
-"""What stands side by side in each picture."""
+"""The plots that are side by side in each picture."""
 _MARKERS = ("o", "s", "D", "P", "^", "X", "*", "h", "p", "v")
 _DASHES = ("-", "--", ":", "-.", (0, (8, 3)))
 _STYLE: dict[Any, Any] = {
@@ -44,7 +44,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
-    """Write NAME-figure-1.png … into a folder; figure 1 alone if no objects are known.
+    """Write NAME-figure-1.png … into a folder; only figure 1 if no objects are known.
 
     Raises InputError if matplotlib is not installed.
     """
@@ -55,12 +55,12 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
         raise InputError("Drawing figures needs matplotlib; install it with: pip install 'adafv[study]'") from None
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for figure, parts in FIGURES.items():
+    for figure, plots in FIGURES.items():
         if (figure == "figure-1" and summary["rows"]) or (figure != "figure-1" and summary["figures"]):
             with rc_context(_STYLE):
-                canvas = Figure(figsize=(7.4 if len(parts) == 1 else 11.6, 4.4 if figure == "figure-1" else 3.7))
+                canvas = Figure(figsize=(7.4 if len(plots) == 1 else 11.6, 4.4 if figure == "figure-1" else 3.7))
                 canvas.set_layout_engine("constrained")
-                for axes, make in zip(canvas.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+                for axes, make in zip(canvas.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
                     _draw(axes, make(summary))
                 files.append(folder / f"{name}-{figure}.png")
                 canvas.savefig(files[-1], dpi=110, metadata={"Software": None}, pil_kwargs={"optimize": True})

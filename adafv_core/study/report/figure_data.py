@@ -1,12 +1,13 @@
 """The data of figures 1 to 4, as plain values.
 
-Figure 1: accuracy (here: of all questions, in percent) against the reduction rate, 1 − keep ratio, a line a method.
-Figure 2: AUC of T2I attention, and of saliency, for "is this token on the object that the question names": the mean
-over questions (a family's and all) and its distribution. Questions that name no object in the picture are left out.
+Figure 1: accuracy (here: over all questions, in percent) against the reduction rate, 1 − keep ratio; one line per
+method.
+Figure 2: AUC of T2I attention and of saliency for "is this token on the object that the question names": the mean over
+questions (of each family, and of all) and the distribution. Questions that name no object in the picture are left out.
 Figure 3: distribution of T2I similarity (largest cosine between a token and a counted word) over the tokens of all
 those questions, on the named objects and off them.
 Figure 4: fewest tokens that must be kept so that at least one is on the named object, by ranking: T2I attention,
-saliency, AdaFV's mixture; and what a random order needs on average, (N + 1) / (tokens on the object + 1).
+saliency, AdaFV's mixture; and the average for a random order, (N + 1) / (tokens on the object + 1).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 
 def figure_data(records: Records) -> dict[str, Any]:
-    """Figures 2 to 4; empty where the data set knows no objects. (Figure 1 is drawn from the summary's rows.)"""
+    """Figures 2 to 4; empty if the data set has no objects. (Figure 1 is drawn from the summary's rows.)"""
     measured = [(records.questions[q], records.measures[q]) for q in sorted(records.measures.keys() - records.dropped)]
     if not measured:
         return {}

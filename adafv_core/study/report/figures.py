@@ -1,4 +1,4 @@
-"""Figures 1 to 4 as plain data, with one color per method: what the picture files and the page both draw."""
+"""Figures 1 to 4 as plain data, with one color per method, for both the image files and the page."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ COLORS = {
     "divprune": "#5b9140",
     "fastv": "#d9566a",
 }
-"""One color per method, each at a contrast of 3:1 or more against a light ground and a dark one."""
+"""One color per method, each with a contrast of at least 3:1 against a light and a dark background."""
 RANKINGS = {"t2i": "T2I attention", "saliency": "[CLS] saliency", "adafv": "AdaFV's mixture"}
 OWN = "adafv"
 _BUDGET_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def color_of(label: str, place: int) -> str:
-    """A method's color; a method with options takes one by its place among the rows."""
+    """A method's color; a method with options gets one by its position among the rows."""
     return COLORS.get(label) or list(COLORS.values())[4 + place % (len(COLORS) - 4)]
 
 
@@ -43,9 +43,9 @@ def color_of(label: str, place: int) -> str:
 class Series:
     """One line, group of bars, or outline.
 
-    x, y: points; for bars y by the figure's categories, with x empty; for an outline x are the n + 1 edges of n heights
-    y. low, high: ends of the interval around each y, None if there is none. style: number of its dashes and marker.
-    main: drawn thicker and solid.
+    x, y: points; for bars, y per category of the figure and x empty; for an outline, x holds the n + 1 edges of the n
+    heights y. low, high: ends of the interval around each y, None if there is none. style: index of its dashes and
+    marker. main: drawn thicker and solid.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Series:
 class FigureData:
     """One figure.
 
-    kind: "points" (lines with markers and intervals), "steps" (lines that hold until the next x), "bars", or
-    "outlines" (histograms). categories: of the bars. ticks: (x, label), () for those of the drawing library.
-    reversed_x: large x at the left.
+    kind: "points" (lines with markers and intervals), "steps" (constant until the next x), "bars", or "outlines"
+    (histograms). categories: names of the bars. ticks: (x, label), () for those of the drawing library. reversed_x:
+    large x on the left.
     """
 
     title: str
@@ -80,7 +80,7 @@ class FigureData:
 
 
 def accuracy(summary: Summary) -> FigureData:
-    """Figure 1: accuracy against reduction with 95 % intervals, one line per row; x logarithmic in what is kept."""
+    """Figure 1: accuracy against reduction with 95 % intervals, one line per row; log scale of the keep ratio."""
     ratios = [1.0, *ratios_of(summary)]
     labels = sorted(labels_of(summary), key=lambda label: label == OWN)
     full = row_at(summary, FULL, 1.0)

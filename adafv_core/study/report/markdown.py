@@ -1,4 +1,4 @@
-"""Sections of the results documents and of the Study tab, each made from a summary alone."""
+"""Sections of the results documents and of the Study tab, each generated from a summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPECTED = {0.25: 98.5, 0.1: 96.0, 0.05: 94.4}
 """Percent of full accuracy that AdaFV keeps on LLaVA-NeXT-7B: the paper's averages, by keep ratio."""
 
 
-def what(summary: Summary) -> str:
+def overview(summary: Summary) -> str:
     """The model, the data set, the machine and the speed."""
     machine = summary["machines"][-1]
     speed = ""
@@ -72,7 +72,7 @@ def small_table(summary: Summary, labels: tuple[str, ...]) -> str:
 
 
 def against_the_paper(summary: Summary) -> str:
-    """One sentence: what AdaFV keeps, and whether that is as much as on average in the paper."""
+    """One sentence: the accuracy AdaFV retains, and whether it reaches the paper's averages."""
     found = {ratio: row for ratio in EXPECTED if (row := row_at(summary, "adafv", ratio))}
     values = {ratio: row["percent_of_full"]["value"] or 0 for ratio, row in found.items()}
     reached = [ratio for ratio, value in values.items() if value >= EXPECTED[ratio]]
@@ -105,22 +105,22 @@ def _ahead(summary: Summary, ratio: float) -> list[dict[str, Any]]:
 def family_table(summary: Summary, ratio: float, labels: tuple[str, ...]) -> str:
     """Accuracy of each question family at one keep ratio."""
     families = [*summary["families"], *summary["groups"]]
-    there = [label for label in labels if row_at(summary, label, ratio)]
+    present = [label for label in labels if row_at(summary, label, ratio)]
     lines = []
     for family in families:
         cells = []
         n = 0
-        for label in there:
+        for label in present:
             row = row_at(summary, label, ratio) or {}
             found = {**row["families"], **row["groups"]}[family]
             n = found["n"]
             cells.append(with_interval(found["accuracy"]))
         lines.append([f"{family} ({n})", *cells])
-    return markdown(["questions", *(f"`{label}`" for label in there)], lines)
+    return markdown(["questions", *(f"`{label}`" for label in present)], lines)
 
 
 def expectation(summary: Summary) -> str:
-    """Whether AdaFV keeps as much accuracy as the paper's averages, and is clear of the plain baselines."""
+    """Whether AdaFV reaches the paper's averages, and whether it is clearly ahead of the plain baselines."""
     lines = []
     for ratio, wanted in EXPECTED.items():
         row = row_at(summary, "adafv", ratio)
@@ -137,7 +137,7 @@ def expectation(summary: Summary) -> str:
 
 
 def _clear_of(summary: Summary, ratio: float) -> str:
-    """How the budget is split, and whether AdaFV's interval overlaps that of saliency or of random."""
+    """How AdaFV splits the budget, and whether its interval overlaps that of saliency or of random."""
     own = row_at(summary, "adafv", ratio) or {}
     text = (
         f" On average k_text is {100 * own['text_share']:.0f} % and k_visual {100 * own['visual_share']:.0f} % of its "
@@ -172,7 +172,7 @@ def paired_table(summary: Summary) -> str:
 
 
 def not_won(summary: Summary) -> str:
-    """Everywhere AdaFV is not the best: methods ahead of it or level with it, and families where another leads."""
+    """Everywhere that AdaFV is not the best: methods ahead of it or level with it, and families where another leads."""
     lines = []
     for ratio in ratios_of(summary):
         tests = [test for test in summary["paired"] if test["keep"] == ratio]
@@ -249,5 +249,5 @@ def _leaders(summary: Summary, ratio: float) -> list[str]:
     return found
 
 
-def _list(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+def _list(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]

@@ -1,6 +1,6 @@
-"""Figures other people published, to hold beside ours: accuracy of LLaVA-NeXT-7B with 2,880 visual tokens.
+"""Published results to compare with: accuracy of LLaVA-NeXT-7B with 2,880 visual tokens.
 
-From the README of the authors' code (AdaV, Findings of ACL 2025). Not measured here.
+From the README of the authors' code (AdaV, Findings of ACL 2025). Not measured by this project.
 """
 
 from __future__ import annotations
@@ -37,4 +37,4 @@ LLAVA_NEXT_7B = (
 )
 
 SAME_AS_OURS = {"AdaV": "adafv", "FasterVLM": "saliency", "FastV": "fastv", "full": "full"}
-"""Published names of methods that are rows of ours."""
+"""Published method names → our row labels."""

@@ -1,4 +1,4 @@
-"""From a study's file to one value with every number that tables and figures show."""
+"""Computes every number in the tables and figures of a study from its results file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from adafv_core.study.run.configs import FULL
 from adafv_core.study.run.results_file import Key, Records
 
 FIRST = "adafv"
-"""The row that the others are tested against."""
+"""The row that all others are tested against."""
 
 ORDER = ("attribute", "existence", "location", "reading", "counting", "relation", "salient")
 
@@ -33,18 +33,19 @@ ORDER = ("attribute", "existence", "location", "reading", "counting", "relation"
 class Table:
     """Scores of a study as arrays over the questions that every row answered.
 
-    numbers: those questions. picture: (questions,) int64, whose. scores: row and ratio → (questions,) float64.
+    numbers: those questions. picture: (questions,) int64, the index of each one's picture. scores: row and ratio →
+    (questions,) float64.
     """
 
     def __init__(self, records: Records) -> None:
         self.records = records
         answers = {key: given for key, given in records.current_answers().items() if key not in _left_out(records)}
         if (FULL, 1.0) not in answers:
-            raise InputError("The study has no answers with all tokens yet; let it go on before summing it up.")
+            raise InputError("The study has no answers with all tokens yet; let it run longer before summarizing it.")
         shared = set.intersection(*(set(given) for given in answers.values()))
         self.numbers = sorted(shared)
         if not self.numbers:
-            raise InputError("No question has been answered for every row yet; let the study go on first.")
+            raise InputError("No question has been answered for every row yet; let the study run longer first.")
         images = [records.questions[q]["image"] for q in self.numbers]
         index = {image: place for place, image in enumerate(dict.fromkeys(images))}
         self.picture = np.array([index[image] for image in images], dtype=np.int64)
@@ -57,14 +58,14 @@ class Table:
         self.groups = {name: self._having("group", name) for name in self._names("group")}
 
     def _names(self, field: str) -> list[str]:
-        there = {self.records.questions[q].get(field, "") for q in self.numbers} - {""}
-        return sorted(there, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+        names = {self.records.questions[q].get(field, "") for q in self.numbers} - {""}
+        return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
     def _having(self, field: str, name: str) -> Array:
         return np.array([float(self.records.questions[q].get(field, "") == name) for q in self.numbers])
 
     def accuracy(self, key: Key, among: Array | None = None) -> dict[str, Any]:
-        """Accuracy and percent of full of one row, over all questions or those where `among` is 1, with intervals."""
+        """Accuracy and percent of full for one row, with intervals; over all questions, or those where `among` is 1."""
         chosen = np.ones(len(self.numbers)) if among is None else among
         right, right_full, count = (
             by_picture(values * chosen, self.picture, self.pictures)
@@ -89,15 +90,15 @@ class Table:
 
 
 def summarize(records: Records) -> dict[str, Any]:
-    """Everything a study shows, as plain values that go into a JSON file.
+    """All results of a study, as plain values for a JSON file.
 
     rows: one entry per row and ratio. paired: AdaFV against each other row at the same ratio. left_out: rows that
-    cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 1 to 4. Raises
-    InputError if the records do not hold enough yet.
+    cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 2 to 4. Raises
+    InputError if there are not enough records yet.
     """
     table = Table(records) if records.answers else None
     if table is None and not records.measures:
-        raise InputError("The study holds neither answers nor measurements yet; let it go on before summing it up.")
+        raise InputError("The study has neither answers nor measurements yet; let it run longer before summarizing it.")
     return {
         "data": records.data or records.header["data"],
         "model": records.header["model"],
@@ -134,7 +135,7 @@ def _left_out(records: Records) -> dict[Key, str]:
 
 
 def _omitted(records: Records) -> list[Omission]:
-    """What the last session could not use, damaged lines, and questions that a row of the table could not answer."""
+    """Everything the last session could not use, damaged lines, and questions that a row could not answer."""
     left_out = _left_out(records)
     found = [*records.omitted, *records.damaged]
     for (row, keep), reasons in records.unanswered.items():

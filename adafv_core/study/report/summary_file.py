@@ -1,4 +1,4 @@
-"""A study's summary as a JSON file, one row a line."""
+"""A study's summary as a JSON file, one row per line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Summary = dict[str, Any]
 
 
 def write_summary(summary: Summary, file: Path) -> None:
-    """Write a summary, one row per line so that diffs can be read. Raises OSError, leaving an earlier file alone."""
-    parts = []
+    """Write a summary, one row per line so that diffs are readable. Raises OSError and keeps an existing file then."""
+    fields = []
     for name, value in summary.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines = ",\n".join("  " + json.dumps(one, ensure_ascii=False) for one in value)
-            parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+            fields.append(f"{json.dumps(name)}: [\n{lines}\n]")
         else:
-            parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
-    write_whole(file, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+            fields.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    write_whole(file, ("{\n" + ",\n".join(fields) + "\n}\n").encode())
 
 
 def read_summary(file: Path) -> Summary:
@@ -32,5 +32,5 @@ def read_summary(file: Path) -> Summary:
         raise InputError(f"{file.name} cannot be read as a study's summary ({error}).") from None
     if not isinstance(summary, dict) or not {"rows", "figures", "model"} <= set(summary):
         raise InputError(f"{file.name} is not a study's summary; expected one written by python -m adafv_core.study.")
-    summary.setdefault("omitted", [])  # not there before 0.2
+    summary.setdefault("omitted", [])  # new in 0.2
     return summary

@@ -15,12 +15,12 @@ def ratios_of(summary: Summary) -> list[float]:
 
 
 def labels_of(summary: Summary) -> list[str]:
-    """Row labels in the order in which they were asked."""
+    """Row labels in the order of asking."""
     return list(dict.fromkeys(row["row"] for row in summary["rows"]))
 
 
 def row_at(summary: Summary, label: str, keep: float | None) -> dict[str, Any] | None:
-    """The entry of a row at a keep ratio. A row that is the same at every ratio is found at each."""
+    """The entry of a row at a keep ratio. A row that is independent of the ratio is found at each."""
     for row in summary["rows"]:
         if row["row"] == label and (row["keep"] in (keep, None) or label == "full"):
             return dict(row)
@@ -28,7 +28,7 @@ def row_at(summary: Summary, label: str, keep: float | None) -> dict[str, Any] |
 
 
 def with_interval(found: dict[str, Any], digits: int = 1) -> str:
-    """ "94.2 (93.1–95.2)"; only the value where there is no interval, "–" where there is no value."""
+    """ "94.2 (93.1–95.2)"; only the value if there is no interval, "–" if there is no value."""
     low, high = found["low"], found["high"]
     value = value_text(found["value"], digits)
     if low is None or high is None:
@@ -38,7 +38,7 @@ def with_interval(found: dict[str, Any], digits: int = 1) -> str:
 
 
 def value_text(value: float | None, digits: int = 1) -> str:
-    """ "−1.3"; "–" where there is no value."""
+    """ "−1.3"; "–" if there is no value."""
     return "–" if value is None else f"{value + 0.0:.{digits}f}".replace("-", "−")
 
 
@@ -55,19 +55,19 @@ def duration(seconds: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value in words that fit a table."""
+    """A p-value for a table."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table. Line breaks and bars in cells (names from a user's file) cannot break it."""
+    """A Markdown table. Line breaks and bars in cells (from a user's file) cannot break it."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def text_table(summary: Summary) -> str:
-    """Accuracy in percent with 95 % intervals and percent of full, a line a row, for the terminal."""
+    """Accuracy in percent with 95 % intervals, and percent of full, one line per row, for the terminal."""
     ratios = ratios_of(summary)
     lines = [f"{'accuracy %, of full %':<28}" + "".join(f"{f'keep {ratio:.0%}':>32}" for ratio in ratios)]
     for label in labels_of(summary):

@@ -1,4 +1,4 @@
-"""What a study compares: a method with its options, or one of the two bounds."""
+"""The configurations that a study compares: a method with its options, or one of the two bounds."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def check_keep_ratios(ratios: Sequence[float]) -> tuple[float, ...]:
 
 
 def jobs(configs: Sequence[Config], ratios: Sequence[float]) -> list[tuple[Config, float | None]]:
-    """What has to be asked: (configuration, keep ratio), with None as the ratio of `blind`.
+    """The (configuration, keep ratio) pairs to run, with None as the ratio of `blind`.
 
-    At a keep ratio of 1 nothing is pruned and every method is `full`, which is asked once. `full` is always asked,
-    since everything else is stated as a share of it. `blind` keeps the fewest tokens possible whatever the ratio.
+    At a keep ratio of 1 nothing is pruned and every method equals `full`, which runs once. `full` always runs, since
+    all other results are stated relative to it. `blind` keeps the fewest tokens possible whatever the ratio.
     """
     found: list[tuple[Config, float | None]] = [(Config(FULL), 1.0)]
     for config in configs:

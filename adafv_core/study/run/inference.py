@@ -1,4 +1,4 @@
-"""Puts questions to a model for one configuration of a study: scores once, then a selection and an answer each."""
+"""Runs one configuration of a study on a model: questions are scored once, then each gets a selection and an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """How questions are asked. batch_size: questions at a time; suffix: text appended to each question."""
+    """How questions are asked. batch_size: questions per batch; suffix: text appended to each question."""
 
     batch_size: int = 64
     max_new_tokens: int = 8
@@ -32,7 +32,7 @@ class InferenceSettings:
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """A scored question. q: its number. objects: tokens of the picture's objects, None if none are known."""
+    """A scored question. q: its number. objects: tokens of the picture's objects, None if unknown."""
 
     q: int
     item: Item
@@ -55,7 +55,7 @@ def score_items(
     """Encode each picture once and score every question about it.
 
     items: by number. omit: called for each picture or question that fails, which is then missing from the result;
-    without it the error is raised. stop: gives up waiting for the model with StoppedError.
+    without it the error is raised. stop: while set, waiting for the model ends with StoppedError.
     """
     by_image: dict[str, list[int]] = {}
     for q, item in items.items():
@@ -83,7 +83,7 @@ def ask(
     settings: InferenceSettings,
     stop: Stop = None,
 ) -> list[Answer]:
-    """The model's greedy answers.
+    """The model's greedy answers to scored questions, in order.
 
     Raises InputError if the method cannot serve this budget, and StoppedError once `stop` is set.
     """
@@ -95,9 +95,9 @@ def ask(
 
 
 def choose(engine: Backend, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
-    """The tokens that a configuration keeps; None for a method that chooses inside the LLM.
+    """The tokens that a configuration keeps; None for a method that selects inside the LLM.
 
-    `random` has another seed for each question.
+    `random` uses a different seed for each question.
     """
     visual = one.scores.visual
     if config.method in (BLIND, ORACLE) and one.objects is None:
@@ -119,7 +119,7 @@ def _encode(
     omit: Omit | None,
     stop: Stop,
 ) -> dict[str, VisualTokens]:
-    """All pictures together; one by one if that fails, so that one bad picture costs only itself."""
+    """Encode all pictures together, or one by one if that fails, so that one bad picture does not affect the others."""
     try:
         return dict(zip(pictures, engine.encode_many(list(pictures.values()), stop=stop), strict=True))
     except StoppedError:
@@ -140,7 +140,7 @@ def _omitting(omit: Omit | None, image: str, numbers: Sequence[int]) -> Iterator
         yield
     except StoppedError:
         raise
-    except Exception as error:  # whatever a decoder or model has against one picture must not end the study
+    except Exception as error:  # no error of a decoder or model on one picture may end the study
         if omit is None:
             raise
         omit(image, numbers, error)
@@ -153,7 +153,7 @@ def _batches(
     arguments: dict[str, Any],
     stop: Stop,
 ) -> list[Answer]:
-    """Answers, with the batches halved as long as the device runs out of memory."""
+    """The answers, halving the batch size whenever the device runs out of memory."""
     questions = [(one.scores.visual, one.scores.prompt) for one in asked]
     batch_size = min(settings.batch_size, max(1, len(questions)))
     while True:

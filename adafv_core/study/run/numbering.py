@@ -1,4 +1,4 @@
-"""Which questions of a data set a results file already knows."""
+"""Matches the questions of a data set with those already in a results file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from adafv_core.study.data.base import Item
 
 
 class KnownQuestions:
-    """The questions of a results file, to be matched with those of a data set, each at most once.
+    """The questions of a results file, each matched with at most one question of a data set.
 
-    A question is the same if its text, its accepted answers and the content of its picture are, wherever it stands and
-    however its picture is called. Lines of version 0.1 have no id for that: they match by text, accepted answers, the
-    picture's name without folders, and their key.
+    Two questions are the same if their text, accepted answers and picture content are, whatever their position and the
+    picture's name. Lines of version 0.1 have no id: they match by text, accepted answers, the picture's name without
+    folders, and their key.
     """
 
     def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
@@ -32,7 +32,7 @@ class KnownQuestions:
                 )
 
     def number_of(self, question_id: str, item: Item) -> int:
-        """The question's number in the file; the next free one if the file does not know it."""
+        """The question's number in the file, or the next free one if it is new."""
         facts = _facts(item.key, item.image, item.question, item.answers)
         for known in (self._by_id.get(question_id), self._without_id.get(facts)):
             if known:

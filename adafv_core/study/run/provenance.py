@@ -1,4 +1,4 @@
-"""Where results come from: which model, which versions, which machine. No paths and no host names."""
+"""The provenance of results: model, versions and machine, without paths or host names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model_facts(engine: Backend) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes the answers."""
+    """Versions of the software that computes the answers."""
     return {
         "adafv": adafv_core.__version__,
         "python": platform.python_version(),
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def machine_facts(device: torch.device) -> dict[str, Any]:
-    """Processor, cores, threads in use, and the accelerator if the model runs on one."""
+    """Processor, cores, threads in use, and the accelerator, if any."""
     facts: dict[str, Any] = {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""The results file of a study: JSON lines, one fact per line, appended as it becomes known.
+"""The results file of a study: JSON lines, one fact per line, appended as soon as it is known.
 
     {"kind": "header", …}                                                       data set, model, settings, versions
     {"kind": "session", "machine": {…}, "data": {…}, "dropped": [7]}            a start, or a resumption
@@ -9,10 +9,10 @@
     {"kind": "omitted", "where", "why"}                                         what this session could not use
     {"kind": "time", "answers": 64, "seconds": 0.4}
 
-`q` numbers the questions of the file; `id` is what makes a question the same one, see `DataSet.question_id`. A later
-`question` line with the same q replaces the earlier one; where its `objects` differ, what was measured with them no
-longer counts. A file whose name ends in .gz is read and appended to as gzip. Files of version 0.1, which have neither
-ids nor `omitted`, and `left out` for a whole row, are read as well.
+`q` numbers the questions of the file; `id` identifies a question, see `DataSet.question_id`. A later `question` line
+with the same q replaces the earlier one; if its `objects` differ, measurements that used them no longer count. A file
+whose name ends in .gz is read and appended to as gzip. Files of version 0.1 can be read as well: they have neither ids
+nor `omitted`, and `left out` for a whole row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Key = tuple[str, float | None]
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """One answer. score: 0 to 1. kept: distinct visual tokens. k_text, k_visual: how far the two heads reach."""
+    """One answer. score: 0 to 1. kept: distinct visual tokens. k_text, k_visual: sizes of the two heads."""
 
     text: str
     score: float
@@ -50,11 +50,11 @@ class StoredAnswer:
 
 @dataclass
 class Records:
-    """What a results file holds.
+    """The content of a results file.
 
     questions: by number q. answers: by row and ratio, then by q; unanswered: likewise, with the reason. measures: by q.
-    dropped: questions that the data set no longer has. omitted: what the last session could not use. damaged: lines of
-    the file that could not be read.
+    dropped: questions no longer in the data set. omitted: what the last session could not use. damaged: lines of the
+    file that could not be read.
     """
 
     header: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Records:
             raise KeyError(kind)
 
     def forget_objects(self, q: int) -> None:
-        """Drop what was measured on a question with objects that are no longer the same: figures 2 to 4 and bounds."""
+        """Drop measurements (figures 2 to 4) and bounds of a question whose objects have changed."""
         self.measures.pop(q, None)
         for by_key in (self.answers, self.unanswered):
             for (row, _), by_question in by_key.items():
@@ -117,13 +117,13 @@ class Records:
                     by_question.pop(q, None)
 
     def current_answers(self) -> dict[Key, dict[int, StoredAnswer]]:
-        """Answers to the questions that the data set still has."""
+        """Answers to the questions that are still in the data set."""
         return {
             key: {q: one for q, one in given.items() if q not in self.dropped} for key, given in self.answers.items()
         }
 
     def judge(self) -> None:
-        """Score all answers by the rules of this version, whichever wrote them."""
+        """Score all answers by the rules of this version, whichever version wrote them."""
         for given in self.answers.values():
             for q, one in given.items():
                 if q in self.questions:
@@ -138,9 +138,9 @@ def objects_of(question: dict[str, Any]) -> str:
 
 
 def read_records(file: Path, strict: bool = False) -> Records:
-    """Read a results file. Raises InputError if it is none.
+    """Read a results file. Raises InputError if the file is something else.
 
-    The end that an interruption cut off is ignored. Another damaged line is left out and listed in `damaged`; with
+    A last line cut off by an interruption is ignored. Any other damaged line is left out and listed in `damaged`; with
     `strict` it raises InputError.
     """
     records = Records()
@@ -161,8 +161,8 @@ def read_records(file: Path, strict: bool = False) -> Records:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str, bool]]:
-    """(number, text, whether it ends) of each line that is not blank."""
-    # Not by str.splitlines: an answer may hold other line separators of Unicode.
+    """(number, text, whether it ends with a newline) of each line that is not blank."""
+    # Not str.splitlines: an answer may contain other Unicode line separators.
     lines = _content(file).split(b"\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -170,7 +170,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str, bool]]:
 
 
 def _content(file: Path) -> bytes:
-    """The bytes of a results file, unpacked; of a damaged .gz what can be unpacked."""
+    """The uncompressed bytes of a results file; of a damaged .gz, whatever can be recovered."""
     content = file.read_bytes()
     if file.suffix != ".gz":
         return content
@@ -190,8 +190,8 @@ def _content(file: Path) -> bytes:
 class Writer:
     """Appends lines to a results file and to the records in memory.
 
-    Each `write` ends on disk. If it cannot (a full disk), the lines are kept and written with the next ones; `problem`
-    says why meanwhile. Raises InputError if the file cannot be opened at all.
+    Each `write` goes to disk at once. If that fails (a full disk), the lines are kept and written with the next ones,
+    and `problem` holds the reason. Raises InputError if the file cannot be opened at all.
     """
 
     def __init__(self, file: Path, records: Records) -> None:
@@ -207,7 +207,7 @@ class Writer:
 
     @property
     def unwritten(self) -> int:
-        """Lines that are not on disk yet."""
+        """The number of lines not yet on disk."""
         return len(self._unwritten)
 
     def write(self, *lines: dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ class Writer:
         self.flush()
 
     def flush(self) -> None:
-        """Try to write what is not on disk yet."""
+        """Try to write the lines not yet on disk."""
         if not self._unwritten:
             return
         data = "".join(self._unwritten).encode("utf-8", errors="backslashreplace")
@@ -232,7 +232,7 @@ class Writer:
 
 
 def _append(file: Path, data: bytes) -> None:
-    """Append all the data or none. Raises OSError."""
+    """Append all of the data or nothing. Raises OSError."""
     with file.open("ab", buffering=0) as out:
         size = out.seek(0, os.SEEK_END)
         rest = memoryview(data)
@@ -245,8 +245,8 @@ def _append(file: Path, data: bytes) -> None:
 
 
 def _mend_end(file: Path) -> None:
-    """Remove a last line that an interruption cut off, or end it if only its end is missing; of a damaged .gz keep
-    everything that can be unpacked.
+    """Remove a last line that was cut off, or complete it if only its newline is missing; of a damaged .gz, keep
+    everything that can be recovered.
     """
     if not file.exists():
         return
@@ -275,7 +275,7 @@ def _is_whole_gzip(file: Path) -> bool:
 
 
 def write_whole(file: Path, data: bytes) -> None:
-    """Replace a file by these bytes in one step, so that it is never half there. Raises OSError."""
+    """Replace a file by these bytes atomically. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -286,5 +286,5 @@ def write_whole(file: Path, data: bytes) -> None:
 
 
 def pack(file: Path, to: Path) -> None:
-    """Write a gzipped copy; the same content gives the same bytes. Raises OSError."""
+    """Write a gzipped copy; equal content gives equal bytes. Raises OSError."""
     write_whole(to, gzip.compress(_content(file), mtime=0))

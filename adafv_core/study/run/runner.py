@@ -1,4 +1,4 @@
-"""Runs a study: every question for every configuration and ratio, each picture encoded once, nothing asked twice."""
+"""Runs a study: every question with every configuration and ratio; pictures are encoded once, nothing runs twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from adafv_core.types import Answer
 
 @dataclass(frozen=True)
 class Progress:
-    """done, total: answers. seconds_left: at the pace of this session; None before there is one. doing: in words."""
+    """done, total: answers. seconds_left: at this session's pace, None if unknown. doing: the current step in words."""
 
     done: int
     total: int
@@ -36,10 +36,10 @@ class Progress:
 class Study:
     """One model, one data set, and the results file of their answers.
 
-    An existing file is read and the study goes on where it stopped: an answer is known if its question is (see
-    `DataSet.question_id`), even if the set has changed since. Questions that cannot be asked, say because of a
+    An existing file is read and the study resumes where it stopped: answers stay valid for the same question (see
+    `DataSet.question_id`), even if the set has changed since. Questions that cannot be asked, for example because of a
     damaged picture, are left out and listed in `records.omitted`; with `strict` the first one raises InputError.
-    Raises InputError if the file belongs to another model or way of asking.
+    Raises InputError if the file belongs to another model or other inference settings.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class Study:
 
     @property
     def unwritten(self) -> str | None:
-        """One sentence if answers could not be written to the file, and why."""
+        """One sentence saying why answers could not be written to the file, or None."""
         if self._writer is None or self._writer.problem is None:
             return None
         return (
-            f"{self._writer.unwritten:,} lines could not be written to {self.file.name} ({self._writer.problem}): make "
-            "room and run the same command again; what is missing is asked again."
+            f"{self._writer.unwritten:,} lines could not be written to {self.file.name} ({self._writer.problem}): free "
+            "up space and run the same command again; missing questions are asked again."
         )
 
     def run(self, stop: Stop = None) -> Generator[Progress, None, None]:
-        """Ask what has not been asked yet, one batch per value; whoever stops iterating stops the study.
+        """Run everything that is missing, yielding after each batch; to stop the study, stop iterating.
 
-        stop: also ends a batch that runs or waits for the model. Its answers are not recorded and StoppedError is
-        raised.
+        stop: also ends a batch that is running or waiting for the model. Its answers are not recorded and StoppedError
+        is raised.
         """
         writer = self._writer = Writer(self.file, self.records)
         if not self.records.header:
@@ -133,7 +133,7 @@ class Study:
                 elif isinstance(answer, InputError):
                     line = {"kind": "unanswered", "row": config.label, "keep": keep, "q": one.q}
                     lines.append({**line, "why": str(answer)})
-                else:  # nothing that the same question would meet again elsewhere, so it is asked again next time
+                else:  # may be specific to this session, so the question is asked again next time
                     where = f"question {one.item.key}, {_job_name(config, keep)}"
                     self._omit(writer, Omission(where, _reason(answer)), answer)
                     self.done += 1
@@ -148,7 +148,7 @@ class Study:
     def _ask(
         self, config: Config, keep: float | None, asked: Sequence[ScoredItem], stop: Stop
     ) -> list[tuple[ScoredItem, Answer | Exception]]:
-        """Each question with its answer, or with the error that came instead: then the others are asked alone."""
+        """Each question with its answer or its error; after an error in a batch, every question is asked alone."""
         if not asked:
             return []
         try:
@@ -189,7 +189,7 @@ class Study:
         ]
 
     def _is_listed(self, q: int) -> bool:
-        """Whether the file has the question as it is now."""
+        """Whether the file has the question in its current form."""
         line = self.records.questions.get(q)
         return line is not None and objects_of(line) == self._ids[q][1]
 
@@ -230,7 +230,7 @@ class Study:
         return {name: value for name, value in line.items() if value != ""}
 
     def _measure_lines(self, asked: Sequence[ScoredItem]) -> list[dict[str, Any]]:
-        """Figures 2 to 4 of each question that names an object; questions that name none have no line."""
+        """Figures 2 to 4 for each question that names an object; other questions have no line."""
         lines = []
         for one in asked:
             if one.objects is None or not one.item.named:
@@ -263,15 +263,15 @@ class Study:
         }
 
     def _check_header(self) -> None:
-        there = self.records.header
-        if not there:
+        recorded = self.records.header
+        if not recorded:
             return
-        here = self._header()
-        for part in ("model", "asking"):
-            if there[part] != here[part]:
+        current = self._header()
+        for key in ("model", "asking"):
+            if recorded[key] != current[key]:
                 raise InputError(
-                    f"{self.file.name} holds a study with another {part}: {there[part]} there, {here[part]} here. "
-                    "Name another file to write to, or remove this one to begin anew."
+                    f"{self.file.name} holds a study with another {key}: expected {current[key]}, got {recorded[key]}. "
+                    "Name another file to write to, or remove this one to start over."
                 )
 
 
@@ -280,7 +280,7 @@ def _omission_line(omission: Omission) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """An error in one line; its class too if it was not raised for people to read."""
+    """An error on one line, with its class unless its message is written for users."""
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, AdaFVError) else f"{type(error).__name__}: {text}"
 
@@ -290,6 +290,6 @@ def _job_name(config: Config, keep: float | None) -> str:
 
 
 def _sparse(counts: Sequence[int]) -> list[int]:
-    """A histogram as [first bin that is not empty, counts up to the last such bin …]."""
+    """A histogram as [index of the first non-empty bin, counts from there to the last non-empty bin …]."""
     filled = [place for place, count in enumerate(counts) if count]
     return [filled[0], *counts[filled[0] : filled[-1] + 1]] if filled else [0]
