@@ -160,7 +160,7 @@ def test_a_polygon_is_filled_by_the_even_odd_rule() -> None:
     [
         ({"bbox": [1, 1, 3, 2]}, (60, 40), Header((60, 60), 1), "for 60 × 40 pixels, but the picture has 60 × 60"),
         ({"bbox": [1, 1, 3, 2]}, None, Header((60, 40), 6), "has no `width` and `height`"),
-        ({"bbox": [1, 1, 3, 2]}, (60, 60), Header((60, 60), 6), "its size does not tell"),
+        ({"bbox": [1, 1, 3, 2]}, (60, 60), Header((60, 60), 6), "its size does not show"),
         ({"bbox": [61, 1, 3, 2]}, (60, 40), Header((60, 40), 1), "lies outside of the picture"),
         ({"segmentation": {"size": [4, 6], "counts": [5, 2]}}, None, Header((6, 4), 1), "cover 7 pixels"),
         ({"segmentation": {"size": [4, 6], "counts": [24]}}, None, Header((6, 4), 1), "hold no pixel"),
