@@ -1,7 +1,7 @@
-"""Where the bundled files are: beside `adafv_core` in a clone, inside it once it is installed.
+"""The location of the bundled files: next to `adafv_core` in a clone, inside it when installed.
 
-Under ROOT lie `assets/` (the pocket model, stored study results, an example image) and `app/` (the page). A wheel
-carries both in `adafv_core/_bundled/`, so that it adds no top-level package named `app` to site-packages.
+ROOT contains `assets/` (the pocket model, stored study results, an example image) and `app/` (the page). A wheel has
+both in `adafv_core/_bundled/`, so that it adds no top-level package named `app` to site-packages.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line. Only `ask` has its options here: each other subcommand has a parser of its own."""
+    """The command line, with the options of `ask`; the other subcommands have parsers of their own."""
     parser = argparse.ArgumentParser(
         prog="adafv", description="Training-free visual token pruning for LLaVA-style models."
     )
@@ -78,14 +78,14 @@ def _answer(options: argparse.Namespace) -> Answer:
     from adafv_core.engine import load
 
     logging.set_verbosity_error()
-    if options.model == "pocket":  # of any other model, the download and the loading are worth a progress bar
+    if options.model == "pocket":  # any other model takes long enough to deserve progress bars
         logging.disable_progress_bar()
     engine = load(options.model, options.device, options.dtype)
     return engine.answer(options.image, options.question, options.keep, options.method, options.max_new_tokens)
 
 
 def as_json(answer: Answer, model: str) -> dict[str, object]:
-    """The fields of an answer that are plain values, its method and its model."""
+    """The plain values of an answer, with its method and model."""
     values = {field.name: getattr(answer, field.name) for field in fields(answer) if field.name not in _NOT_IN_JSON}
     return {"model": model, "method": answer.selection.method, **values}
 
@@ -110,9 +110,9 @@ def _deploy(arguments: Sequence[str]) -> int:
 
 
 def _import_app(module: str) -> Any:
-    """A module of the page, which stands above this library and is therefore imported by name.
+    """A module of the page. It is imported by name because the page depends on this library, not the reverse.
 
-    Its folder comes first on the path: another package named `app` may be installed.
+    Its folder goes first on the path, since another package named `app` may be installed.
     """
     sys.path.insert(0, str(ROOT))
     return import_module(module)
@@ -125,7 +125,7 @@ def _complain(text: str, status: int) -> int:
 
 FORWARDED: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "page": (_page, "open the page in a browser"),
-    "study": (_study, "measure how much accuracy each method keeps"),
+    "study": (_study, "measure how much accuracy each method retains"),
     "deploy": (_deploy, "make or update a Hugging Face Space (in a clone)"),
 }
 """Subcommands that parse their own arguments: the function to call, and the help text."""

@@ -1,4 +1,4 @@
-"""What every tab and endpoint of one running page is given."""
+"""The context that every tab and endpoint of a running page receives."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from app.settings import Settings
 @dataclass(frozen=True)
 class AppContext:
     """settings: those the page was started with. service: answers questions. scenes: draws scenes. first: the first
-    screen. exports: files to download. gpu: whether this machine has one. fallback: a sentence if another model answers
-    than the one that was requested, else empty."""
+    screen. exports: files for download. gpu: whether this machine has a GPU. fallback: one sentence if a model other
+    than the requested one answers, else empty.
+    """
 
     settings: Settings
     service: Service

@@ -25,16 +25,16 @@ COUNT_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.count(values))"
 HALT_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""Options of every event of the page: no part of the API, and no progress bar of Gradio's."""
+"""Options of every event of the page: not part of the API, and no Gradio progress bar."""
 SILENT: dict[str, Any] = {**PRIVATE, "queue": False}
 ON_THE_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""Options of every event and endpoint that asks the model: in the queue they wait in one line."""
+"""Options of every event and endpoint that uses the model: they share one queue."""
 
 Handler = Callable[[gr.Request, str], None]
 
 
 def job_handlers(context: AppContext, control_of: Callable[[Session], JobControl]) -> tuple[Handler, Handler]:
-    """What runs ahead of a job of one kind, and what Stop runs. control_of: that kind's control in a session."""
+    """The handlers that run before a job of one kind, and on Stop. control_of: that kind's control in a session."""
 
     def supersede(request: gr.Request, page_state: str) -> None:
         state = read_page_state(page_state)

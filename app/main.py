@@ -55,7 +55,7 @@ TITLE = "AdaFV: which visual tokens does the question need?"
 
 
 def open_context(settings: Settings) -> AppContext:
-    """Load the model and prepare the first screen. Raises ModelError where the model cannot be loaded."""
+    """Load the model and prepare the first screen. Raises ModelError if the model cannot be loaded."""
 
     gate = Gate()  # one for all models: they share a device
 
@@ -144,7 +144,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
 
 
 def start(settings: Settings) -> None:
-    """Load the model and serve the page until it is ended."""
+    """Load the model and serve the page until the process is stopped."""
     try:
         context = open_context(settings)
     except AdaFVError as error:

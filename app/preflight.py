@@ -36,7 +36,7 @@ def settings_to_start_with(arguments: Sequence[str], prog: str = "python -m app"
 
 
 def refuse_unusable_address(settings: Settings) -> None:
-    """End the program if its host and port cannot be listened on, as far as binding them once can tell."""
+    """End the program if its host and port cannot be bound now."""
     try:
         host = settings.host.removeprefix("[").removesuffix("]")
         family, kind, protocol, _, address = socket.getaddrinfo(host, settings.port or 0, type=socket.SOCK_STREAM)[0]
@@ -49,12 +49,12 @@ def refuse_unusable_address(settings: Settings) -> None:
 
 
 def server_name(host: str) -> str:
-    """A host as it stands in an address: an IPv6 one in brackets."""
+    """A host as written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def leave_socks_out() -> None:
-    """Ignore SOCKS proxies if the package that supports them is missing: otherwise nothing would start."""
+    """Ignore SOCKS proxies if the package that supports them is missing; the page could not start with them."""
     named = [name for name in _PROXIES if os.environ.get(name, "").startswith("socks")]
     if named and importlib.util.find_spec("socksio") is None:
         for name in named:
@@ -65,7 +65,7 @@ def leave_socks_out() -> None:
 
 @contextmanager
 def without_proxies() -> Iterator[None]:
-    """While the page opens, Gradio sends a request to itself, which must not go through a proxy."""
+    """Run a block without proxies: while the page opens, Gradio sends a request to itself."""
     held = {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
     try:
         yield
@@ -77,7 +77,7 @@ def unusable_address(settings: Settings, error: Exception) -> str:
     """Why the page cannot listen on its address, and which flag would change that."""
     port = "any port from 7860" if settings.port is None else f"port {settings.port}"
     if isinstance(error, OSError) and error.errno in _ABOUT_THE_PORT:
-        remedy = "end what listens there, or choose another port with --port (GRADIO_SERVER_PORT)"
+        remedy = "stop the program that uses it, or choose another port with --port (GRADIO_SERVER_PORT)"
     else:
         remedy = "choose another address with --host (GRADIO_SERVER_NAME)"
     reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]

@@ -93,7 +93,7 @@ class Settings:
     )
     uploads_kept_s: int = _setting(3_600, "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted")
     model_menu: bool = _setting(
-        True, "ADAFV_MODEL_MENU", "whether visitors may load other models: 1 or 0; on ZeroGPU always 0"
+        True, "ADAFV_MODEL_MENU", "whether users may load other models: 1 or 0; on ZeroGPU always 0"
     )
     mcp: bool = _setting(False, "ADAFV_MCP", "also serve the endpoints as MCP tools (needs gradio[mcp]): 1 or 0")
 
@@ -174,9 +174,9 @@ def settings_table() -> str:
 
 
 def refuse_vibe_mode(environment: Mapping[str, str] = os.environ) -> None:
-    """End the program in Gradio's vibe mode, in which visitors could change it."""
+    """End the program in Gradio's vibe mode, in which users of the page could change it."""
     if environment.get("GRADIO_VIBE_MODE"):
-        sys.exit("GRADIO_VIBE_MODE is set: in that mode visitors could change this program. Unset it and start again.")
+        sys.exit("GRADIO_VIBE_MODE is set: in that mode users could change this program. Unset it and start again.")
 
 
 def refuse_missing_mcp(settings: Settings) -> None:

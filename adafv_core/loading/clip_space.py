@@ -1,4 +1,4 @@
-"""CLIP's joint space of images and text, for methods that rate visual tokens in it."""
+"""CLIP's joint space of images and text, for methods that score visual tokens in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adafv_core.memory import memory_guard
 
 @dataclass(frozen=True, eq=False)
 class LoadedCLIP:
-    """A CLIP model and its tokenizer. model: a stock `CLIPModel`. tokenizer: its tokenizer."""
+    """A stock `CLIPModel` and its tokenizer."""
 
     model: Any
     tokenizer: Any
@@ -27,9 +27,10 @@ class LoadedCLIP:
     def cosines(self, vision_features: Tensor, question: str) -> Tensor:
         """Cosines in CLIP's space between a question and encoder features (CDPruner, arXiv 2506.10967).
 
-        vision_features: (N, Dv) float features of a layer of CLIP's own vision tower; they go through its final layer
-        norm and projection. question: cut into segments of as many tokens as the text tower takes (77), begin and end
-        included. Returns (S, N) float32, a row per segment. Raises InputError where Dv is not this CLIP's width.
+        vision_features: (N, Dv) float features of a layer of CLIP's own vision tower, which then pass through its final
+        layer norm and projection. question: split into segments of at most as many tokens as the text tower accepts
+        (77, begin and end tokens included). Returns (S, N) float32, one row per segment. Raises InputError if Dv is
+        not this CLIP model's width.
         """
         width = self.model.config.vision_config.hidden_size
         if vision_features.shape[-1] != width:
@@ -48,12 +49,12 @@ class LoadedCLIP:
         return (text @ image.T).to(vision_features.device)
 
     def _segments(self, question: str) -> Tensor:
-        """(S, L) int64 token ids, padded with -1 behind."""
+        """(S, L) int64 token ids, right-padded with -1."""
         longest = self.model.config.text_config.max_position_embeddings - 2
         words = self.tokenizer(question, add_special_tokens=False)["input_ids"]
         begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        parts = [words[start : start + longest] for start in range(0, max(1, len(words)), longest)]
-        rows = [torch.tensor([begin, *part, end]) for part in parts]
+        segments = [words[start : start + longest] for start in range(0, max(1, len(words)), longest)]
+        rows = [torch.tensor([begin, *segment, end]) for segment in segments]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
 
 
@@ -62,9 +63,9 @@ def load_clip_space(
     device: str | torch.device = "cpu",
     revision: str | None = None,
 ) -> LoadedCLIP:
-    """Load a CLIP model, whose text tower LLaVA's checkpoints leave out.
+    """Load a CLIP model with its text tower, which LLaVA checkpoints lack.
 
-    model: a hub id or a folder with config.json, safetensors and tokenizer files. It has to be the CLIP model that the
+    model: a hub id or a folder with config.json, safetensors and tokenizer files. It must be the CLIP model that the
     vision tower came from. Raises ModelNotFoundError, UnsupportedModelError or OutOfMemoryError.
     """
     name = str(model)
@@ -72,5 +73,5 @@ def load_clip_space(
         clip = CLIPModel.from_pretrained(name, revision=revision, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     if getattr(clip.config, "model_type", "") != "clip":
-        raise UnsupportedModelError(f"{name} is no CLIP model; its type is {clip.config.model_type!r}.")
+        raise UnsupportedModelError(f"{name} is not a CLIP model; its type is {clip.config.model_type!r}.")
     return LoadedCLIP(clip.to(device).eval(), tokenizer)

@@ -42,10 +42,10 @@ class DownloadProgress:
 Report = Callable[[DownloadProgress], None]
 
 
-def folder_here(model_id: str, commit: str | None = None) -> Path | None:
-    """The folder in this machine's cache that holds a complete model, else None; does not use the network.
+def cached_folder(model_id: str, commit: str | None = None) -> Path | None:
+    """The folder of a complete model in the local cache, else None; does not use the network.
 
-    commit: a commit hash or the name of a revision; None is the main branch as last seen.
+    commit: a commit hash or the name of a revision; None is the main branch as last fetched.
     """
 
     def cached(file: str) -> Path | None:
@@ -59,17 +59,17 @@ def folder_here(model_id: str, commit: str | None = None) -> Path | None:
 
 
 def download(model_id: str, commit: str, progress: Report | None = None) -> Path | None:
-    """Fetch the missing files of a model into the cache and return its folder there.
+    """Fetch the missing files of a model into the cache and return its folder.
 
     If the cache is complete, the network is not used. Returns None if files are missing and the hub cannot be reached.
     progress: called from the downloading threads, one call at a time, with done_bytes rising from 0 to total_bytes; it
     must not raise. Without it the hub client shows its own progress bars in the terminal.
 
-    Raises ModelNotFoundError if the connection breaks off, ModelError if the disk is full.
+    Raises ModelNotFoundError if the connection breaks, ModelError if the disk is full.
     """
-    here = folder_here(model_id, commit)
-    if here is not None:
-        return here
+    complete = cached_folder(model_id, commit)
+    if complete is not None:
+        return complete
     wanted: dict[str, Any] = {"repo_id": model_id, "revision": commit, "allow_patterns": list(WANTED)}
     try:
         files = snapshot_download(**wanted, dry_run=True, tqdm_class=_bar_into(_Count(0, None)))
@@ -83,8 +83,8 @@ def download(model_id: str, commit: str, progress: Report | None = None) -> Path
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
         raise ModelNotFoundError(
-            f"The download of {model_id} broke off ({count.in_words()}{first}): load it again to go on; "
-            "files that were complete are kept."
+            f"The download of {model_id} broke off ({count.in_words()}{first}): load it again to resume; "
+            "complete files are kept."
         ) from error
     count.finish()
     return Path(folder)
@@ -108,11 +108,11 @@ class _Count:
                 self._report()
 
     def finish(self) -> None:
-        """Everything has arrived, whatever the counters said."""
+        """Report all bytes as received, whatever the counters show."""
         self.reached(self.total)
 
     def in_words(self) -> str:
-        """The progress in words; empty if nobody asked for it."""
+        """The progress in words; empty if no progress is reported."""
         return f"at {DownloadProgress(self.done, self.total)}; " if self._progress else ""
 
     def _report(self) -> None:
@@ -121,9 +121,9 @@ class _Count:
 
 
 def _bar_into(count: _Count) -> type[tqdm]:
-    """A progress bar class that shows nothing and only counts.
+    """A progress bar class that displays nothing and only counts.
 
-    The hub client makes one bar for bytes received, one for bytes written and one for files; the larger of the first
+    The hub client creates one bar for bytes received, one for bytes written and one for files; the larger of the first
     two is reported.
     """
 

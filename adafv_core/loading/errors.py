@@ -1,4 +1,4 @@
-"""Maps what transformers, the hub client and checkpoints raise while loading to `ModelError`s of one sentence."""
+"""Maps loading errors from transformers, the hub client and checkpoints to one-sentence `ModelError`s."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _NEVER_RUN = re.compile(r"vision_tower\.(.*\.)?(post_layernorm|head)\.")
 def refuse_missing_weights(name: str, missing: Collection[str]) -> None:
     """Raise ModelNotFoundError if a checkpoint lacks weights, which transformers would initialize at random.
 
-    missing: names as transformers reports them, without those it ties to others or fills in itself.
+    missing: names as transformers reports them, without weights that it ties or fills in itself.
     """
     lacking = sorted(key for key in missing if not _NEVER_RUN.match(key.removeprefix("model.")))
     if lacking:
         shown = ", ".join(lacking[:2]) + (f" and {len(lacking) - 2} more" if len(lacking) > 2 else "")
         raise ModelNotFoundError(
-            f"{name} is incomplete, its files lack the weights {shown}: fetch them anew, or check that config.json "
+            f"{name} is incomplete, its files lack the weights {shown}: fetch them again, or check that config.json "
             "belongs to them."
         )
 
@@ -75,11 +75,9 @@ def _in_one_sentence(name: str, error: Exception) -> ModelError | InputError:
     no_connection = any(isinstance(one, HTTPError) and not isinstance(one, HfHubHTTPError) for one in chain)
     offline = no_connection or "couldn't connect" in text or "offline" in text.lower()
     if "attn_implementation" in text or "FlashAttention" in text:
-        return InputError(
-            f"That attn_implementation cannot be used for {name} here ({first}); leave it out, or try 'sdpa'."
-        )
+        return InputError(f"That attn_implementation cannot be used for {name} ({first}); leave it out, or try 'sdpa'.")
     if isinstance(error, ImportError):
-        return ModelError(f"{name} needs a package that is not installed here ({first}).")
+        return ModelError(f"{name} needs a package that is not installed ({first}).")
     if caused_by(RevisionNotFoundError):
         return ModelNotFoundError(f"{name} has no such revision; leave `revision` out to use its main branch.")
     if caused_by(RepositoryNotFoundError, HFValidationError):
@@ -91,8 +89,8 @@ def _in_one_sentence(name: str, error: Exception) -> ModelError | InputError:
         )
     if ("model type" in text and "does not recognize" in text) or "Unrecognized model" in text:
         return UnsupportedModelError(
-            f"{name} is of a type transformers does not know without running its own code, which is never done here; "
-            f"supported are {', '.join(ADAPTERS)}."
+            f"{name} is of a type that transformers does not know without running the model's own code, which is never "
+            f"done; supported are {', '.join(ADAPTERS)}."
         )
     return ModelNotFoundError(f"{name} cannot be loaded, a file is missing or unreadable ({first}); {example}.")
 

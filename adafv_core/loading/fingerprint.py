@@ -11,8 +11,8 @@ import torch
 def weights_key(model: Any) -> str:
     """A hash of every parameter's name, shape and up to 256 of its values, evenly strided: cheap at any size.
 
-    Values are rounded to bfloat16 first, so that a checkpoint has one key whatever dtype it is loaded in. A parameter
-    that accelerate left on disk contributes its name and shape only.
+    Values are first rounded to bfloat16, so that a checkpoint has the same key whatever dtype it is loaded in. A
+    parameter that accelerate offloaded to disk contributes only its name and shape.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

@@ -1,7 +1,6 @@
-"""From a model id or folder to an adapter: with download.py the only file of the library that reads models from disk or
-the network.
+"""Loads a model id or folder as an adapter. Besides download.py, no other file reads models from disk or the network.
 
-Weights come from safetensors only, and no code of a repository is ever run.
+Weights come from safetensors only, and no code from a repository is ever run.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def _read(
 
 
 def load_processor(source: str, model_type: str, revision: str | None = None, local_files_only: bool = False) -> Any:
-    """The processor of a model, with its Pillow image processor: pixels then do not depend on installed packages."""
+    """A model's processor with the Pillow image processor, so that pixels do not depend on installed packages."""
     options: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": False,
@@ -129,7 +128,7 @@ def load_processor(source: str, model_type: str, revision: str | None = None, lo
 
 
 def find_processor(model: Any) -> Any | None:
-    """The processor of a model that the caller loaded, from the files it came from, without the network; else None."""
+    """The processor for a model loaded by the caller, read from that model's local files; None if there is none."""
     source = str(getattr(model, "name_or_path", "") or "")
     if not source:
         return None
@@ -142,7 +141,7 @@ def find_processor(model: Any) -> Any | None:
 
 
 def _complete(processor: Any, config: Any, name: str) -> None:
-    """Fill in what the processor files of old checkpoints leave out."""
+    """Fill in values that the processor files of old checkpoints lack."""
     known = find_known(name)
     if known is not None and not processor.chat_template:
         processor.chat_template = known.chat_template
@@ -186,9 +185,9 @@ def _device(device: str | torch.device) -> torch.device:
         place = torch.device(device)
     except (RuntimeError, TypeError):
         place = torch.device("meta")
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not here.get(place.type, False):
-        usable = ", ".join(kind for kind, present in here.items() if present)
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(place.type, False):
+        usable = ", ".join(kind for kind, present in available.items() if present)
         raise InputError(f"Expected device 'auto' or one of {usable} on this machine; got {str(device)!r}.")
     return place
 

@@ -1,4 +1,4 @@
-"""About: the method in six pictures and four equations, its limits, and the published figures."""
+"""About: the method in six pictures and four equations, its limits, and the published results."""
 
 from __future__ import annotations
 

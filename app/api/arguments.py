@@ -1,4 +1,4 @@
-"""The arguments of the endpoints: what each one means is written here once, and a hidden field carries its value."""
+"""The arguments of the endpoints: each is described once, and a hidden field carries its value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEANINGS = {
     "force_drop": "Indices of visual tokens that are never kept (adafv only).",
     "methods": "Names of pruning methods, all of them by default.",
     "keep_ratios": "Fractions of visual tokens kept, each above 0 and at most 1.",
-    "file": "A run that was saved as JSON, here or on the page.",
+    "file": "A run that was saved as JSON, by /run or on the page.",
     "name": "A name from /models, another hub id, or a folder on the server.",
 }
 SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions", "force_keep", "force_drop")
@@ -41,7 +41,8 @@ Field = gr.components.Component
 
 def make_fields(settings: Settings) -> dict[str, Field]:
     """A hidden field for every argument, by name; its value is the argument's default. image, prompt, file and name
-    have no default."""
+    have no default.
+    """
 
     def hidden(name: str) -> dict[str, Any]:
         return {"label": MEANINGS[name], "visible": False}

@@ -34,7 +34,7 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
         return save_json(context, Session(answered.model, run=answered), PageState(asked.choice))
 
     def read_run(request: gr.Request, file: Any) -> tuple[str, dict[str, Any]]:
-        """What a saved run holds: its picture, and its scores, selection, answers and settings as plain values."""
+        """The content of a saved run: its picture, and its scores, selection, answers and settings as plain values."""
         if not isinstance(file, str) or not file:
             raise InputError("There is no file yet: send a run that was saved as JSON.")
         saved, path = read_saved(context, file)

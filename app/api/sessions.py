@@ -25,11 +25,11 @@ def add_sessions(context: AppContext, endpoints: Endpoints) -> None:
     service = context.service
 
     def models(request: gr.Request) -> dict[str, Any]:
-        """The models that can be asked here, and the one that answers this session."""
+        """The models that this page offers, and the one that answers this session."""
         return _models(service.sessions.of(request.session_hash))
 
     def load_model(request: gr.Request, name: Any) -> dict[str, Any]:
-        """Load a model and let it answer this session from then on; not over MCP."""
+        """Load a model and switch this session to it; not over MCP."""
         chosen = read_model(name, context.settings)
         session = service.sessions.of(_own_session_id(request))
         try:
@@ -39,7 +39,7 @@ def add_sessions(context: AppContext, endpoints: Endpoints) -> None:
         return _models(session)
 
     def stop(request: gr.Request) -> dict[str, Any]:
-        """End what this session is running: the model is free within a token; not over MCP."""
+        """Stop the jobs of this session: the model is free within a token; not over MCP."""
         service.sessions.of(_own_session_id(request)).end()
         return {"stopped": True}
 

@@ -1,4 +1,4 @@
-"""Uploads a Space step by step, and words what stopped it and what is left to do."""
+"""Uploads a Space step by step, and reports what went wrong and what is left to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from app.deploy.space import FOLDERS, Space
 
 STEPS = {
-    "make the Space": "the Space is there",
+    "make the Space": "the Space exists",
     "set its variables": "its variables are set",
     "send its files": "its files are sent",
     "request its hardware": "its hardware is requested",
@@ -22,8 +22,8 @@ def send(space: Space, api: HfApi) -> Iterator[str]:
     """Take the steps of STEPS; yields a sentence after each.
 
     The Space is created if it does not exist. All files go in one commit, which also removes what an earlier version
-    left in FOLDERS. (`HfApi.upload_folder` does the same from a folder on disk; here two of the files exist only in
-    memory.) Raises what huggingface_hub raises; `explain` words it.
+    left in FOLDERS. (`HfApi.upload_folder` does the same from a folder on disk, but two of the files exist only in
+    memory.) Raises what huggingface_hub raises; `explain` turns it into a sentence.
     """
     hardware = SpaceHardware(space.hardware)
     made = api.create_repo(

@@ -31,7 +31,7 @@ class ModelMenu:
 
 
 def build_offer(context: AppContext) -> gr.HTML | None:
-    """On a machine with a GPU where the pocket model answers: one click to a real model."""
+    """A one-click offer of a real model, if the machine has a GPU and the pocket model answers; else None."""
     if not (context.gpu and context.settings.model_menu and context.service.pool.first == "pocket"):
         return None
     return html_view("offer", offer_view(context), events=("take",))
@@ -63,13 +63,13 @@ def cost(known: KnownModel) -> str:
 
 
 def offer_view(context: AppContext, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
-    """The offer of a real model as JSON text. progress: while it loads. taken: nothing is offered any more."""
+    """The offer of a real model as JSON text. progress: while it loads. taken: whether the offer is gone."""
     known = find_known(ON_A_GPU)
     title = known.title if known else ON_A_GPU
     ready = ON_A_GPU in context.service.pool.loaded()
     body = {
         "shown": not taken,
-        "text": "This machine has a GPU: a real model can answer here, about photographs too.",
+        "text": "This machine has a GPU: a real model can answer, about photographs too.",
         "cost": "loaded already" if ready else cost(known) if known else "",
         "button": f"Ask {title}" if ready else f"Load {title}",
         "progress": progress,

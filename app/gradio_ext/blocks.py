@@ -1,4 +1,4 @@
-"""What happens to a call before and after an endpoint's function: defaults filled in, errors as one sentence."""
+"""Wraps the calls of endpoint functions: fills in defaults before, turns errors into one sentence after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full queue: one sentence that says when to come back, instead of Gradio's own."""
+"""Answers requests to a full queue with one sentence that says when to retry, instead of Gradio's own text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BusyMiddleware:
         self.page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on unchanged, except a 503 to a call that would have joined the queue."""
+        """Pass everything through unchanged, except a 503 in response to joining the queue."""
         path = str(scope.get("path", ""))
         if scope["type"] != "http" or not (path.endswith("/queue/join") or "/call/" in path):
             await self.app(scope, receive, send)
@@ -59,7 +59,7 @@ class BusyMiddleware:
 
 
 def wait_s(page: gr.Blocks) -> float:
-    """Seconds until the longest line of the page's queue is served, from how long such requests took so far.
+    """Estimated seconds until the longest line of the page's queue is served, from the mean time of past requests.
 
     Reads Gradio's private `Blocks._queue`: its lines by concurrency id, and the mean time of each function.
     """

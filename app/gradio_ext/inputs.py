@@ -1,8 +1,8 @@
-"""Inputs whose values are checked by our own code: uploaded files and values that Gradio would convert or refuse.
+"""Inputs whose values are checked by the page itself: uploaded files and values that Gradio would convert or refuse.
 
-Each class overrides methods that Gradio calls but does not document, as they are in the version below;
-`tests/app/test_gradio_ext.py` fails where another version calls something else. `is_template` makes the browser draw a
-subclass as the component it extends.
+Each class overrides methods that Gradio calls but does not document, as of the version below;
+`tests/app/test_gradio_ext.py` fails if another version calls something else. `is_template` makes the browser draw a
+subclass as the component that it extends.
 """
 
 from __future__ import annotations

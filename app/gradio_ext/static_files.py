@@ -1,8 +1,8 @@
-"""The page's scripts and style sheet: where they lie, and how Gradio's server hands them out.
+"""The page's scripts and style sheet, and how Gradio's server serves them.
 
-Scripts are served under a name made from their content, so that browsers may cache them forever and still never run an
-old one after an update. All addresses are relative to where the page was opened, so they also hold behind a proxy that
-adds a path or replaces the host.
+Scripts are served under a name derived from their content, so that browsers may cache them forever and still never run
+an old one after an update. All addresses are relative to the page's own, so they also work behind a proxy that adds a
+path or replaces the host.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LATE_LOADER = """<style>
 @keyframes adafv-late { from { opacity: 0; } }
 @media (prefers-reduced-motion: no-preference) { .main.fillable > .wrap.full { animation: adafv-late 0.3s 1.5s both; } }
 </style>"""
-"""Gradio's "Loading…" appears only where opening takes long, and does not flicker where it does not."""
+"""Shows Gradio's "Loading…" only if opening takes long, so that it does not flicker otherwise."""
 
 
 @cache
 def scripts() -> dict[str, bytes]:
-    """The modules by their path below `STATIC`, with forward slashes; read once, so that content and name agree."""
+    """The modules by path below `STATIC`, with forward slashes; read once, so that content and name agree."""
     found = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*.js")}
     return dict(sorted(found.items()))
 
@@ -39,7 +39,7 @@ def base_url() -> str:
 
 
 def url_of(contents: dict[str, bytes]) -> str:
-    """The address of such scripts: another one for any other content."""
+    """The address of these scripts, which depends on their content."""
     digest = hashlib.sha256()
     for name, content in contents.items():
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -49,13 +49,13 @@ def url_of(contents: dict[str, bytes]) -> str:
 def routes() -> list[Route]:
     """For `launch(app_kwargs={"routes": …})`: the scripts, served as files.
 
-    Not a `Mount`, which loses its files where Gradio has a root path and the proxy strips it.
+    Not a `Mount`, which cannot find its files if Gradio has a root path and the proxy strips it.
     """
     return [Route(f"/{base_url()}{{name:path}}", _script, name="adafv-script")]
 
 
 async def _script(request: Request) -> Response:
-    """Only scripts, with the type that modules need on every system, for the browser to cache forever."""
+    """A script, with the media type that modules need on every system and permission to cache it forever."""
     content = scripts().get(request.path_params["name"])
     if content is None:
         return PlainTextResponse("No such script.", status_code=404)

@@ -1,4 +1,4 @@
-"""The page's own theme: fonts that come with Gradio, quiet greys, one accent; light and dark."""
+"""The page's theme: Gradio's bundled fonts, neutral grays and one accent color, in light and dark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MONO = (fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "m
 
 
 def make_theme() -> gr.themes.Base:
-    """The theme; sizes and finer points are in the style sheet."""
+    """The theme; sizes and details are in the style sheet."""
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.stone,

@@ -1,4 +1,4 @@
-"""From values to places on a color map, 0..1, as `static/scale.js` does for the page."""
+"""Maps values to positions on a color map, 0..1, as `static/core/scale.js` does for the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHAPES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 
 def plain_levels(values: NDArray[np.float64], scale: str = "root") -> NDArray[np.float64]:
-    """Where (N,) values ≥ 0 lie on a color map: their share of the highest, or their rank among all."""
+    """(N,) values ≥ 0 as positions on a color map: their share of the highest, or their rank among all."""
     if scale == "rank":
         return 1 - _ranks(values) / max(1, values.size - 1)
     high = values.max(initial=0.0)
@@ -23,8 +23,9 @@ def plain_levels(values: NDArray[np.float64], scale: str = "root") -> NDArray[np
 
 
 def mixed_levels(values: NDArray[np.float64], scale: str = "root") -> NDArray[np.float64]:
-    """Where (N,) mixed scores lie on a color map: dropped ones (below 1) in the lower half by the scale, kept ones
-    in the upper by their logarithm; or both by rank among their own."""
+    """(N,) mixed scores as positions on a color map: dropped tokens (below 1) in the lower half by the scale, kept ones
+    in the upper half by their logarithm; or, for "rank", each half by rank.
+    """
     kept = values >= 1
     if scale == "rank":
         ranks, count = _ranks(values), int(kept.sum())

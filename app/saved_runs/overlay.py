@@ -1,4 +1,4 @@
-"""Scores → pictures at the image's own size: the four overlays as one PNG sheet, drawn with Pillow."""
+"""Draws the four overlays at the image's own size as one PNG sheet, with Pillow."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _INDENT_PX = 2
 
 @dataclass(frozen=True)
 class Maps:
-    """What is drawn. t2i, saliency, mixed: (N,) float64. kept: (N,) bool. why: (N,) values of `Why`.
+    """The values to draw. t2i, saliency, mixed: (N,) float64. kept: (N,) bool. why: (N,) values of `Why`.
 
-    word: whose own map t2i is, if not that of all counted words.
+    word: the word whose own map t2i is; "" for that of all counted words.
     """
 
     t2i: NDArray[np.float64]
@@ -36,7 +36,7 @@ class Maps:
 
     @classmethod
     def of(cls, scores: TokenScores, selection: Selection, word: int = -1) -> Maps:
-        """Those of a run. word: whose own map is drawn; one that the prompt has not stands for all."""
+        """The maps of a run. word: index of the word whose own map is drawn; any other: all counted words."""
         one = word in range(len(scores.words))
         t2i = scores.word_t2i[word] if one else scores.t2i
         return cls(
@@ -50,8 +50,8 @@ class Maps:
 def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look | None = None) -> Image.Image:
     """T2I, saliency, mixed score and kept tokens, two by two, each at the image's own size (RGB).
 
-    A column is as wide as the image, or as the widest caption where that is wider. look: as on the page; its defaults
-    where there is none.
+    A column is as wide as the image, or as the widest caption if that is wider. look: as on the page; None for the
+    defaults.
     """
     look = look or Look()
     width, height = picture.size
@@ -83,9 +83,9 @@ def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look 
 def heat_overlay(
     picture: Image.Image, grid: TokenGrid, levels: NDArray[np.float64], color_map: str, opacity: float
 ) -> Image.Image:
-    """The image under a map. levels: (N,), where each token lies on the color map, 0..1.
+    """The image under a map. levels: (N,), the position of each token on the color map, 0..1.
 
-    Where only a coarser crop covers the image, its own cells show.
+    Where only a coarser crop covers the image, its own cells are visible.
     """
     layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     for crop in _coarse_to_fine(grid):
@@ -98,7 +98,7 @@ def heat_overlay(
 
 
 def kept_overlay(picture: Image.Image, grid: TokenGrid, kept: NDArray[np.bool_], why: NDArray[np.int8]) -> Image.Image:
-    """The image with dropped patches dimmed and kept ones outlined; a corner tells which side chose each."""
+    """The image with dropped patches dimmed and kept ones outlined; a corner mark shows which side chose each."""
     dim = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(dim)
     unit = max(1, round(min(picture.size) / 400))
@@ -110,13 +110,10 @@ def kept_overlay(picture: Image.Image, grid: TokenGrid, kept: NDArray[np.bool_],
             draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=fill)
         for row, col in zip(*mask.nonzero(), strict=True):
             _outline(draw, _pixels(_cell(crop, row, col)), _open_sides(mask, row, col), unit)
-    for part in grid.crops:
-        for index in range(part.size):
-            _corners(
-                draw,
-                _pixels(_cell(part, index // part.cols, index % part.cols)),
-                Why(int(why[part.offset + index])),
-            )
+    for crop in grid.crops:
+        for index in range(crop.size):
+            cell = _pixels(_cell(crop, index // crop.cols, index % crop.cols))
+            _corners(draw, cell, Why(int(why[crop.offset + index])))
     return Image.alpha_composite(picture.convert("RGBA"), dim).convert("RGB")
 
 
@@ -125,8 +122,9 @@ def _coarse_to_fine(grid: TokenGrid) -> list[Crop]:
 
 
 def _cells(grid: TokenGrid, values: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
-    """(rows, cols) of a crop: its own values; of the finest crop the largest of any token that covers a cell's
-    middle."""
+    """(rows, cols) of a crop: its own values; for the finest crop, the maximum over the tokens of all crops that cover
+    the cell's center.
+    """
     cells = values[crop.offset : crop.offset + crop.size].reshape(crop.rows, crop.cols).copy()
     if crop is not _coarse_to_fine(grid)[-1]:
         return cells

@@ -132,7 +132,7 @@ def _same_tokens(one: Selection, other: Selection) -> bool:
 def open_run(context: AppContext, session: Session, path: str | Path, number: int = 0) -> OpenedRun:
     """Read a saved run and show it in the session. Raises InputError that says what is wrong with the file.
 
-    An answer in progress ends once the file has proved good. number: the page's count of requests, for this one.
+    An answer in progress is stopped once the file proves valid. number: of this request, as counted by the page.
     """
     saved, picture_path = read_saved(context, path)
     picture = context.service.picture(picture_path)
@@ -160,7 +160,7 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
     session.asking.supersede(number)
     session.run, session.shown_key = run, ""
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
-    note = f"Opened a saved run of {saved.model}; ask again to run it here."
+    note = f"Opened a saved run of {saved.model}; ask again to run it on this page."
     settings = settings_of(saved, context.settings)
     return OpenedRun(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, settings)
 

@@ -1,4 +1,4 @@
-"""Answers questions for sessions: scores, selections and answers as values. Knows neither the page nor the API."""
+"""Answers questions for sessions: scores, selections and answers as values, independent of the page and the API."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AskRequest:
 
 @dataclass(frozen=True)
 class AnswerProgress:
-    """One answer as far as it has come. state: waiting, running, done, stopped or error."""
+    """An answer so far. state: waiting, running, done, stopped or error."""
 
     answer: Answer | None
     state: str
@@ -48,7 +48,7 @@ class AnswerProgress:
 
 @dataclass
 class Service:
-    """What answers. is_known_scene: whether a picture's key is that of a scene from the pocket model's world."""
+    """Answers questions. is_known_scene: whether a picture's key is that of a scene from the pocket model's world."""
 
     pool: ModelPool
     sessions: Sessions
@@ -145,7 +145,7 @@ class Service:
         return run, self.select(run, request.choice, stop)
 
     def answered(self, session: Session, request: AskRequest) -> tuple[Run, Selection, Answer]:
-        """A run, its selection and its whole answer; with the one on all tokens (`run.full`) where it is asked for."""
+        """A run, its selection and its whole answer; if requested, also the answer from all tokens (`run.full`)."""
         stop = session.asking.begin()
         run = self.score(session, request, stop)
         run.selection = selection = self.select(run, request.choice, stop)
@@ -166,5 +166,5 @@ class Service:
 
 
 def subject_of(model: str, image_key: str, n: int) -> str:
-    """What N tokens belong to: marks on them are valid for this model and this image only."""
+    """Identifies the model and image of N tokens: marks on them are valid for these only."""
     return f"{model}/{image_key}/{n}"

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from adafv_core.backends.base import Backend
 from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
-from adafv_core.loading.download import Report, folder_here
+from adafv_core.loading.download import Report, cached_folder
 from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, find_known
 from adafv_core.memory import free_memory
 from app.serving.model_load import ModelLoad
@@ -23,8 +23,6 @@ from app.wire.parse import shortened
 AUTO = "auto"
 POCKET = "pocket"
 ON_A_GPU = "llava-hf/llava-1.5-7b-hf"
-
-
 _MOST_BESIDE = 1
 
 
@@ -38,14 +36,14 @@ class Started:
 
 
 def starting_model(setting: str, gpu: bool) -> str:
-    """The model a setting stands for: `auto` is LLaVA-1.5-7B on a GPU and the pocket model without one."""
+    """The model that a setting means: `auto` is LLaVA-1.5-7B on a GPU and the pocket model without one."""
     if setting != AUTO:
         return setting
     return ON_A_GPU if gpu else POCKET
 
 
 def load_first(setting: str, fallback: bool, load: Callable[[str], Backend], gpu: bool | None = None) -> Started:
-    """Load the model a setting stands for.
+    """Load the model that a setting means.
 
     fallback: if it cannot be loaded, start with the pocket model and a notice instead of raising ModelError; `auto`
     always falls back. gpu: whether there is one, None to find out.
@@ -94,13 +92,13 @@ class ModelPool:
             if name in self._coming:
                 return self._coming[name]
             load = ModelLoad(name)
-            there = self._first_engine if name == self.first else self._beside.get(name)
-            if there is None:
+            ready = self._first_engine if name == self.first else self._beside.get(name)
+            if ready is None:
                 self._coming[name] = load
-        if there is None:
+        if ready is None:
             threading.Thread(target=self._fetch, args=(load,), name="adafv-load", daemon=True).start()
         else:
-            load.finish(there)
+            load.finish(ready)
         return load
 
     def loaded(self) -> tuple[str, ...]:
@@ -125,7 +123,7 @@ class ModelPool:
             del self._coming[load.name]
 
     def _made(self, load: ModelLoad) -> Backend:
-        """The engine; if memory does not hold it beside the others, they are dropped first."""
+        """The engine; if memory is too small for it and the others, they are dropped first."""
         engine = self._tried(load)
         if engine is None and self._beside:
             with self._changing:
@@ -176,13 +174,13 @@ def others(first: str) -> list[KnownModel]:
 
 def on_disk(known: KnownModel) -> bool:
     """Whether a known model is already on this machine."""
-    return folder_here(known.model_id, known.revision) is not None
+    return cached_folder(known.model_id, known.revision) is not None
 
 
 def read_model(value: object, settings: Settings) -> str:
     """The name of a model to load: a hub id or a folder. Raises InputError, also if loading models is not allowed."""
     if not settings.model_menu:
-        raise InputError(f"Other models cannot be loaded here: {settings.model} answers every question.")
+        raise InputError(f"Other models cannot be loaded on this page: {settings.model} answers every question.")
     name = value.strip() if isinstance(value, str) else ""
     if not name:
         raise InputError(f"Name a model to load: a hub id, a folder, or {settings.model}; got {shortened(value)}.")

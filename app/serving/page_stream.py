@@ -79,7 +79,7 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
 
 
 def page_payload(service: Service, run: Run, choice: TokenChoice, stop: StopSignal | None = None) -> str:
-    """What the browser needs for this run; it adopts the keep ratio and the marks of an opened one."""
+    """The browser's payload for this run; the page adopts the keep ratio and the marks of an opened run."""
     forced = (choice.force_keep, choice.force_drop) if run.from_file else None
     return payload(
         run.scores,

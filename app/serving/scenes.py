@@ -1,4 +1,4 @@
-"""Scenes drawn for the page, as files, and the keys by which their pictures are recognized."""
+"""Scenes drawn for the page, as files, and the keys that identify their pictures."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ class SceneFolder:
         return self.scene(secrets.randbelow(SPLIT_SIZE - 1000) + 1000)
 
     def knows(self, key: str) -> bool:
-        """Whether the picture with this key was drawn here."""
+        """Whether this folder drew the picture with this key."""
         return key in self._known

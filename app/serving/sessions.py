@@ -1,4 +1,4 @@
-"""What the server remembers of each user, kept apart from all others and bounded in number and bytes."""
+"""The server's state for each user, isolated from all others and bounded in number and bytes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class JobControl:
 
 @dataclass(frozen=True)
 class FromFile:
-    """What only a saved run's file knows: package versions, and the answers as plain values.
+    """What only a saved run's file has: package versions, and the answers as plain values.
 
     only_selection: its selection, if the method cannot select again from scores alone.
     """
@@ -71,9 +71,9 @@ class FromFile:
 class Run:
     """What a session's page shows, for exports: the last question asked, or a saved run that was opened.
 
-    positions: as in `Request`. revision: commit of the model's files, None for a folder. from_file: where the run was
-    opened, not asked. key: of the payload that shows it. max_new_tokens: as asked; None if unknown. subject: model and
-    image of its tokens; forced marks apply only to the same subject.
+    positions: as in `Request`. revision: commit of the model's files, None for a folder. from_file: set if the run was
+    opened from a file. key: of the payload that shows it. max_new_tokens: as requested; None if unknown. subject: model
+    and image of its tokens; forced marks apply only to the same subject.
     """
 
     picture: Image.Image
@@ -102,8 +102,8 @@ class Run:
 class Session:
     """One user's state.
 
-    asking, sweeping, studying: control of its running question, sweep and study. scores: the last ones. full: answers
-    on all tokens, by what they answer. shown_key: of the payload that the page shows.
+    asking, sweeping, studying: control of its running question, sweep and study. scores: the latest. full: answers
+    from all tokens, by question. shown_key: of the payload that the page shows.
     """
 
     model: str
@@ -116,13 +116,13 @@ class Session:
     shown_key: str = ""
 
     def change_model(self, model: str) -> None:
-        """This model answers from now on; a sweep of another one ends."""
+        """Let this model answer from now on; a running sweep of another model ends."""
         if model != self.model:
             self.sweeping.stop.set()
             self.model, self.scores, self.shown_key = model, None, ""
 
     def end(self) -> None:
-        """End everything it runs."""
+        """Stop all of its jobs."""
         for control in (self.asking, self.sweeping, self.studying):
             control.stop.set()
 
@@ -140,7 +140,7 @@ class Sessions:
         self.first_model = first_model
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        # Not an LRUCache: a session's size changes while it is held, and one that holds too much stays, emptied.
+        # Not an LRUCache: a session's size changes over time, and one that is too large is emptied but not removed.
         self._by_id: OrderedDict[str, Session] = OrderedDict()
 
     def of(self, session_id: str | None, model: str = "") -> Session:
@@ -158,7 +158,7 @@ class Sessions:
             return session
 
     def leave(self, session_id: str | None) -> None:
-        """Forget a session and end what it runs."""
+        """Remove a session and stop its jobs."""
         with self._lock:
             session = self._by_id.pop(session_id or "", None)
         if session is not None:

@@ -75,7 +75,7 @@ on_gpu: Callable[..., Iterator[Any]] = spaces.GPU(_work, duration=duration_s) if
 class ZeroGpuEngine:
     """A `Backend` that requests the GPU for each call. All returned tensors are on the CPU.
 
-    A stop signal does not reach the other process; it is checked here, between the values that arrive.
+    A stop signal does not reach the other process; this one checks it between the values that arrive.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -243,7 +243,7 @@ class ZeroGpuEngine:
 def _gave_no_gpu(error: Exception) -> bool:
     """Whether `spaces` refused the request: no quota left, no GPU free, or a duration above the limit.
 
-    It then raises gradio's Error with a title of its own; errors inside the function have another title.
+    It then raises gradio's Error with its own title; errors inside the function have a different title.
     """
     title = str(getattr(error, "title", ""))
     return title.startswith("ZeroGPU") and title != "ZeroGPU worker error"

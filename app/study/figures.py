@@ -41,7 +41,7 @@ def plotly_figure(data: FigureData, height: int = 380) -> go.Figure:
     figure = go.Figure()
     for one in data.series:
         if data.kind == "bars":
-            # Lying bars leave room for the names of families on a narrow page.
+            # Horizontal bars leave room for the names of families on a narrow page.
             figure.add_bar(
                 y=data.categories,
                 x=one.y,

@@ -83,7 +83,7 @@ def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
 
 
 def run_study(service: Service, request: StudyRequest, file: Path, stop: Stop) -> Iterator[Progress]:
-    """Answer what is missing in `file`, taking turns with other users; ends early once `stop` is set."""
+    """Run the questions missing from `file`, taking turns with other users; ends early once `stop` is set."""
     engine = service.pool.engine(request.model)
     study = Study(engine, request.data, request.configs, request.ratios, file, request.settings)
     yield Progress(study.done, study.total, None, "waiting for the model")

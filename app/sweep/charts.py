@@ -24,7 +24,7 @@ MARKERS = (
 )
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 KL_FLOOR = 1e-6
-"""The smallest KL drawn on the logarithmic axis, in nats; smaller values are drawn here."""
+"""The smallest KL on the logarithmic axis, in nats; smaller values are drawn at it."""
 
 
 def kl_figure(rows: Sequence[SweepRow]) -> go.Figure:

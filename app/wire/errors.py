@@ -1,4 +1,4 @@
-"""User-facing error text: the messages of `AdaFVError`s as they are, one general sentence for anything else."""
+"""User-facing error text: the message of an `AdaFVError` itself, one general sentence for anything else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 from adafv_core.errors import AdaFVError
 
-UNFORESEEN = "Something failed here that should not have: try another picture, question or setting."
+UNFORESEEN = "Something failed that should not have: try another picture, question or setting."
 _LOG = logging.getLogger("adafv")
 
 

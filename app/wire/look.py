@@ -24,7 +24,7 @@ COLOR_MAPS = {name: _table(colors) for name, colors in _PALETTES.items()}
 """name → (256, 3) uint8 RGB, from low to high; perceptually uniform and readable without color vision."""
 
 SCALES = ("root", "linear", "rank")
-"""What colors follow: the square root of a value, the value, or its rank."""
+"""What colors represent: the square root of a value, the value, or its rank."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Look:
 
 
 def make_look(values: Mapping[str, Any]) -> Look:
-    """The look with these values, defaults for the rest. Raises ValueError or TypeError for what the page lacks."""
+    """The look with these values, defaults for the rest. Raises ValueError or TypeError for invalid ones."""
     look = Look(**{**values, "opacity": float(values.get("opacity", Look.opacity))})
     known = look.color_map in COLOR_MAPS and look.scale in SCALES and look.with_image in (True, False)
     if not known or not 0 <= look.opacity <= 1 or type(look.word) is not int:

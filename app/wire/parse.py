@@ -1,4 +1,4 @@
-"""Checks what the page and the API send, before anything is done with it."""
+"""Validates everything that the page and the API send, before it is used."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from app.settings import Settings
 from app.wire.look import Look, make_look
 
 TEXT_TOKENS = ("question", "all")
-_JOINER = "\u200d"  # joins emoji, and is nothing by itself
+_JOINER = "\u200d"  # joins emoji; invisible by itself
 _NO_PROMPT = "There is no question yet: type one below the image."
 
 
 @dataclass(frozen=True)
 class TokenChoice:
-    """What the slider and the brush are set to.
+    """The positions of the slider and the marks of the brush.
 
-    force_keep, force_drop: token indices. subject: the maps on which these were marked, see `sessions.Run`; "" if the
-    caller means the tokens of whatever image it asks about.
+    force_keep, force_drop: token indices. subject: the maps on which these were marked, see `sessions.Run`; "" applies
+    them to whatever image is asked about.
     """
 
     keep_ratio: float = 0.1
@@ -57,8 +57,8 @@ class TokenChoice:
 class PageState:
     """What the browser sends with every event: the slider's value and the state of the page around it.
 
-    payload_key: names the payload that the page shows. model: named in its masthead. number: of the newest request;
-    the page counts them. look: how its maps look.
+    payload_key: identifies the payload that the page shows. model: the one named in its masthead. number: of the
+    newest request, as counted by the page. look: of its maps.
     """
 
     choice: TokenChoice = field(default_factory=TokenChoice)
@@ -86,7 +86,7 @@ class AskSettings:
 
     @property
     def positions_asked(self) -> str | None:
-        """For a `Request`. None for contiguous, its default: families with position ids of their own take those."""
+        """For a `Request`. None instead of contiguous (the default), so that families with other position ids work."""
         return None if self.positions == AskSettings.positions else self.positions
 
 
@@ -140,7 +140,7 @@ def _number(value: Any) -> float:
 
 
 def read_flag(value: Any, what: str) -> bool:
-    """True or false, and nothing that only looks like it."""
+    """True or false; nothing else is converted."""
     if not isinstance(value, bool):
         raise InputError(f"{what} must be true or false; got {shortened(value)}.")
     return value

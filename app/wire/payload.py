@@ -1,4 +1,4 @@
-"""Scores → what the browser needs to redraw everything by itself: one JSON text per image, prompt and settings."""
+"""Everything the browser needs to redraw the maps by itself: one JSON text per image, prompt and settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.wire.steps import array, packed, step_tables
 from app.wire.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896
-"""The longest side of the picture sent to lie under the maps; exports use the image's full size."""
+"""The longest side of the picture under the maps; exports use the image's full size."""
 OWN_RATIO_ONLY = "This saved run holds its own keep ratio only: ask again to choose others."
 
 
@@ -162,7 +162,7 @@ def _selected(select: Callable[[int], Selection], budget: int) -> Selection | Bu
 
 
 def _at_one_step(only: Selection, steps: list[dict[str, Any]]) -> list[Selection | None]:
-    """As `_at_steps`, where one selection of one budget is all there is."""
+    """Like `_at_steps`, if there is only one selection for one budget."""
     for step in steps:
         if step["budget"] != only.budget:
             step["problem"] = OWN_RATIO_ONLY
@@ -170,6 +170,6 @@ def _at_one_step(only: Selection, steps: list[dict[str, Any]]) -> list[Selection
 
 
 def _more_of(best: Selection, budget: int) -> Selection:
-    """From the selection of one token that of `budget` tokens, for a method that keeps the best of its ranking."""
+    """Extend the selection of one token to `budget` tokens, for a method that keeps the best of its ranking."""
     choice = best_choice(best.report["ranking"], budget)
     return replace(METHODS[best.method]().selection(choice, budget), options=best.options, report=best.report)

@@ -22,7 +22,7 @@ CONVENTION = (
 
 
 def answer_view(answer: Answer | None, state: str, error: str = "") -> dict[str, Any]:
-    """One answer so far. state: waiting, running, done, stopped or error."""
+    """An answer as far as it is known. state: waiting, running, done, stopped or error."""
     view: dict[str, Any] = {"state": state, "text": answer.text if answer else "", "error": error}
     if answer is not None:
         view.update(measured(answer))
@@ -65,7 +65,8 @@ def answers_text(
 
 def compare(pruned: Answer | None, full: Answer | None) -> dict[str, Any]:
     """Whether both answers read the same, and how far the first new token's distribution moved (KL, nats); None unless
-    both answers are finished."""
+    both answers are finished.
+    """
     if pruned is None or full is None or not (pruned.finished and full.finished):
         return {"same": None, "kl_nats": None}
     return {"same": normal(pruned.text) == normal(full.text), "kl_nats": divergence(full, pruned)}
@@ -138,8 +139,9 @@ def words_view(scores: TokenScores) -> list[dict[str, Any]]:
 
 
 def notice(text: str = "", level: str = "info", asked: int = 0, of: str = "") -> str:
-    """The notice line as JSON text. level: info, warn or error. asked: number of the question it answers, if one.
-    of: what failed, where the page takes the line away as soon as that is tried again: saving."""
+    """The notice line as JSON text. level: info, warn or error. asked: number of the question that it is about, if any.
+    of: the failed action; the page removes the line when that action ("saving") is tried again.
+    """
     return json.dumps({"text": text, "level": level, "asked": asked, "of": of})
 
 

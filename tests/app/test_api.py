@@ -243,7 +243,7 @@ def test_an_error_that_nobody_foresaw_stays_in_the_log(
     assert str(raised.value) == UNFORESEEN and "RuntimeError: <secret>" in caplog.text
 
 
-def test_two_clients_are_two_visitors() -> None:
+def test_two_clients_have_two_sessions() -> None:
     other = Client(shared_address(), verbose=False)
     one = client().predict(handle_file(scene_path(3)), QUESTION, 0.1, "adafv", api_name="/scores")
     two = other.predict(handle_file(scene_path(11)), QUESTION, 0.1, "adafv", api_name="/scores")

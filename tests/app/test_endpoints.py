@@ -192,7 +192,7 @@ def test_settings_that_allow_less() -> None:
     context = replace(shared_context(), settings=replace(shared_context().settings, **less))
     caller = Client(serve(context)[1], verbose=False)
     assert [one["name"] for one in caller.predict(api_name="/models")["models"]] == ["pocket"]
-    with pytest.raises(AppError, match="Other models cannot be loaded here: pocket answers every question"):
+    with pytest.raises(AppError, match="Other models cannot be loaded on this page: pocket answers every question"):
         caller.predict(tiny_folder(), api_name="/load_model")
     assert caller.predict(handle_file(scene_path()), QUESTION, api_name="/ask")["n_kept"] == 20
     assert caller.predict(handle_file(scene_path()), QUESTION, ["t2i"], [0.1], api_name="/sweep")["complete"]

@@ -43,7 +43,7 @@ def test_files_that_are_refused(hub: Hub, tmp_path: Path, step: str) -> None:
     done = deploy(hub, tmp_path, *ARGUMENTS)
     assert done.returncode == 1 and "The Hub refused" in done.stderr and "may not write" in done.stderr
     assert ("model-0000" in done.stderr) == (step == "lfs")
-    assert "Done: the Space is there, its variables are set. Left to do: send its files, request" in done.stderr
+    assert "Done: the Space exists, its variables are set. Left to do: send its files, request" in done.stderr
     assert hub.spaces["owner/name"]["commits"] == 0
 
 
@@ -72,7 +72,7 @@ def test_ctrl_c_says_what_is_left(hub: Hub, tmp_path: Path) -> None:
     assert hub.reached.wait(120)
     running.send_signal(signal.SIGINT)
     done = finish(running)
-    assert done.returncode == 130 and "\nStopped. Done: the Space is there" in done.stderr
+    assert done.returncode == 130 and "\nStopped. Done: the Space exists" in done.stderr
 
 
 def test_a_mistake_of_the_program_is_one_sentence_too(

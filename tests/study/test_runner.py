@@ -21,7 +21,7 @@ from adafv_core.study.data.pocket import PocketSet
 from adafv_core.study.data.user import open_user_set
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.run.configs import ABLATION, Config, check_keep_ratios, jobs, parse_config, parse_configs
-from adafv_core.study.run.inference import InferenceSettings, choose, score_items
+from adafv_core.study.run.inference import InferenceSettings, score_items, select_tokens
 from adafv_core.study.run.results_file import Records, pack, read_records
 from adafv_core.study.run.runner import Progress, Study
 
@@ -151,7 +151,7 @@ def test_bounds_keep_the_true_tokens_first_and_a_single_one_of_the_ground() -> N
     for one in score_items(pocket(), scenes(), items, "").values():
         assert one.objects is not None
         needed = one.objects.on_any(one.item.needed)
-        best = choose(pocket(), Config("oracle"), 0.1, one)
+        best = select_tokens(pocket(), Config("oracle"), 0.1, one)
         assert best is not None and best.size == 20
         assert int((best.kept & needed).sum()) == min(20, int(needed.sum()))
         if not one.item.needed:
@@ -159,7 +159,7 @@ def test_bounds_keep_the_true_tokens_first_and_a_single_one_of_the_ground() -> N
             assert torch.equal(best.kept, plain.kept)
         for thing in one.item.needed:
             assert bool((best.kept & one.objects.on(thing)).any())
-        worst = choose(pocket(), Config("blind"), None, one)
+        worst = select_tokens(pocket(), Config("blind"), None, one)
         assert worst is not None and worst.size == 1
         assert not (worst.kept & one.objects.on_any(scenes().object_ids(one.item.image))).any()
 
@@ -167,7 +167,8 @@ def test_bounds_keep_the_true_tokens_first_and_a_single_one_of_the_ground() -> N
 def test_random_keeps_other_tokens_for_other_questions() -> None:
     items = {q: scenes().items[q] for q in (0, 1)}
     first, second = (
-        choose(pocket(), Config("random"), 0.1, one) for one in score_items(pocket(), scenes(), items, "").values()
+        select_tokens(pocket(), Config("random"), 0.1, one)
+        for one in score_items(pocket(), scenes(), items, "").values()
     )
     assert first is not None and second is not None and not torch.equal(first.kept, second.kept)
 

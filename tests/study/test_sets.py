@@ -141,8 +141,11 @@ def broken(**changes: Any) -> dict[str, Any]:
         ('{\n "images": [,]\n}', r"notes.json, line 2: not JSON"),
         (broken(images_1={"file_name": "gone.png"}), r"notes.json, images\[1\].file_name: the picture 'gone.png' is"),
         (broken(annotations_0={"bbox": [0, 0, -5, 5]}), r"notes.json, annotations\[0\].bbox: `bbox` must be "),
-        (broken(annotations_0={"image_id": 77}), r"annotations\[0\].image_id: `image_id` 77 is not one of the images"),
-        (broken(annotations_1={"category_id": 9}), r"annotations\[1\].category_id: `category_id` 9 is not one of the cat"),
+        (broken(annotations_0={"image_id": 77}), r"annotations\[0\].image_id: `image_id` 77 is not one of"),
+        (
+            broken(annotations_1={"category_id": 9}),
+            r"annotations\[1\].category_id: `category_id` 9 is not one of the cat",
+        ),
         (broken(annotations_1={"id": 1}), r"annotations\[1\].id: an object needs an `id` of its own"),
         (
             broken(annotations_3={"answers": []}),

@@ -75,7 +75,7 @@ def score_items(
     return {q: scored[q] for q in items if q in scored}
 
 
-def ask(
+def answer_items(
     engine: Backend,
     config: Config,
     keep: float | None,
@@ -87,14 +87,14 @@ def ask(
 
     Raises InputError if the method cannot serve this budget, and StoppedError once `stop` is set.
     """
-    chosen = [choose(engine, config, keep, one) for one in asked]
+    chosen = [select_tokens(engine, config, keep, one) for one in asked]
     arguments: dict[str, Any] = {"selections": chosen}
     if chosen and chosen[0] is None:
         arguments = {"keep_ratio": keep, "method": config.method, **config.options}
     return _batches(engine, asked, settings, arguments, stop)
 
 
-def choose(engine: Backend, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
+def select_tokens(engine: Backend, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
     """The tokens that a configuration keeps; None for a method that selects inside the LLM.
 
     `random` uses a different seed for each question.

@@ -16,7 +16,7 @@ from adafv_core.study.measure.accuracy import score_answer
 from adafv_core.study.measure.alignment import measure
 from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.run.configs import Config, jobs
-from adafv_core.study.run.inference import InferenceSettings, ScoredItem, ask, score_items
+from adafv_core.study.run.inference import InferenceSettings, ScoredItem, answer_items, score_items
 from adafv_core.study.run.numbering import KnownQuestions
 from adafv_core.study.run.provenance import machine_facts, model_facts, versions
 from adafv_core.study.run.results_file import FORMAT, Key, Records, Writer, objects_of, read_records
@@ -152,7 +152,7 @@ class Study:
         if not asked:
             return []
         try:
-            return list(zip(asked, ask(self.engine, config, keep, asked, self.settings, stop), strict=True))
+            return list(zip(asked, answer_items(self.engine, config, keep, asked, self.settings, stop), strict=True))
         except StoppedError:
             raise
         except Exception as error:  # one question must not end the study

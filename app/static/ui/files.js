@@ -1,4 +1,4 @@
-/* Files of Gradio's server, at addresses that hold for the visitor.
+/* Files of Gradio's server, at addresses that are valid for the client.
 
    Gradio builds the address of a file from the host that the server saw. Behind a proxy that does not pass Host (or the
    scheme) on, only the proxy can open that address; relative to where the page was opened, the file is always found. */
@@ -24,7 +24,7 @@ document.addEventListener(
   { capture: true },
 );
 
-/* Images load without a click; they are watched only where the server saw another address than the visitor. */
+/* Images load without a click; they are watched only where the server saw another address than the client. */
 if (window.gradio_config && new URL(window.gradio_config.root, location.href).origin !== location.origin) {
   const watcher = new MutationObserver((changes) => {
     for (const change of changes) {
