@@ -45,7 +45,7 @@ def read_run(text: str | bytes) -> SavedRun:
     """
     if not isinstance(text, str | bytes):
         came = type(text).__name__
-        raise InputError(f"read_run takes the text of a saved file, as `Path.read_text` returns it; got {came}.")
+        raise InputError(f"read_run takes the text of a saved file, as `Path.read_text` gives it; got {came}.")
     data = _utf8(text)
     check_size(data)
     try:
