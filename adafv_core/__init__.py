@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adafv_core.methods import METHODS, get_method
     from adafv_core.mixing import budget_path, mix, split_curve
     from adafv_core.patching import prune
-    from adafv_core.saved_run import SavedRun, read_run
+    from adafv_core.saved_run import SavedRun, read_run, write_run
     from adafv_core.scoring import t2i_attention, word_attention
     from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
@@ -40,6 +40,7 @@ __all__ = [
     "split_curve",
     "t2i_attention",
     "word_attention",
+    "write_run",
 ]
 
 _HOME = {
@@ -59,6 +60,7 @@ _HOME = {
     "split_curve": "mixing",
     "t2i_attention": "scoring",
     "word_attention": "scoring",
+    "write_run": "saved_run",
 }
 
 

@@ -39,12 +39,12 @@ def _cell_boxes(crop: Crop) -> Tensor:
 
 def row_numbers(grid: TokenGrid) -> Tensor:
     """(N,) int64: the row of each token, numbered consecutively over all crops in LLM order."""
-    parts = []
+    rows = []
     first = 0
     for crop in grid.crops:
-        parts.append(first + torch.arange(crop.rows).repeat_interleave(crop.cols))
+        rows.append(first + torch.arange(crop.rows).repeat_interleave(crop.cols))
         first += crop.rows
-    return torch.cat(parts)
+    return torch.cat(rows)
 
 
 def newlines_to_keep(grid: TokenGrid, kept: Tensor, newline_after: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -75,137 +76,57 @@ _QWEN = (
 )
 
 
-def _family(
-    model_class: str,
-    license_name: str,
-    n_visual: int,
-    pixels_per_token: int,
-    chat_template: str,
-    *models: tuple[str, str, int, int],
-) -> tuple[KnownModel, ...]:
-    """The models of one class that differ only in size: (Hub id, title, parameters, download_bytes) each."""
-    return tuple(
-        KnownModel(
-            model_id, title, model_class, parameters, download, license_name, n_visual, chat_template, pixels_per_token
-        )
-        for model_id, title, parameters, download in models
-    )
+_Maker = Callable[[str, str, int, int], KnownModel]
 
+
+def _of(model_class: str, license_name: str, n_visual: int, template: str, pixels_per_token: int) -> _Maker:
+    """Makes the models of one family from their Hub id, title, parameters and download_bytes."""
+
+    def make(model_id: str, title: str, parameters: int, download: int) -> KnownModel:
+        return KnownModel(
+            model_id, title, model_class, parameters, download, license_name, n_visual, template, pixels_per_token
+        )
+
+    return make
+
+
+_llava = _of("LlavaForConditionalGeneration", _LLAMA_2, 576, _VICUNA, 196)
+_next_vicuna = _of(_NEXT, _LLAMA_2, 2880, _VICUNA, 196)
+_next_mistral = _of(_NEXT, _APACHE, 2880, _MISTRAL, 196)
+_next_yi = _of(_NEXT, _APACHE, 2880, _YI, 196)
+_onevision = _of("LlavaOnevisionForConditionalGeneration", _APACHE, 7290, _QWEN, 202)
+_smolvlm_small = _of(_SMOLVLM, _APACHE, 1088, "", 4096)
+_smolvlm_2b = _of(_SMOLVLM, _APACHE, 1377, "", 1820)
+_idefics3 = _of("Idefics3ForConditionalGeneration", _APACHE, 2873, "", 784)
+_internvl = _of("InternVLForConditionalGeneration", _APACHE, 3328, "", 784)
+_qwen2_vl = _of("Qwen2VLForConditionalGeneration", _APACHE, 16384, "", 784)
+_qwen2_5_vl_3b = _of(_QWEN2_5, "Qwen Research License (no commercial use)", 16384, "", 784)
+_qwen2_5_vl = _of(_QWEN2_5, _APACHE, 16384, "", 784)
+_qwen3_vl = _of("Qwen3VLForConditionalGeneration", _APACHE, 16384, "", 1024)
 
 KNOWN_MODELS: tuple[KnownModel, ...] = (
-    *_family(
-        "LlavaForConditionalGeneration",
-        _LLAMA_2,
-        576,
-        196,
-        _VICUNA,
-        ("llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 7B", 7_063_000_000, 14_100_000_000),
-        ("llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 13B", 13_351_000_000, 26_700_000_000),
-    ),
-    *_family(
-        _NEXT,
-        _LLAMA_2,
-        2880,
-        196,
-        _VICUNA,
-        ("llava-hf/llava-v1.6-vicuna-7b-hf", "LLaVA-NeXT vicuna 7B", 7_063_000_000, 14_100_000_000),
-        ("llava-hf/llava-v1.6-vicuna-13b-hf", "LLaVA-NeXT vicuna 13B", 13_351_000_000, 26_700_000_000),
-    ),
-    *_family(
-        _NEXT,
-        _APACHE,
-        2880,
-        196,
-        _MISTRAL,
-        ("llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-NeXT mistral 7B", 7_567_000_000, 15_100_000_000),
-    ),
-    *_family(
-        _NEXT,
-        _APACHE,
-        2880,
-        196,
-        _YI,
-        ("llava-hf/llava-v1.6-34b-hf", "LLaVA-NeXT 34B", 34_753_000_000, 69_500_000_000),
-    ),
-    *_family(
-        "LlavaOnevisionForConditionalGeneration",
-        _APACHE,
-        7290,
-        202,
-        _QWEN,
-        ("llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "LLaVA-OneVision 0.5B", 893_000_000, 1_800_000_000),
-        ("llava-hf/llava-onevision-qwen2-7b-ov-hf", "LLaVA-OneVision 7B", 8_030_000_000, 16_100_000_000),
-    ),
-    *_family(
-        _SMOLVLM,
-        _APACHE,
-        1088,
-        4096,
-        "",
-        ("HuggingFaceTB/SmolVLM-256M-Instruct", "SmolVLM 256M", 256_485_000, 513_000_000),
-        ("HuggingFaceTB/SmolVLM-500M-Instruct", "SmolVLM 500M", 507_482_000, 1_015_000_000),
-    ),
-    *_family(
-        _SMOLVLM,
-        _APACHE,
-        1377,
-        1820,
-        "",
-        ("HuggingFaceTB/SmolVLM-Instruct", "SmolVLM 2B", 2_246_000_000, 4_490_000_000),
-    ),
-    *_family(
-        "Idefics3ForConditionalGeneration",
-        _APACHE,
-        2873,
-        784,
-        "",
-        ("HuggingFaceM4/Idefics3-8B-Llama3", "Idefics3 8B", 8_462_000_000, 16_920_000_000),
-    ),
-    *_family(
-        "InternVLForConditionalGeneration",
-        _APACHE,
-        3328,
-        784,
-        "",
-        ("OpenGVLab/InternVL3-1B-hf", "InternVL3 1B", 938_000_000, 1_876_000_000),
-        ("OpenGVLab/InternVL3-2B-hf", "InternVL3 2B", 2_089_000_000, 4_178_000_000),
-        ("OpenGVLab/InternVL3-8B-hf", "InternVL3 8B", 7_944_000_000, 15_890_000_000),
-    ),
-    *_family(
-        "Qwen2VLForConditionalGeneration",
-        _APACHE,
-        16384,
-        784,
-        "",
-        ("Qwen/Qwen2-VL-2B-Instruct", "Qwen2-VL 2B", 2_209_000_000, 4_418_000_000),
-        ("Qwen/Qwen2-VL-7B-Instruct", "Qwen2-VL 7B", 8_291_000_000, 16_580_000_000),
-    ),
-    *_family(
-        _QWEN2_5,
-        "Qwen Research License (no commercial use)",
-        16384,
-        784,
-        "",
-        ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL 3B", 3_755_000_000, 7_510_000_000),
-    ),
-    *_family(
-        _QWEN2_5,
-        _APACHE,
-        16384,
-        784,
-        "",
-        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL 7B", 8_292_000_000, 16_580_000_000),
-    ),
-    *_family(
-        "Qwen3VLForConditionalGeneration",
-        _APACHE,
-        16384,
-        1024,
-        "",
-        ("Qwen/Qwen3-VL-2B-Instruct", "Qwen3-VL 2B", 2_128_000_000, 4_255_000_000),
-        ("Qwen/Qwen3-VL-4B-Instruct", "Qwen3-VL 4B", 4_438_000_000, 8_876_000_000),
-        ("Qwen/Qwen3-VL-8B-Instruct", "Qwen3-VL 8B", 8_767_000_000, 17_530_000_000),
-    ),
+    _llava("llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 7B", 7_063_000_000, 14_100_000_000),
+    _llava("llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 13B", 13_351_000_000, 26_700_000_000),
+    _next_vicuna("llava-hf/llava-v1.6-vicuna-7b-hf", "LLaVA-NeXT vicuna 7B", 7_063_000_000, 14_100_000_000),
+    _next_vicuna("llava-hf/llava-v1.6-vicuna-13b-hf", "LLaVA-NeXT vicuna 13B", 13_351_000_000, 26_700_000_000),
+    _next_mistral("llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-NeXT mistral 7B", 7_567_000_000, 15_100_000_000),
+    _next_yi("llava-hf/llava-v1.6-34b-hf", "LLaVA-NeXT 34B", 34_753_000_000, 69_500_000_000),
+    _onevision("llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "LLaVA-OneVision 0.5B", 893_000_000, 1_800_000_000),
+    _onevision("llava-hf/llava-onevision-qwen2-7b-ov-hf", "LLaVA-OneVision 7B", 8_030_000_000, 16_100_000_000),
+    _smolvlm_small("HuggingFaceTB/SmolVLM-256M-Instruct", "SmolVLM 256M", 256_485_000, 513_000_000),
+    _smolvlm_small("HuggingFaceTB/SmolVLM-500M-Instruct", "SmolVLM 500M", 507_482_000, 1_015_000_000),
+    _smolvlm_2b("HuggingFaceTB/SmolVLM-Instruct", "SmolVLM 2B", 2_246_000_000, 4_490_000_000),
+    _idefics3("HuggingFaceM4/Idefics3-8B-Llama3", "Idefics3 8B", 8_462_000_000, 16_920_000_000),
+    _internvl("OpenGVLab/InternVL3-1B-hf", "InternVL3 1B", 938_000_000, 1_876_000_000),
+    _internvl("OpenGVLab/InternVL3-2B-hf", "InternVL3 2B", 2_089_000_000, 4_178_000_000),
+    _internvl("OpenGVLab/InternVL3-8B-hf", "InternVL3 8B", 7_944_000_000, 15_890_000_000),
+    _qwen2_vl("Qwen/Qwen2-VL-2B-Instruct", "Qwen2-VL 2B", 2_209_000_000, 4_418_000_000),
+    _qwen2_vl("Qwen/Qwen2-VL-7B-Instruct", "Qwen2-VL 7B", 8_291_000_000, 16_580_000_000),
+    _qwen2_5_vl_3b("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL 3B", 3_755_000_000, 7_510_000_000),
+    _qwen2_5_vl("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL 7B", 8_292_000_000, 16_580_000_000),
+    _qwen3_vl("Qwen/Qwen3-VL-2B-Instruct", "Qwen3-VL 2B", 2_128_000_000, 4_255_000_000),
+    _qwen3_vl("Qwen/Qwen3-VL-4B-Instruct", "Qwen3-VL 4B", 4_438_000_000, 8_876_000_000),
+    _qwen3_vl("Qwen/Qwen3-VL-8B-Instruct", "Qwen3-VL 8B", 8_767_000_000, 17_530_000_000),
 )
 
 

@@ -57,10 +57,10 @@ def smoothed(values: Tensor, grid: TokenGrid) -> Tensor:
     """(N,) float values after a 3×3 Gaussian (σ = 1) on each crop's rows × cols, with reflected edges."""
     line = torch.exp(-torch.tensor([1.0, 0.0, 1.0], device=values.device) / 2)
     kernel = (line[:, None] * line[None]) / line.sum() ** 2
-    parts = []
+    smooth = []
     for crop in grid.crops:
         plane = values[crop.offset : crop.offset + crop.size].view(1, 1, crop.rows, crop.cols)
         for axis_pad, length in (((1, 1, 0, 0), crop.cols), ((0, 0, 1, 1), crop.rows)):
             plane = functional.pad(plane, axis_pad, mode="reflect" if length > 1 else "replicate")
-        parts.append(functional.conv2d(plane, kernel[None, None]).flatten())
-    return torch.cat(parts)
+        smooth.append(functional.conv2d(plane, kernel[None, None]).flatten())
+    return torch.cat(smooth)

@@ -4,7 +4,7 @@
     run.scores.t2i, run.selection.indices, run.answers["pruned"]["text"]
     adafv_core.get_method("adafv").select(run.scores, budget=10)    # another keep ratio, no model needed
 
-`write_run` does the reverse. The format is declared in `format.py`.
+`write_run` returns the text of such a file. The format is declared in `format.py`.
 """
 
 from adafv_core.saved_run.format import MOST_BYTES, VERSION

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers.tiny_tokenizers import byte_level
+from helpers.tiny_tokenizers import byte_level, llm_config
 from transformers import (
     GotOcr2ImageProcessorPil,
     Idefics3Config,
@@ -50,23 +50,6 @@ _SMOL = (
 _MARKS = [f"<row_{row}_col_{col}>" for row in range(1, 5) for col in range(1, 5)]
 
 
-def _text(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
-    return {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 48,
-        "intermediate_size": 80,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 4096,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "initializer_range": 0.2,
-        **changes,
-    }
-
-
 def _qwen_tokenizer() -> PreTrainedTokenizerFast:
     return byte_level(["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"], "<|image_pad|>")
 
@@ -85,7 +68,7 @@ def _qwen(family: str) -> tuple[Any, Any]:
     tokenizer = _qwen_tokenizer()
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]}
     vision: dict[str, Any] = {"depth": 4, "num_heads": 4, "spatial_merge_size": 2, "initializer_range": 0.2}
-    text = _text(tokenizer, rope_parameters=rope)
+    text = llm_config(tokenizer, rope_parameters=rope)
     patch = 14
     if family == "qwen2_vl":
         vision |= {"embed_dim": 32, "hidden_size": 48, "mlp_ratio": 2, "patch_size": 14}
@@ -137,7 +120,7 @@ def _internvl() -> tuple[Any, Any]:
     )
     config = InternVLConfig(
         vision_config=vision,
-        text_config=Qwen2Config(**_text(tokenizer)),
+        text_config=Qwen2Config(**llm_config(tokenizer)),
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=4,
     )
@@ -177,7 +160,7 @@ def _idefics(family: str) -> tuple[Any, Any]:
             "patch_size": 14,
             "initializer_range": 0.2,
         },
-        text_config=LlamaConfig(**_text(tokenizer)),
+        text_config=LlamaConfig(**llm_config(tokenizer)),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         scale_factor=2,
         pad_token_id=tokenizer.pad_token_id,

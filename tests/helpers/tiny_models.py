@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from helpers.tiny_families import NEWER
-from helpers.tiny_tokenizers import byte_level, sentencepiece_like
+from helpers.tiny_tokenizers import byte_level, llm_config, sentencepiece_like
 from PIL import Image
 from transformers import (
     CLIPImageProcessorPil,
@@ -82,22 +82,6 @@ def _siglip() -> SiglipVisionConfig:
     )
 
 
-def _llm(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    return {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 48,
-        "intermediate_size": 80,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 4096,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "initializer_range": 0.2,
-    }
-
-
 PINPOINTS = [[56, 112], [112, 56], [112, 112], [168, 56], [56, 168]]
 MANY_PINPOINTS = [[SIDE * down, SIDE * across] for down in range(1, 5) for across in range(1, 5)]
 _PIXELS = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
@@ -107,7 +91,7 @@ def _llava() -> tuple[Any, Any]:
     tokenizer = sentencepiece_like()
     config = LlavaConfig(
         vision_config=_clip(),
-        text_config=LlamaConfig(**_llm(tokenizer)),
+        text_config=LlamaConfig(**llm_config(tokenizer)),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
@@ -128,7 +112,7 @@ def _llava_siglip() -> tuple[Any, Any]:
     tokenizer = byte_level()
     config = LlavaConfig(
         vision_config=_siglip(),
-        text_config=Qwen2Config(**_llm(tokenizer)),
+        text_config=Qwen2Config(**llm_config(tokenizer)),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
@@ -145,7 +129,7 @@ def _llava_next(text_config: type, template: str) -> tuple[Any, Any]:
     options = {"sliding_window": None} if text_config is MistralConfig else {}
     config = LlavaNextConfig(
         vision_config=_clip(),
-        text_config=text_config(**_llm(tokenizer), **options),
+        text_config=text_config(**llm_config(tokenizer), **options),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         image_grid_pinpoints=PINPOINTS,
         vision_feature_layer=-2,
@@ -172,7 +156,7 @@ def _llava_onevision() -> tuple[Any, Any]:
     tokenizer = byte_level()
     config = LlavaOnevisionConfig(
         vision_config=_siglip(),
-        text_config=Qwen2Config(**_llm(tokenizer)),
+        text_config=Qwen2Config(**llm_config(tokenizer)),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         video_token_id=tokenizer.convert_tokens_to_ids("<video>"),
         image_grid_pinpoints=MANY_PINPOINTS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -63,3 +64,21 @@ def byte_level(marks: Sequence[str] = ("<image>", "<video>"), image: str = "<ima
         additional_special_tokens=["<|im_start|>"],
         padding_side="left",
     )
+
+
+def llm_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
+    """Arguments of the config of a tiny LLM."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 48,
+        "intermediate_size": 80,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": 0.2,
+        **changes,
+    }
