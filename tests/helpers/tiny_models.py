@@ -26,7 +26,6 @@ from transformers import (
     LlavaOnevisionImageProcessorPil,
     LlavaProcessor,
     MistralConfig,
-    PreTrainedTokenizerFast,
     Qwen2Config,
     SiglipVisionConfig,
 )
