@@ -80,7 +80,7 @@ def open_context(settings: Settings) -> AppContext:
     started = load_first(settings.model, settings.fallback, load)
     settings = replace(settings, model=started.name, model_menu=settings.model_menu and not on_zero_gpu())
     pool = ModelPool(started.name, started.engine, load_beside)
-    service = Service(pool, Sessions(settings.model, settings.cache_bytes), settings, scenes.knows)
+    service = Service(pool, Sessions(settings.model, settings.cache_bytes), settings, scenes.index_of)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
     first = first_screen(service, scenes)
     return AppContext(settings, service, scenes, first, exports, gpu=torch.cuda.is_available(), fallback=started.notice)

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
+from adafv_core.pocket.world.world import SPLIT_SIZE
 from adafv_core.types import POSITIONS
 from app.context import AppContext
 from app.events import (
@@ -24,6 +25,7 @@ from app.events import (
     job_handlers,
 )
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
+from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.components import html_view
 from app.gradio_ext.inputs import AnyNumber, CheckedImage
 from app.saved_runs.buttons import SavingRow, bind_row, build_row
@@ -31,7 +33,15 @@ from app.serving.ask import AskRequest
 from app.serving.page_stream import page_stream
 from app.serving.scenes import ShownScene
 from app.wire.errors import sentence
-from app.wire.parse import TokenChoice, read_ask_settings, read_method, read_page_state, read_path, read_prompt
+from app.wire.parse import (
+    TokenChoice,
+    read_ask_settings,
+    read_count,
+    read_method,
+    read_page_state,
+    read_path,
+    read_prompt,
+)
 from app.wire.views import notice
 
 NEW_PICTURE = "A new picture: ask, and its maps and answers replace those shown."
@@ -109,7 +119,7 @@ def build(context: AppContext) -> Explore:
                 ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
                 stop = gr.Button("Stop", elem_id="stop-button", size="md")
                 new_scene = gr.Button("New scene", elem_id="new-scene", size="md")
-            picture = html_view("picture", first.examples, events=("choose",))
+            picture = html_view("picture", first.examples, events=("choose", "restore"))
             image = CheckedImage(
                 value=str(first.picture_path),
                 label="Image",
@@ -247,6 +257,30 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         index = getattr(event, "index", None)
         scenes = context.first.scenes
         return scene_values(scenes[index]) if type(index) is int and 0 <= index < len(scenes) else gr.skip()
+
+    def linked_values(given: dict[str, Any]) -> dict[gr.components.Component, Any]:
+        settings = read_ask_settings(given, context.settings)
+        values: dict[gr.components.Component, Any] = {
+            component: getattr(settings, name) for name, component in tab.settings.items()
+        }
+        prompt = read_prompt(given.get("prompt"), context.settings)
+        if "scene" in given:
+            scene = context.scenes.scene(read_count(given["scene"], "The scene", SPLIT_SIZE - 1))
+            texts = [text for text, _ in scene.questions]
+            chosen = gr.Radio(texts, value=prompt if prompt in texts else None, visible=True)
+            values |= {tab.image: str(scene.path), tab.questions: chosen}
+        return {**values, tab.prompt: prompt, tab.method: read_method(given.get("method", "adafv"))}
+
+    def restore(event: gr.EventData) -> dict[gr.components.Component, Any]:
+        """Set the controls as the page's address says."""
+        wanted = {name: getattr(event, name, None) for name in (*tab.settings, "scene", "prompt", "method")}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return with_gradio_errors(lambda: linked_values(given))
+
+    outputs = [tab.image, tab.prompt, tab.questions, tab.method, *tab.settings.values()]
+    restored = tab.picture.restore(restore, None, outputs, **SILENT)
+    ready = restored.success(supersede, tab.keep, js=ASK_WITH_STATE, **SILENT)
+    ready.then(ask, tab.keep, shown, js=WITH_STATE, **streamed)
 
     for loaded in bind_menu(context, tab.menu, tab.notice, masthead):
         again = loaded.then(ask_again, tab.keep, shown, js=ASK_AGAIN_WITH_STATE, **streamed)

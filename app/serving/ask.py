@@ -48,12 +48,12 @@ class AnswerProgress:
 
 @dataclass
 class Service:
-    """Answers questions. is_known_scene: whether a picture's key is that of a scene from the pocket model's world."""
+    """Answers questions. scene_of: the index of the drawn scene that a picture's key belongs to; None for other pictures."""
 
     pool: ModelPool
     sessions: Sessions
     settings: Settings
-    is_known_scene: Callable[[str], bool]
+    scene_of: Callable[[str], int | None]
 
     def picture(self, path: Path | str | None) -> Picture:
         """The checked picture of an upload, with the key of its content."""

@@ -13,7 +13,7 @@ from adafv_core.errors import InputError, StoppedError
 from app.serving.ask import AnswerProgress, AskRequest, Service
 from app.serving.sessions import Run, Session
 from app.wire.errors import sentence
-from app.wire.parse import TokenChoice
+from app.wire.parse import AskSettings, TokenChoice
 from app.wire.payload import payload
 from app.wire.views import answer_view, answers_text, compare, notice
 
@@ -57,7 +57,7 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
         yield PageUpdate(None, texts(answer_view(None, "error", sentence(error)), None), notice())
         return
     session.run, session.shown_key = run, run.key
-    foreign = session.model == "pocket" and not service.is_known_scene(request.picture.key)
+    foreign = session.model == "pocket" and service.scene_of(request.picture.key) is None
     full_key = (session.model, request.picture.key, request.prompt, settings.max_new_tokens)
     run.full = session.full.get(full_key) if settings.with_full else None
     pruned = answer_view(None, "error", problem) if problem else _WAITING
@@ -92,7 +92,20 @@ def page_payload(service: Service, run: Run, choice: TokenChoice, stop: StopSign
         subject=run.subject,
         forced=forced,
         only=run.only_selection,
+        view=_view_of(service, run),
     )
+
+
+def _view_of(service: Service, run: Run) -> dict[str, Any]:
+    """What asks for this view again: index of the scene (None for another picture), question, method and settings."""
+    return {
+        "scene": service.scene_of(run.scores.visual.image_key),
+        "prompt": run.prompt,
+        "method": run.method,
+        **run.options,
+        "positions": run.positions or AskSettings.positions,
+        "max_new_tokens": run.max_new_tokens,
+    }
 
 
 def _select(service: Service, run: Run, choice: TokenChoice, stop: StopSignal) -> str:

@@ -38,7 +38,7 @@ class SceneFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: LRUCache[str, None] = LRUCache(_MOST_KNOWN)
+        self._known: LRUCache[str, int] = LRUCache(_MOST_KNOWN)
         self._lock = threading.Lock()
 
     def scene(self, index: int) -> ShownScene:
@@ -54,13 +54,13 @@ class SceneFolder:
             picture.save(unfinished)
             unfinished.replace(path)
         with self._lock:
-            self._known[read_picture(picture).key] = None
+            self._known[read_picture(picture).key] = index
         return ShownScene(seed, path, picture, tuple((one.text, one.answer) for one in found if one is not None))
 
     def new_scene(self) -> ShownScene:
         """A random scene."""
         return self.scene(secrets.randbelow(SPLIT_SIZE - 1000) + 1000)
 
-    def knows(self, key: str) -> bool:
-        """Whether this folder drew the picture with this key."""
-        return key in self._known
+    def index_of(self, key: str) -> int | None:
+        """The index of the scene whose picture has this key, if it was drawn here."""
+        return self._known.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +47,7 @@ def payload(
     subject: str = "",
     forced: tuple[Sequence[int], Sequence[int]] | None = None,
     only: Selection | None = None,
+    view: Mapping[str, Any] | None = None,
 ) -> str:
     """The browser's payload as JSON text.
 
@@ -55,7 +56,7 @@ def payload(
     content; the page ignores a payload it already shows. subject: model and image of the tokens; the page returns it
     with its marks. forced: for an opened run, the token indices to keep and to drop; the page adopts them and
     keep_ratio, and does not ask again by itself. only: the run's saved selection if its method needs more than scores;
-    no other slider step can be chosen then.
+    no other slider step can be chosen then. view: what asks for the same view again, for the page's address.
 
     For adafv the best split of every budget is sent; for other methods, per slider step, why each token is kept and its
     mixed score (`step_tables`). A method inside the LLM selects once, since its ranking does not depend on the budget;
@@ -84,6 +85,7 @@ def payload(
         "order_vision": packed(array(top_k(scores.saliency, n), np.uint32)),
         "words": word_maps(scores),
         "steps": steps,
+        "view": dict(view or {}),
         "set_choice": forced is not None,
         "from_file": forced is not None,
         "force_keep": list(forced[0]) if forced else [],

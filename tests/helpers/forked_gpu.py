@@ -187,7 +187,7 @@ def ask_twice(engine: Any, picture: Any, prompt: str) -> str:
     from app.wire.parse import AskSettings, TokenChoice
 
     pool = ModelPool("pocket", engine, lambda name: engine)
-    service = Service(pool, Sessions("pocket", 10**9), Settings(), lambda key: True)
+    service = Service(pool, Sessions("pocket", 10**9), Settings(), lambda key: 7)
     session = service.sessions.of("one")
     for keep_ratio in (0.25, 0.1):
         asked = AskRequest(

@@ -164,6 +164,7 @@ export function makeMaps(inspector, announce) {
   }
 
   page.on((what) => {
+    if (what === "restored") enlarge(page.large);
     if (["scores", "look", "crop", "theme", "large"].includes(what)) redraw();
     if (!scene || !visible) return;
     if (what === "budget" || what === "forced") {

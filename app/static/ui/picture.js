@@ -3,6 +3,7 @@
    Gradio's image input stays out of sight; it uploads what is put into it and hands it to the server. */
 
 import { node } from "./dom.js";
+import { followLink } from "./link.js";
 import { page } from "./state.js";
 
 const HELD = "#question-image";
@@ -159,6 +160,7 @@ export function picture(element, trigger) {
   element.replaceChildren(node("div", { class: "picture" }, [thumbnail, sources]), status, scenes);
   takeFromAnywhere();
   followHeld(thumbnail);
+  followLink(trigger);
   page.on((what) => {
     if (what === "asked" || what === "stale") say("");
   });

@@ -1,6 +1,7 @@
 /* Saving: the buttons below the maps, and what they show while the server writes the file. */
 
 import { node } from "./dom.js";
+import { copyLinkButton } from "./link.js";
 import { page } from "./state.js";
 
 const BUTTONS = { png: "Save PNG", json: "Save run" };
@@ -25,6 +26,7 @@ export function saveTools() {
     buttons.png,
     buttons.json,
     standIn("Open run", "#save-row input[type=file]"),
+    copyLinkButton(),
   ]);
 }
 

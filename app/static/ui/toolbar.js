@@ -102,7 +102,16 @@ export function makeToolbar(panels) {
     crops.append(select);
   }
 
+  const colors = menu("Colors", COLORS, page.colorMap, (name) => setLook("colorMap", name));
+  const scale = menu("Scale", SCALES, page.scale, (name) => setLook("scale", name));
+
   page.on((what) => {
+    if (what === "restored") {
+      opacity.value = 100 * page.opacity;
+      picture.checked = page.showPicture;
+      colors.lastChild.value = page.colorMap;
+      scale.lastChild.value = page.scale;
+    }
     if (what === "scores") {
       showCrops();
       allowBrushes(page.scores.rule === "split");

@@ -1,0 +1,139 @@
+/* The view in the address: everything that makes it stands in the fragment, so that a reload, Back and a copied link
+   bring it back. */
+
+import { node } from "./dom.js";
+import { page } from "./state.js";
+
+const WRITE_MS = 250; // a moving slider is written once it rests
+const COPIED_MS = 2000;
+const LOOKS = { colorMap: "cividis", scale: "root", opacity: 0.78, showPicture: true, large: "kept" };
+const CHOICES = {
+  colorMap: ["cividis", "viridis"],
+  scale: ["root", "linear", "rank"],
+  large: ["t2i", "saliency", "mixed", "kept"],
+};
+const DEFAULTS = { temperature: 100, floor: 0, text_tokens: "question", positions: "contiguous" };
+const NUMBERS = ["scene", "temperature", "floor", "max_new_tokens"];
+
+let tab = "Explore";
+
+/* What the server needs to know to ask for this view again. */
+function askedView() {
+  const { scene, prompt, method, ...settings } = page.scores.view;
+  return { scene, prompt, method, ...settings };
+}
+
+function fragment() {
+  const values = new URLSearchParams();
+  for (const [name, value] of Object.entries(askedView())) {
+    if (value !== null && value !== undefined && value !== DEFAULTS[name]) values.set(name, value);
+  }
+  values.set("keep", page.scores.steps[page.step].ratio);
+  for (const [name, value] of Object.entries(LOOKS)) if (page[name] !== value) values.set(name, page[name]);
+  if (tab !== "Explore") values.set("tab", tab);
+  if (page.model) values.set("model", page.model);
+  return "#" + values;
+}
+
+function read(hash) {
+  const values = Object.fromEntries(new URLSearchParams(hash.slice(1)));
+  for (const name of NUMBERS) if (name in values) values[name] = Number(values[name]);
+  return values;
+}
+
+/* How the maps look and where the slider stands; nothing is asked for these. */
+function applyLook(values) {
+  for (const [name, usual] of Object.entries(LOOKS)) {
+    const text = values[name];
+    if (text === undefined) page[name] = usual;
+    else if (typeof usual === "number") page[name] = Math.min(1, Math.max(0, Number(text) || 0));
+    else if (typeof usual === "boolean") page[name] = text === "true";
+    else if (CHOICES[name].includes(text)) page[name] = text;
+  }
+  page.notify("restored");
+  if (Number(values.keep) > 0) page.moveTo(page.nearest(page.scores.steps, Number(values.keep)));
+  const name = values.tab || "Explore";
+  const target = Array.from(document.querySelectorAll("#tabs [role=tab]")).find(
+    (one) => one.textContent.trim() === name,
+  );
+  if (target && tab !== name) target.click();
+}
+
+const isAnother = (values) => {
+  const shown = askedView();
+  const wanted = { ...DEFAULTS, ...values };
+  return Object.keys(shown).some((name) => (wanted[name] ?? null) !== (shown[name] ?? wanted[name] ?? null));
+};
+
+/* trigger: sends the component's events to the server. */
+export function followLink(trigger) {
+  let timer = 0;
+  let shown = "";
+  let restoring = false;
+
+  function write(push) {
+    clearTimeout(timer);
+    const next = fragment();
+    if (next === location.hash) return;
+    if (push) history.pushState(null, "", next);
+    else history.replaceState(null, "", next);
+  }
+  const writeSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => write(false), WRITE_MS);
+  };
+
+  function restore() {
+    if (!location.hash || !page.scores) return;
+    const values = read(location.hash);
+    restoring = true;
+    applyLook(values);
+    if (values.prompt && isAnother(values)) trigger("restore", values);
+    else restoring = false;
+  }
+
+  page.on((what) => {
+    if (what === "scores" && page.scores.view.prompt) {
+      const view = JSON.stringify(askedView());
+      const first = !shown;
+      if (first && location.hash) {
+        shown = view;
+        setTimeout(restore);
+      } else {
+        const push = !first && !restoring && shown !== view;
+        shown = view;
+        restoring = false;
+        if (!first) write(push);
+      }
+    } else if (["budget", "look", "large"].includes(what) && shown && !restoring) writeSoon();
+  });
+  addEventListener("popstate", restore);
+  document.addEventListener("click", (event) => {
+    const chosen = event.target.closest?.("#tabs [role=tab]");
+    if (!chosen) return;
+    tab = chosen.textContent.trim();
+    if (shown && !restoring) writeSoon();
+  });
+}
+
+/* A button that copies the address of what is shown. */
+export function copyLinkButton() {
+  const button = node("button", { type: "button", text: "Copy link", on: { click: copy } });
+  async function copy() {
+    history.replaceState(null, "", fragment());
+    const here = location.href;
+    try {
+      await navigator.clipboard.writeText(here);
+    } catch {
+      const field = node("textarea", { class: "sr-only", text: here });
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+    const own = page.scores.view.scene === null;
+    button.textContent = own ? "Copied, without the picture" : "Copied";
+    setTimeout(() => (button.textContent = "Copy link"), COPIED_MS);
+  }
+  return button;
+}
