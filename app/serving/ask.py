@@ -48,7 +48,7 @@ class AnswerProgress:
 
 @dataclass
 class Service:
-    """Answers questions. scene_of: the index of the drawn scene that a picture's key belongs to; None for other pictures."""
+    """Answers questions. scene_of: the index of the drawn scene with this picture's key; None for other pictures."""
 
     pool: ModelPool
     sessions: Sessions
