@@ -19,7 +19,8 @@ from adafv_core.study.run.configs import Config, jobs
 from adafv_core.study.run.inference import InferenceSettings, ScoredItem, answer_items, score_items
 from adafv_core.study.run.numbering import KnownQuestions
 from adafv_core.study.run.provenance import machine_facts, model_facts, versions
-from adafv_core.study.run.results_file import FORMAT, Key, Records, Writer, objects_of, read_records
+from adafv_core.study.run.results_file import FORMAT, Key, Records, objects_of, read_records
+from adafv_core.study.run.results_writer import Writer
 from adafv_core.types import Answer
 
 
