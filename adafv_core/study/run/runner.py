@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.engine.gate import Stop
 from adafv_core.errors import AdaFVError, ImageError, InputError, StoppedError
 from adafv_core.study.data.base import DataSet, Item, Omission, images_of
