@@ -1,4 +1,7 @@
-"""What holds in every test: no request leaves the machine, and nothing is asked of a model hub."""
+"""What holds in every test: no request leaves the machine, and nothing is asked of a model hub.
+
+Also the order of the test files, for `tests/run.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,41 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
     os.environ.pop(name, None)
+
+
+LONGEST_FIRST = (
+    "test_browser_stop.py",
+    "test_browser_looks.py",
+    "test_browser_explore.py",
+    "test_browser_models.py",
+    "test_browser_drawing.py",
+    "test_house.py",
+    "test_families.py",
+    "test_programs.py",
+    "test_model.py",
+    "test_space.py",
+    "test_package.py",
+    "test_readme.py",
+    "test_patching.py",
+    "test_browser_core.py",
+    "test_downloading.py",
+    "test_training.py",
+    "test_report.py",
+    "test_resuming.py",
+)
+"""Files that take longest, so that with files distributed over processes none of them is the only one left."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m alone`, import only files that have such a test: importing all takes longer than running those."""
+    if config.getoption("markexpr") != "alone" or collection_path.suffix != ".py":
+        return None
+    return True if "pytest.mark.alone" not in collection_path.read_text(encoding="utf-8") else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 class LeftTheMachine(BaseException):

@@ -1,7 +1,8 @@
 """Installs what the tests need and runs all of them: `python3.11 tests/run.py`. Arguments after it go to pytest.
 
 They run in two parts: tests that measure time have the machine to themselves; the others are distributed over two
-processes, file by file. With arguments there is one part, in one process. How long each part took is printed last.
+processes, file by file, the files that take longest first. With arguments there is one part, in one process. How long
+each part took is printed last.
 
 Uses the virtual environment it is started in, else `.venv` beside the README (created if missing; `.venv-tests` if
 that one belongs to another Python). The browser tests drive chromium: `$CHROMIUM`, else the one on the path, else
@@ -20,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WANTED = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PARTS = (["-m", "alone"], ["-m", "not alone", "-n", "2", "--dist", "loadfile"])
+PARTS = (["-m", "alone"], ["-m", "not alone", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"])
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.running_app import free_port, running_app
 
 from adafv_core.images import MAX_PIXELS
 from app.preflight import refuse_unusable_address, server_name, without_proxies
@@ -110,22 +109,6 @@ def test_a_wrong_port_is_a_sentence(way: list[str], flags: list[str]) -> None:
     )
     said = "--port: expected at least 1 and at most 65535" if flags else "GRADIO_SERVER_PORT: expected a whole number"
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("way", [["-m", "app"], ["app/main.py"]], ids=" ".join)
-def test_it_opens_behind_proxies_and_beside_variables_of_gradio_s_own(way: list[str]) -> None:
-    """Proxies that answer nobody, and variables that Gradio cannot read: empty, and not a number."""
-    nobody = f"127.0.0.1:{free_port()}"
-    variables = {
-        "http_proxy": f"http://{nobody}",
-        "HTTP_PROXY": f"http://{nobody}",
-        "ALL_PROXY": f"socks5://{nobody}",
-        "GRADIO_SERVER_PORT": "many",
-        "GRADIO_NUM_PORTS": "",
-    }
-    with running_app(*way, variables=variables, by_flag=True) as (address, said):
-        assert said[-1] == f"AdaFV is open at {address}/"
-        assert "Not used: the SOCKS proxy in ALL_PROXY (pip install socksio, to download models through it)." in said
 
 
 def test_hosts_as_they_stand_in_an_address() -> None:

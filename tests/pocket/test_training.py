@@ -17,13 +17,13 @@ from adafv_core.pocket.training.optimizing import VISION_SHARE, rates
 
 
 class Clock:
-    """Advances by half a second with every reading."""
+    """Advances by a second with every reading."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
     def monotonic(self) -> float:
-        self.now_s += 0.5
+        self.now_s += 1.0
         return self.now_s
 
 

@@ -15,7 +15,6 @@ import pytest
 from helpers.documents import COMMANDS, DOCUMENTS, EVERYTHING, README, ROOT, example, section
 from helpers.library_copy import add_method, copy_library, run_shared_tests
 from helpers.made_scores import SHIPPED
-from helpers.running_app import running_app
 
 from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.methods import METHODS
@@ -163,16 +162,6 @@ def test_the_example_picture_is_the_drawn_scene() -> None:
 
     with Image.open(ROOT / "assets" / "example.png") as stored:
         assert ImageChops.difference(stored.convert("RGB"), draw_scene(make_scene(400000007))).getbbox() is None
-
-
-def test_the_api_example(tmp_path: Path) -> None:
-    with running_app("-m", "app") as (address, printed):
-        assert any(address in line for line in printed)
-        out = run_python(example("gradio_client").replace("http://127.0.0.1:7860", address)).splitlines()
-    kept, visual, cache_bytes = (int(word) for word in out[-3].split()[-3:])
-    assert 0 < kept < visual and cache_bytes > 0
-    lengths = [int(word) for word in out[-2].split()]
-    assert lengths == [visual, visual, visual, kept] and out[-1] == "[90]"
 
 
 def test_the_method_example(tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ import errno
 import gzip
 import io
 import json
-import os
-import subprocess
-import sys
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,10 @@ from adafv_core.study.data.base import DataSet
 from adafv_core.study.data.pocket import PocketSet
 from adafv_core.study.data.user import open_user_set
 from adafv_core.study.report.summary import summarize
-from adafv_core.study.run import results_writer
+from adafv_core.study.run import results_file
 from adafv_core.study.run.configs import Config, parse_configs
 from adafv_core.study.run.inference import InferenceSettings
-from adafv_core.study.run.results_file import Records, read_records
-from adafv_core.study.run.results_writer import Writer, pack
+from adafv_core.study.run.results_file import Records, Writer, pack, read_records
 from adafv_core.study.run.runner import Study
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
@@ -276,7 +273,7 @@ def test_an_answer_of_other_types_is_a_damaged_line(changed: dict[str, Any], tmp
 def test_a_full_disk_delays_answers_and_loses_none(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock, calls = results_writer._append, []
+    stock, calls = results_file._append, []
 
     def full_for_a_while(file: Path, data: bytes) -> None:
         calls.append(len(data))
@@ -286,7 +283,7 @@ def test_a_full_disk_delays_answers_and_loses_none(
             raise OSError(errno.ENOSPC, "No space left on device")
         stock(file, data)
 
-    monkeypatch.setattr(results_writer, "_append", full_for_a_while)
+    monkeypatch.setattr(results_file, "_append", full_for_a_while)
     file = tmp_path / "o.jsonl"
     one = study(engine, opened(tmp_path, write_own(tmp_path)), file)
     assert len(calls) > 8 and one.unwritten is None
@@ -295,22 +292,22 @@ def test_a_full_disk_delays_answers_and_loses_none(
 
 
 def test_a_file_that_reaches_a_size_limit_stays_whole(
-    engine: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A real limit of the operating system, in a process of its own; then the same command without it."""
+    """A real limit of the operating system (Python ignores SIGXFSZ); then the same command without it."""
     write_own(tmp_path)
     (tmp_path / "q.json").write_text(json.dumps(write_own(tmp_path)))
     command = ["--images", str(tmp_path / "img"), "--annotations", str(tmp_path / "q.json"), "--methods", "adafv"]
     command += ["--keep", "0.25", "--out", str(tmp_path / "o.jsonl"), "--batch-size", "2", "--device", "cpu"]
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500));"
-        "from adafv_core.study.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, env=environment)
-    assert run.returncode == 1 and "could not be written to o.jsonl" in run.stderr, run.stderr
-    assert "adafv" in run.stdout, "the table is printed all the same"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
+    try:
+        status = main(command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    printed = capsys.readouterr()
+    assert status == 1 and "could not be written to o.jsonl" in printed.err, printed.err
+    assert "adafv" in printed.out, "the table is printed all the same"
     stored = read_records(tmp_path / "o.jsonl")
     assert not stored.damaged and 0 < sum(map(len, stored.answers.values())) < 2 * N
     assert main(command) == 0
