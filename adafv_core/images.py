@@ -48,7 +48,7 @@ def read_picture(image: object) -> Picture:
     if image is None:
         raise ImageError("No image was given; expected one PIL image, path, or (height, width, 3) uint8 array.")
     if isinstance(image, list | tuple):
-        raise ImageError(f"Expected one image, got {len(image)}; ask about one image at a time.")
+        raise ImageError(f"Expected one image, got a list of {len(image)}.")
     if isinstance(image, str | Path):
         return _from_file(image)
     if isinstance(image, np.ndarray):

@@ -20,7 +20,7 @@ from adafv_core.errors import InputError
 from adafv_core.types import Answer
 
 if TYPE_CHECKING:
-    from adafv_core.backends.base import Backend
+    from adafv_core.engine.backend import Backend
 
 
 @dataclass(frozen=True)

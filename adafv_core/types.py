@@ -15,6 +15,8 @@ NEWLINES = ("drop", "rows")
 """Which newline tokens of an any-resolution model to keep: none, or those that end a row with a kept token."""
 POSITIONS = ("contiguous", "original")
 """Position ids of the kept tokens: renumbered without gaps, or as in the unpruned prompt."""
+SHARES = ("image", "all")
+"""What one budget covers if a prompt has several images: each image, or all of them together."""
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
 
 _MISSING = {
@@ -138,30 +140,27 @@ class VisualTokens:
         if self.features is None:
             reason = "a saved run does not hold: score the image again with the model"
         else:
-            reason = "this model's adapter does not provide: choose another method"
+            reason = "this model's adapter does not provide, nor does a budget shared by images: choose another method"
         raise InputError(f"{needed_by} needs the {_MISSING[name]}, which {reason}.")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One tokenized prompt in which the image is still a single placeholder token.
+    """One tokenized prompt in which each image is still a single placeholder token.
 
-    ids: all token ids. image_at: index of the placeholder. words: the T text tokens after the image, decoded for
-    display. counted: T flags, whether each token belongs to the current question (not the template or earlier turns).
-    slots: for each of the T tokens, the index of the text it comes from (question, answer, question, …), None for the
-    template.
+    ids: all token ids. image_at: index of the first placeholder. n_images: their number. text_ids: the T text tokens
+    after the first image. words: the same, decoded for display. counted: T flags, whether each token belongs to the
+    current question (not the template or earlier turns). slots: for each of the T tokens, the index of the text it
+    comes from (question, answer, question, …), None for the template.
     """
 
     ids: tuple[int, ...]
     image_at: int
+    n_images: int
+    text_ids: tuple[int, ...]
     words: tuple[str, ...]
     counted: tuple[bool, ...]
     slots: tuple[int | None, ...]
-
-    @property
-    def text_ids(self) -> tuple[int, ...]:
-        """The T token ids after the image."""
-        return self.ids[self.image_at + 1 :]
 
 
 @dataclass(frozen=True)
@@ -281,9 +280,10 @@ class Row:
 class Answer:
     """A model's answer and its measured cost.
 
-    text: the whole answer, or the text so far while streaming. token_ids: the new tokens. selection: the kept tokens.
-    n_visual: N; n_kept: visual tokens passed to the LLM; n_newline: newline tokens passed with them; n_text: text
-    tokens of the prompt, template included.
+    text: the whole answer, or the text so far while streaming. token_ids: the new tokens. selections: the kept tokens
+    of each image; selection: those of the first.
+    n_visual: N; n_kept: visual tokens passed to the LLM; n_newline: newline tokens passed with them, each summed over
+    the images of the prompt; n_text: text tokens of the prompt, template included.
     encode_s: seconds of encoding, 0 if the image was cached; select_s: of scoring and selecting (about 0 for a method
     inside the LLM, which selects during the prefill); prefill_s: from there to the first new token; ttft_s: the sum of
     these three, not counting the wait for earlier jobs; decode_s: from the first to the latest new token.
@@ -311,3 +311,4 @@ class Answer:
     kv_cache_bytes: int
     finished: bool
     first_logprobs: Tensor | None = None
+    selections: tuple[Selection, ...] = ()

@@ -25,7 +25,7 @@ import torch
 from starlette.middleware import Middleware
 
 import adafv_core
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.engine.gate import Gate
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.download import Report

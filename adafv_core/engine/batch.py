@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from adafv_core.cost import fastv_tokens
 from adafv_core.engine.layer_pruning import ONE_PREFILL, LayerPruning, prune_inside
+from adafv_core.engine.request import Request
 from adafv_core.errors import InputError, PromptError, UnknownNameError
 from adafv_core.grid import kept_places, stock_positions
 from adafv_core.methods import Method
@@ -130,34 +133,32 @@ def kept_features(visual: VisualTokens, selection: Selection | None, places: Ten
 def planned(
     adapter: Adapter,
     rows: Sequence[Row],
+    request: Request,
     method: Method | None,
     budget_of: Callable[[int], int],
     *,
     pad_token_id: int,
-    newline: str = "drop",
-    positions: str | None = None,
-    given: Sequence[Selection | None] = (),
+    given: Sequence[Sequence[Selection]] = (),
 ) -> Iterator[Plan]:
     """Prepare the rows for one `generate` call within the block.
 
+    request: of it `newline` and `positions` count: for all rows, or None for those each selection was made with.
     method: with `inside_llm`, the rows go in whole and the method selects at its layer, by hooks that are removed on
     the way out. Any other, or None: every image in the rows has its selection already, and tokens that are not kept
-    never enter the LLM. positions: for all rows, or None for those each selection was made with. given: per row, a
-    selection made inside the LLM earlier, which is followed instead of selecting anew.
+    never enter the LLM. budget_of: K for an image of N visual tokens. given: per row, the selections made inside the
+    LLM earlier, one per image, which are followed instead of selecting anew.
     """
-    check_positions(adapter, positions)
+    per_row = [positions_of(adapter, row, request.positions) for row in rows]
     if method is None or not method.inside_llm:
-        per_row = [positions or positions_of(adapter, row) for row in rows]
-        batch = build_batch(adapter, rows, pad_token_id=pad_token_id, newline=newline, positions=per_row)
+        batch = build_batch(adapter, rows, pad_token_id=pad_token_id, newline=request.newline, positions=per_row)
         length = batch.arguments["input_ids"].shape[1]
         yield Plan(batch.arguments, length, adapter, tuple(rows), batch.n_newline)
         return
     inside = cast(_InsideMethod, method)
 
-    def choose(attention: Tensor, visual: VisualTokens, row: int) -> Selection:
-        before = given[row] if row < len(given) else None
-        if before is not None:
-            return before
+    def choose(attention: Tensor, visual: VisualTokens, row: int, image: int) -> Selection:
+        if row < len(given) and given[row]:
+            return given[row][image]
         layers = len(adapter.language_model.layers)
         made = inside.select_from_attention(attention, budget_of(attention.shape[-1]), layers)
         return replace(made, image_key=visual.image_key, model_key=visual.model_key)
@@ -166,21 +167,22 @@ def planned(
     batch = build_batch(adapter, whole, pad_token_id=pad_token_id)
     length = batch.arguments["input_ids"].shape[1]
     encoded = batch.arguments.get("mm_encoder_outputs", {}).get("image")
-    with prune_inside(adapter, whole, choose, inside.layer, newline, encoded) as pruning:
+    with prune_inside(adapter, whole, choose, inside.layer, request.newline, encoded) as pruning:
         yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, pruning)
 
 
-def positions_of(adapter: Adapter, row: Row) -> str | None:
-    """The kind of position ids that the selections in a row were made with, or None where the family has its own."""
-    made = (one.selection for one in row.images if one.selection is not None)
-    wanted = next((one.positions for one in made if one.positions), None)
-    return wanted if wanted in adapter.POSITIONS else None
+def positions_of(adapter: Adapter, row: Row, positions: str | None = None) -> str | None:
+    """The kind of position ids of a row: those asked for, else those that its selections were made with, else None, the
+    family's own.
 
-
-def check_positions(adapter: Adapter, positions: str | None) -> None:
-    """Raise UnknownNameError for a name that does not exist, InputError for position ids this family cannot have."""
-    if positions is None or positions in adapter.POSITIONS:
-        return
+    Raises UnknownNameError for a name that does not exist, InputError for position ids this family cannot have.
+    """
+    if positions is None:
+        made = (one.selection.positions for one in row.images if one.selection is not None)
+        wanted = next((one for one in made if one), None)
+        return wanted if wanted in adapter.POSITIONS else None
+    if positions in adapter.POSITIONS:
+        return positions
     if positions not in POSITIONS:
         raise UnknownNameError(f"positions must be one of {', '.join(POSITIONS)}; got {positions!r}.")
     raise InputError(
@@ -200,11 +202,9 @@ def build_batch(
     """Drop what is not kept from every row, pad on the left, and hand the features over.
 
     positions: per row "contiguous" (position ids without gaps), "original" (kept tokens keep the position ids they
-    had), or None, the family's own. Raises InputError for position ids that the family cannot have.
+    had), or None, the family's own; see `positions_of`.
     """
     wanted = [None] * len(rows) if positions is None else list(positions)
-    for choice in wanted:
-        check_positions(adapter, choice)
     kept = [_kept_of_row(row, newline) for row in rows]
     ids = [row.ids[one.stays.to(row.ids.device)] for row, one in zip(rows, kept, strict=True)]
     arguments = _padded(adapter, rows, ids, [one.stays for one in kept], wanted, pad_token_id)
@@ -252,30 +252,27 @@ def _padded(
     pad_token_id: int,
 ) -> dict[str, Any]:
     device = rows[0].ids.device
+    on_left = partial(pad_sequence, batch_first=True, padding_side="left")
     several = [adapter.position_ids(row.ids, [image.visual for image in row.images]) for row in rows]
-    has_gaps = several[0] is None and "original" in positions
-    # With gaps in the position ids and no mask, a run without cache would be taken for packed sequences.
-    length = max(one.numel() for one in ids) + (1 if has_gaps else 0)
     arguments: dict[str, Any] = {
-        "input_ids": torch.stack([_pad(one, length, pad_token_id) for one in ids]),
-        "attention_mask": torch.stack([_pad(torch.ones_like(one), length, 0) for one in ids]),
+        "input_ids": on_left(list(ids), padding_value=pad_token_id),
+        "attention_mask": on_left([torch.ones_like(one) for one in ids]),
     }
-    if has_gaps:
+    if several[0] is None and "original" in positions:
         numbers = [
             one if choice == "original" else torch.arange(one.numel())
             for one, choice in zip(stays, positions, strict=True)
         ]
-        arguments["position_ids"] = torch.stack([_pad(one, length, 0) for one in numbers]).to(device)
+        arguments["position_ids"] = on_left(numbers).to(device)
+        # With gaps in the position ids and no mask, a run without cache would be taken for packed sequences.
+        for name, filler in (("input_ids", pad_token_id), ("attention_mask", 0), ("position_ids", 0)):
+            arguments[name] = functional.pad(arguments[name], (1, 0), value=filler)
     axes = [
-        _pad(torch.cat((torch.arange(one.numel(), device=device)[None], at[:, one.to(device)].to(device))), length, 0)
+        torch.cat((torch.arange(one.numel(), device=device)[None], at[:, one.to(device)].to(device)))
         for one, at in zip(stays, several, strict=True)
         if at is not None
     ]
     if axes:
         # As stock prepares them: a running count for the mask, then time, height and width.
-        arguments["position_ids"] = torch.stack(axes, dim=1)
+        arguments["position_ids"] = on_left([one.T for one in axes]).permute(2, 0, 1).contiguous()
     return arguments
-
-
-def _pad(values: Tensor, length: int, value: int) -> Tensor:
-    return functional.pad(values, (length - values.shape[-1], 0), value=value)

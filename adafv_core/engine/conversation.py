@@ -1,28 +1,27 @@
-"""Several questions about one image, one after another."""
+"""Several questions about the same images, one after another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from adafv_core.engine.backend import Backend
+from adafv_core.engine.question import images_of
 from adafv_core.engine.request import Request
 from adafv_core.errors import StoppedError
 from adafv_core.models.prompts import Turn
 from adafv_core.types import Answer
 
-if TYPE_CHECKING:
-    from adafv_core.backends.base import Backend
-
 
 class Conversation:
-    """Questions about one image in turn. Tokens are selected anew for each question, from the full cached set.
+    """Questions about one image, or several, in turn. Tokens are selected anew for each one, from the full cached set.
 
-    turns: the (question, answer) pairs so far; a stopped answer counts as far as it came.
+    visuals: the encoded images. turns: the (question, answer) pairs so far; a stopped answer counts as far as it came.
     """
 
     def __init__(self, engine: Backend, image: object) -> None:
         self.engine = engine
-        self.visual = engine.encode(image)
+        self.visuals = engine.encode_many(images_of(image), together=True)
         self.turns: list[Turn] = []
 
     def ask(self, prompt: str, request: Request | float | None = None, **fields: Any) -> Answer:
@@ -40,7 +39,7 @@ class Conversation:
         request, fields: as in `Engine.stream`. Raises what that raises.
         """
         last: Answer | None = None
-        for snapshot in self.engine.stream(self.visual, prompt, request, history=tuple(self.turns), **fields):
+        for snapshot in self.engine.stream(self.visuals, prompt, request, history=tuple(self.turns), **fields):
             last = snapshot
             yield snapshot
         if last is not None:

@@ -8,6 +8,7 @@
     for snapshot in engine.stream(image, "What color is the ring?"):
         print(snapshot.text)
     answers = engine.answer_batch([(image, "What color is the ring?"), (other, "How many stars?")])
+    both = engine.answer([image, other], "Which picture has more stars?", keep_ratio=0.1, share="all")
     talk = engine.conversation(image)
     talk.ask("What is in the picture?"), talk.ask("And what color is it?")
 
@@ -17,35 +18,28 @@ of its `stop` signal or of closing the iterator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import StoppingCriteriaList
 
-from adafv_core.checks import whole
+from adafv_core.engine.backend import Backend
 from adafv_core.engine.batch import planned, row_from_template
 from adafv_core.engine.conversation import Conversation
 from adafv_core.engine.gate import Gate, Stop, StopSignal, gate_of, stop_signal
-from adafv_core.engine.request import (
-    Request,
-    acting_method,
-    check_fits,
-    check_images,
-    check_questions,
-    check_selections,
-    request_of,
-)
+from adafv_core.engine.question import Question, question_of
+from adafv_core.engine.request import Request, acting_method, check_fits
+from adafv_core.engine.several_images import check_several, select_images
 from adafv_core.engine.streaming import (
-    CostShapes,
+    FirstLogits,
     StopWhen,
     TextStream,
     Times,
     TokenStreamer,
-    first_logits,
     from_worker,
     make_answer,
     now_s,
@@ -58,9 +52,11 @@ from adafv_core.memory import VisualCache, memory_guard
 from adafv_core.methods.base import check_scored
 from adafv_core.models.prompts import Prompter, Turn
 from adafv_core.scoring import score_tokens, unscored
-from adafv_core.types import Answer, Prompt, Row, Selection, TokenScores, VisualTokens
+from adafv_core.types import Answer, Row, Selection, TokenScores, VisualTokens
 
 CACHE_BYTES = 1 << 30
+_TOGETHER = " beside others"
+"""Ends the key of an image that was encoded without the tiles it would have alone (`Adapter.TILED_ALONE`)."""
 
 Emit = Callable[[Answer], None]
 
@@ -89,23 +85,10 @@ def load(
     return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes, gate)
 
 
-@dataclass(frozen=True)
-class _Question:
-    """One question of a run. image: a picture or VisualTokens; tokenized: `prompt` and `history` as token ids."""
+class Engine(Backend):
+    """A `Backend` in this process: a loaded model with everything needed to ask it about images.
 
-    image: object
-    prompt: str
-    history: Sequence[Turn]
-    tokenized: Prompt
-    scores: TokenScores | None = None
-    selection: Selection | None = None
-
-
-class Engine:
-    """A loaded model with everything needed to ask it about images.
-
-    name, revision, device, dtype: what was loaded and where it runs. weights: a short key of the checkpoint's
-    weights. model, processor, tokenizer: the stock objects. cache: encoded images. prompter: builds prompts from
+    model, processor, tokenizer: the stock objects. cache: encoded images. prompter: builds prompts from
     questions. gate: lets one call at a time onto the model; shared by all engines over the same model object.
     """
 
@@ -115,6 +98,7 @@ class Engine:
         self.processor = loaded.adapter.processor
         self.tokenizer = self.processor.tokenizer
         self.name = loaded.name
+        self.model_class = type(self.model).__name__
         self.revision = loaded.revision
         self.device = loaded.device
         self.dtype = loaded.dtype
@@ -122,196 +106,86 @@ class Engine:
         self.cache = VisualCache(cache_bytes)
         self.prompter = Prompter(self.processor, self.adapter.image_token_id)
         self.gate = gate_of(self.model, gate)
-        self._shapes = CostShapes(self.adapter)
 
-    @property
-    def model_class(self) -> str:
-        """Name of the model's transformers class."""
-        return type(self.model).__name__
-
-    def encode(self, image: object, *, stop: Stop = None) -> VisualTokens:
-        """Run the vision encoder and projector once on an image, or return the result of an earlier call.
-
-        image: a PIL image, the path of a picture file, a uint8 array of shape (height, width, 3), with opacity
-        (height, width, 4) or gray (height, width), 16-bit gray as uint16, a Picture from `images.read_picture`, or
-        VisualTokens, which are returned as they are. Transparency is laid on white. stop: gives up waiting for other
-        callers. Raises ImageError, InputError for VisualTokens of another model, StoppedError, or OutOfMemoryError.
-        """
-        return self.encode_many([image], stop=stop)[0]
-
-    def encode_many(self, images: Iterable[object], *, stop: Stop = None) -> list[VisualTokens]:
-        """`encode` for several images; those not in the cache go through the encoder together.
-
-        Raises what `encode` raises, and ImageError for a single image.
-        """
-        several = check_images(images)
-        with self._turn(stop):
-            return self._encode(several)[0]
+    def conversation(self, image: object) -> Conversation:
+        """A conversation about an image or a list of them, encoded now. Raises ImageError, or OutOfMemoryError."""
+        return Conversation(self, image)
 
     def clear_cache(self) -> None:
-        """Forget all encoded images."""
         self.cache.clear()
 
-    def score(
-        self,
-        visual_tokens: object,
-        prompt: str,
-        history: Sequence[Turn] = (),
-        temperature: float = 100.0,
-        *,
-        stop: Stop = None,
-    ) -> TokenScores:
-        """Score N visual tokens for a question, sections 1 and 2 of the method.
-
-        visual_tokens: from `encode`, or a picture, which is encoded first. prompt: the user's own words, without any
-        template. history: earlier (question, answer) turns about the same image; their words are in `words` but do
-        not count. temperature: γ. stop: gives up waiting for other callers. Raises PromptError for a prompt that is
-        empty or cannot be placed, ImageError for anything that is neither VisualTokens nor a picture, InputError for
-        another wrong argument, StoppedError, or OutOfMemoryError.
-        """
-        tokenized = self.prompter(prompt, history)
+    def _encode_many(self, images: list[object], together: bool, stop: Stop) -> list[VisualTokens]:
         with self._turn(stop):
-            (visual,), encode_s = self._encode([visual_tokens])
-            question = _Question(visual, prompt, tuple(history), tokenized)
-            return replace(self._score(visual, question, temperature), encode_s=encode_s)
+            encoded, _ = self._encode([images] if together else [[image] for image in images])
+            return [visual for prompt in encoded for visual in prompt]
 
-    def select(
-        self,
-        scores: TokenScores,
-        request: Request | float | None = None,
-        method: str | None = None,
-        *,
-        stop: Stop = None,
-        **fields: Any,
-    ) -> Selection:
-        """Choose which visual tokens stay.
+    def _score_many(
+        self, images: list[object], prompt: str, history: Sequence[Turn], temperature: float, stop: Stop
+    ) -> list[TokenScores]:
+        tokenized = self.prompter(prompt, history, len(images))
+        with self._turn(stop):
+            (visuals,), encode_s = self._encode([images])
+            question = Question(tuple(visuals), prompt, tuple(history), tokenized)
+            first, *others = [self._score(one, question, temperature) for one in visuals]
+            return [replace(first, encode_s=encode_s), *others]
 
-        request: a Request, or a keep ratio. method, fields: those of a Request by keyword (keep_ratio, budget, …)
-        and the options of the method. A method inside the LLM runs one prefill to decide; stop: gives up waiting for
-        other callers before it. Raises BudgetError, UnknownNameError, ScoreError, or StoppedError.
-        """
-        asked = request_of(request, method, **fields)
-        check_scored(scores)
-        if not asked.chooser.inside_llm:
-            return asked.select(scores)
-        self._check_own(scores.visual)
-        tokenized = scores.tokenized or self.prompter(scores.prompt, scores.history)
-        row = row_from_template(self.adapter, tokenized.ids, [(scores.visual, None)])
+    def _select_many(self, scores: list[TokenScores], request: Request, stop: Stop) -> list[Selection]:
+        for one in scores:
+            check_scored(one)
+            self._check_own(one.visual)
+        check_several(request, len(scores))
+        if not request.chooser.inside_llm:
+            return list(select_images(scores, request.share, request.select))
+        question = question_of(self.prompter, scores, None)
+        row = row_from_template(self.adapter, question.tokenized.ids, [(one.visual, None) for one in scores])
         pad_id, _ = self._special_ids()
-        plans = planned(
-            self.adapter,
-            [row],
-            asked.chooser,
-            asked.budget_of,
-            pad_token_id=pad_id,
-            newline=asked.newline,
-            positions=asked.positions,
-        )
+        plans = planned(self.adapter, [row], request, request.chooser, request.budget_of, pad_token_id=pad_id)
         with self._turn(stop), plans as plan:
             self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=pad_id)
-            (selection,), _ = plan.kept(0)
-            return selection
+            return list(plan.kept(0)[0])
 
-    def stream(
-        self,
-        image: object,
-        prompt: str | None = None,
-        request: Request | float | None = None,
-        method: str | None = None,
-        max_new_tokens: int | None = None,
-        *,
-        stop: Stop = None,
-        history: Sequence[Turn] = (),
-        **fields: Any,
+    def _stream(
+        self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
     ) -> Iterator[Answer]:
-        """Answer a question about an image, yielding a snapshot after every new token and a last one at the end.
-
-        image: a picture as `encode` takes it, its VisualTokens, or TokenScores, which hold the prompt as well (it is
-        then left out) and whose times count as part of this run. request: a Request, or a keep ratio. method,
-        max_new_tokens, fields: those of a Request by keyword (keep_ratio, budget, selection, newline, positions) and
-        the options of the method. stop: a callable or threading.Event checked after each token. history: earlier
-        (question, answer) turns; tokens are selected anew from the full set for this question.
-
-        The model runs in a thread of its own, from the first `next` on, and is not held up by a slow caller. Only the
-        last snapshot has `finished` true, and not even that one if the run was stopped; a run stopped before it began
-        yields nothing. Input is checked when the first snapshot is requested. Raises InputError of some kind, or
-        OutOfMemoryError.
-        """
-        asked = request_of(request, method, max_new_tokens, **fields)
-        question = self._question(image, prompt, history, asked.selection)
+        question = question_of(self.prompter, image, prompt, history, request.selections)
         stop_signal(stop)
         closed = StopSignal()
 
         def work(emit: Emit) -> None:
             try:
-                emit(self._run([question], asked, closed, stop, emit=emit)[0])
+                emit(self._run([question], request, closed, stop, emit=emit)[0])
             except StoppedError:
                 return
 
         yield from from_worker(work, closed)
 
-    def answer(
-        self,
-        image: object,
-        prompt: str | None = None,
-        request: Request | float | None = None,
-        method: str | None = None,
-        max_new_tokens: int | None = None,
-        *,
-        stop: Stop = None,
-        history: Sequence[Turn] = (),
-        **fields: Any,
+    def _answer(
+        self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
     ) -> Answer:
-        """The greedy answer, what was kept, and what it cost: the last snapshot of `stream`, from the caller's thread.
+        question = question_of(self.prompter, image, prompt, history, request.selections)
+        return self._run([question], request, stop)[0]
 
-        Keeps a tenth by default. All arguments are as in `stream`. Raises what `stream` raises, and StoppedError if
-        the run was stopped before it began.
-        """
-        asked = request_of(request, method, max_new_tokens, **fields)
-        return self._run([self._question(image, prompt, history, asked.selection)], asked, stop)[0]
-
-    def answer_batch(
+    def _answer_batch(
         self,
-        questions: Iterable[tuple[object, str]],
-        request: Request | float | None = None,
-        method: str | None = None,
-        max_new_tokens: int | None = None,
-        *,
-        batch_size: int = 16,
-        selections: Iterable[Selection | None] | None = None,
-        stop: Stop = None,
-        **fields: Any,
+        questions: list[tuple[object, str]],
+        request: Request,
+        batch_size: int,
+        selections: list[tuple[Selection, ...]],
+        stop: Stop,
     ) -> list[Answer]:
-        """Answer many (image, prompt) questions, `batch_size` at a time, padded on the left.
-
-        Tokens kept and answers are those of `answer` for each question alone. Images may repeat (each is encoded once
-        while it stays in the cache). request, method, max_new_tokens, fields: as in `stream`. selections: one per
-        question, or None to select for that one anew. Times in the answers are those of the whole batch a question
-        was in. After `stop` the answers so far are returned, those of the running batch cut short. Raises InputError
-        of some kind, also if a question is not such a pair, or OutOfMemoryError.
-        """
-        asked = request_of(request, method, max_new_tokens, **fields)
-        if asked.selection is not None:
-            raise InputError("answer_batch takes `selections`, one per question; got `selection`, a single one.")
-        whole("batch_size", batch_size, 1)
-        pairs = check_questions(questions)
-        given = check_selections(selections, len(pairs))
         stopped = stop_signal(stop)
         answers: list[Answer] = []
-        for start in range(0, len(pairs), batch_size):
-            chunk = zip(pairs[start : start + batch_size], given[start : start + batch_size], strict=True)
-            batch = [self._question(image, prompt, (), one) for (image, prompt), one in chunk]
+        for start in range(0, len(questions), batch_size):
+            chunk = slice(start, start + batch_size)
+            pairs = zip(questions[chunk], selections[chunk], strict=True)
+            batch = [question_of(self.prompter, image, prompt, (), made) for (image, prompt), made in pairs]
             try:
-                answers += self._run(batch, asked, stop)
+                answers += self._run(batch, request, stop)
             except StoppedError:
                 break
             if stopped():
                 break
         return answers
-
-    def conversation(self, image: object) -> Conversation:
-        """A conversation about one image, which is encoded now. Raises ImageError, or OutOfMemoryError."""
-        return Conversation(self, image)
 
     @contextmanager
     def _turn(self, *stops: Stop) -> Iterator[None]:
@@ -319,50 +193,31 @@ class Engine:
         with self.gate.turn(*stops), memory_guard(), torch.inference_mode(False), torch.no_grad():
             yield
 
-    def _question(
-        self, image: object, prompt: str | None, history: Sequence[Turn], selection: Selection | None
-    ) -> _Question:
-        if not isinstance(image, TokenScores):
-            prompt = "" if prompt is None else prompt
-            return _Question(image, prompt, history, self.prompter(prompt, history), None, selection)
-        if prompt not in (None, image.prompt) or (history and tuple(history) != image.history):
-            raise InputError("These scores are of another question; leave prompt and history out, or score this one.")
-        tokenized = image.tokenized or self.prompter(image.prompt, image.history)
-        return _Question(image.visual, image.prompt, image.history, tokenized, image, selection)
-
     def _run(
-        self, questions: Sequence[_Question], request: Request, *stops: Stop, emit: Emit | None = None
+        self, questions: Sequence[Question], request: Request, *stops: Stop, emit: Emit | None = None
     ) -> list[Answer]:
         """Encode, select and generate for one batch. emit: is given a snapshot per new token of a batch of one."""
-        given = [one.selection for one in questions]
+        given = [one.selections for one in questions]
         method, (pad_id, ends) = acting_method(request, given), self._special_ids()
         with self._turn(*stops):
             times = Times(start_at_s=now_s(self.device))
-            visuals, times.encode_s = self._encode([one.image for one in questions])
+            visuals, times.encode_s = self._encode([one.images for one in questions])
             encoded_at_s = now_s(self.device)
-            rows = [self._selected_row(one, visual, request) for one, visual in zip(questions, visuals, strict=True)]
+            rows = [self._selected_row(one, its, request) for one, its in zip(questions, visuals, strict=True)]
             times.generate_at_s = now_s(self.device)
             times.select_s = times.generate_at_s - encoded_at_s
-            for scores in (one.scores for one in questions if one.scores is not None):
+            for scores in (one for question in questions for one in question.scores):
                 times.add_earlier(scores.encode_s, scores.score_s if request.chooser.reads_t2i else 0.0)
-            plans = planned(
-                self.adapter,
-                rows,
-                method,
-                request.budget_of,
-                pad_token_id=pad_id,
-                newline=request.newline,
-                positions=request.positions,
-                given=given,
-            )
-            with plans as plan, first_logits(self.model) as first:
+            first = FirstLogits()
+            plans = planned(self.adapter, rows, request, method, request.budget_of, pad_token_id=pad_id, given=given)
+            with plans as plan, self.model.get_output_embeddings().register_forward_hook(first):
                 text = TextStream(self.tokenizer)
 
                 def on_token(token_id: int) -> None:
                     times.last_at_s = now_s(self.device)
                     shown = text.add(token_id)
                     if emit is not None:
-                        emit(make_answer(self._shapes, plan, 0, times, first, text.ids, shown, finished=False))
+                        emit(make_answer(plan, 0, times, first, text.ids, shown, finished=False))
 
                 sequences = self.model.generate(
                     **plan.arguments,
@@ -380,37 +235,43 @@ class Engine:
                     ids = new[: next((at for at, one in enumerate(new) if one in ends), len(new)) + 1]
                     whole = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
                     finished = len(ids) >= request.max_new_tokens or (bool(ids) and ids[-1] in ends)
-                    answers.append(make_answer(self._shapes, plan, row, times, first, ids, whole, finished))
+                    answers.append(make_answer(plan, row, times, first, ids, whole, finished))
                 return answers
 
-    def _encode(self, images: Sequence[object]) -> tuple[list[VisualTokens], float]:
-        """The encoded images, and the seconds that took: 0 if all of them were encoded before."""
+    def _encode(self, prompts: Sequence[Sequence[object]]) -> tuple[list[list[VisualTokens]], float]:
+        """The encoded images of each prompt, and the seconds that took: 0 if all of them were encoded before."""
         began_s = now_s(self.device)
-        found: dict[int, VisualTokens] = {}
-        missing: dict[str, tuple[Any, list[int]]] = {}
-        for place, image in enumerate(images):
-            if isinstance(image, VisualTokens):
-                self._check_own(image)
-                found[place] = image
-                continue
-            picture = read_picture(image)
-            cached = self.cache.get(picture.key)
-            if cached is not None:
-                found[place] = cached
-            else:
-                missing.setdefault(picture.key, (picture.image, []))[1].append(place)
-        if missing:
-            pictures = [picture for picture, _ in missing.values()]
-            pixels, sizes = self.adapter.pixels(pictures), [picture.size for picture in pictures]
-            encoded = self.adapter.encode(pixels, sizes, list(missing))
-            for unnamed, (_, places) in zip(encoded, missing.values(), strict=True):
-                visual = replace(unnamed, model_key=self.weights)
-                self.cache.put(visual)
-                found |= dict.fromkeys(places, visual)
-        encode_s = now_s(self.device) - began_s if missing else 0.0
-        return [found[place] for place in range(len(images))], encode_s
+        rows: list[list[VisualTokens | str]] = []
+        missing: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+        for images in prompts:
+            together = self.adapter.TILED_ALONE and len(images) > 1
+            rows.append([])
+            for image in images:
+                if isinstance(image, VisualTokens):
+                    self._check_own(image)
+                    self._check_tiling(image, together)
+                    rows[-1].append(image)
+                    continue
+                picture = read_picture(image)
+                key = picture.key + (_TOGETHER if together else "")
+                cached = self.cache.get(key)
+                if cached is None:
+                    missing[together][key] = picture.image
+                rows[-1].append(key if cached is None else cached)
+        new: dict[str, VisualTokens] = {}
+        for together, pictures in missing.items():
+            shown = list(pictures.values())
+            if together and len(shown) == 1:
+                shown *= 2  # a list of one would be an image alone
+            if shown:
+                encoded = self.adapter.encode(self.adapter.pixels(shown, together), [one.size for one in shown])
+                for key, unnamed in zip(pictures, encoded, strict=False):
+                    new[key] = replace(unnamed, image_key=key, model_key=self.weights)
+                    self.cache.put(new[key])
+        encode_s = now_s(self.device) - began_s if new else 0.0
+        return [[new[one] if isinstance(one, str) else one for one in row] for row in rows], encode_s
 
-    def _score(self, visual: VisualTokens, question: _Question, temperature: float = 100.0) -> TokenScores:
+    def _score(self, visual: VisualTokens, question: Question, temperature: float = 100.0) -> TokenScores:
         began_s = now_s(self.device)
         tokenized = question.tokenized
         text_tokens = self.adapter.embed(torch.tensor(tokenized.text_ids))
@@ -418,25 +279,39 @@ class Engine:
         scores = score_tokens(visual, text_tokens, words, counted, question.prompt, temperature, question.history)
         return replace(scores, tokenized=tokenized, score_s=now_s(self.device) - began_s)
 
-    def _selected_row(self, question: _Question, visual: VisualTokens, request: Request) -> Row:
-        """The prompt with its image; with its selection too, unless that is made inside the LLM."""
-        selection = question.selection
-        if selection is not None:
-            check_fits(selection, visual)
+    def _selected_row(self, question: Question, visuals: Sequence[VisualTokens], request: Request) -> Row:
+        """The prompt with its images; with their selections too, unless those are made inside the LLM."""
+        check_several(request, len(visuals))
+        selections: Sequence[Selection | None] = question.selections
+        if question.selections:
+            for selection, visual in zip(question.selections, visuals, strict=True):
+                check_fits(selection, visual)
         elif request.chooser.inside_llm:
-            request.budget_of(visual.saliency.shape[0])
+            for visual in visuals:
+                request.budget_of(visual.saliency.shape[0])
+            selections = [None] * len(visuals)
         else:
             scores = question.scores
-            if scores is None:
-                scores = self._score(visual, question) if request.chooser.reads_t2i else unscored(visual)
-            selection = request.select(scores)
-        return row_from_template(self.adapter, question.tokenized.ids, [(visual, selection)])
+            if not scores:
+                read = request.chooser.reads_t2i
+                scores = tuple(self._score(one, question) if read else unscored(one) for one in visuals)
+            selections = select_images(scores, request.share, request.select)
+        images = list(zip(visuals, selections, strict=True))
+        return row_from_template(self.adapter, question.tokenized.ids, images)
 
     def _check_own(self, visual: VisualTokens) -> None:
         """Raises InputError for visual tokens that another model encoded: this LLM cannot read them."""
         if visual.model_key not in ("", self.weights):
             raise InputError(
                 f"These visual tokens were encoded by another model than {self.name}; encode the image with this one."
+            )
+
+    def _check_tiling(self, visual: VisualTokens, together: bool) -> None:
+        """Raises InputError for visual tokens in tiles that a prompt with as many images does not have."""
+        if self.adapter.TILED_ALONE and visual.image_key and visual.image_key.endswith(_TOGETHER) != together:
+            raise InputError(
+                "This model cuts an image into tiles only where it is the only one of its prompt: encode the images of "
+                "one prompt by `encode_many(images, together=True)`, an image alone by `encode`."
             )
 
     def _special_ids(self) -> tuple[int, tuple[int, ...]]:

@@ -28,9 +28,9 @@ from adafv_core.models.base import Adapter
 from adafv_core.types import Row, Selection, VisualTokens
 
 ONE_PREFILL = "Pruning inside the LLM needs the whole prompt in one prefill; leave chunking out."
-Choose = Callable[[Tensor, VisualTokens, int], Selection]
-"""From the attention (H, N) of the last prompt token, the image it looks at and the row's number, to what
-stays.
+Choose = Callable[[Tensor, VisualTokens, int, int], Selection]
+"""From the attention (H, N) of the last prompt token, the image it looks at, the row's number and the image's number in
+the row, to what stays.
 """
 
 
@@ -113,10 +113,10 @@ class LayerPruning:
             shift = self.prompt_length - row.ids.numel()
             stays = torch.ones(row.ids.numel(), dtype=torch.bool)
             chosen, newlines = [], 0
-            for image in row.images:
+            for place, image in enumerate(row.images):
                 tokens, _ = stock_positions(image.visual.size, image.visual.newline_after)
                 at = (shift + image.places[tokens]).to(probabilities.device)
-                selection = self.choose(probabilities[number * beams, :, at], image.visual, number)
+                selection = self.choose(probabilities[number * beams, :, at], image.visual, number, place)
                 places, count = kept_places(image.visual, selection, self.newline)
                 stays[image.places] = False
                 stays[image.places[places]] = True

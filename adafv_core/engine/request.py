@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from adafv_core.checks import budget_from_keep_ratio, check_budget, check_choice, check_keep_ratio, whole
-from adafv_core.errors import BudgetError, ImageError, InputError
+from adafv_core.errors import BudgetError, InputError
 from adafv_core.methods import METHODS, Method, get_method
-from adafv_core.types import NEWLINES, POSITIONS, Selection, TokenScores, VisualTokens
+from adafv_core.types import NEWLINES, POSITIONS, SHARES, Selection, TokenScores, VisualTokens
 
 DEFAULT_KEEP_RATIO = 0.1
-_ONE_IMAGE = (str, bytes, Path, Image.Image, VisualTokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +19,16 @@ class Request:
     """How visual tokens are selected and how an answer is generated; plain values that can be pickled.
 
     method, options: a name from `METHODS` and the options of that method. keep_ratio: the fraction of visual tokens
-    kept, above 0 and at most 1; or budget: their number, 1..N; a tenth where neither is given. max_new_tokens: the
-    longest answer. selection: one made earlier, used instead of selecting anew. newline: "drop" or "rows", which
-    newline tokens of an any-resolution model stay. positions: "contiguous" or "original" position ids of kept tokens;
-    None for those the selection was made with, contiguous otherwise. chooser: the method with its options, made here.
+    kept, above 0 and at most 1; or budget: their number, 1..N; a tenth where neither is given. share: "image", the
+    budget of each image of a prompt, or "all", one budget for all of them together. max_new_tokens: the longest answer.
+    selection: one made earlier, used instead of selecting anew; a tuple or list of them, one per image, where a prompt
+    has several. newline: "drop" or "rows", which newline tokens of an any-resolution model stay. positions:
+    "contiguous" or "original" position ids of kept tokens; None for those the selection was made with, contiguous
+    otherwise. chooser, selections: the method with its options, and the selections as a tuple, made here.
 
     Checked when it is made. Raises BudgetError for both or either of keep_ratio and budget out of range,
-    UnknownNameError for a method, option, newline or positions that does not exist, InputError for anything else.
+    UnknownNameError for a method, option, newline, positions or share that does not exist, InputError for anything
+    else.
     """
 
     method: str = "adafv"
@@ -38,18 +36,20 @@ class Request:
     keep_ratio: float | None = None
     budget: int | None = None
     max_new_tokens: int = 64
-    selection: Selection | None = None
+    selection: Selection | Sequence[Selection] | None = None
     newline: str = "drop"
     positions: str | None = None
+    share: str = "image"
     chooser: Method = field(init=False, repr=False)
+    selections: tuple[Selection, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", dict(self.options))
         whole("max_new_tokens", self.max_new_tokens, 1)
         check_choice("newline", self.newline, NEWLINES)
         check_choice("positions", self.positions or "contiguous", POSITIONS)
-        if self.selection is not None:
-            check_selection(self.selection)
+        check_choice("share", self.share, SHARES)
+        object.__setattr__(self, "selections", check_selection(self.selection))
         if self.budget is not None and self.keep_ratio is not None:
             raise BudgetError(f"Give keep_ratio or budget, not both; got {self.keep_ratio!r} and {self.budget!r}.")
         if self.budget is not None:
@@ -65,7 +65,7 @@ class Request:
         return budget_from_keep_ratio(DEFAULT_KEEP_RATIO if self.keep_ratio is None else self.keep_ratio, size)
 
     def select(self, scores: TokenScores) -> Selection:
-        """Select before the LLM. Raises BudgetError or ScoreError, and InputError for a method inside the LLM."""
+        """Select for one image, before the LLM. Raises BudgetError or ScoreError; InputError for a method inside it."""
         made = self.chooser.select(scores, self.budget_of(scores.t2i.shape[0]))
         return made if self.positions is None else replace(made, positions=self.positions)
 
@@ -98,12 +98,12 @@ def request_of(
     return Request(**{**named, "options": {**named.get("options", {}), **options}})
 
 
-def acting_method(request: Request, selections: Sequence[Selection | None]) -> Method | None:
+def acting_method(request: Request, selections: Sequence[Sequence[Selection]]) -> Method | None:
     """The method that prunes a batch inside the LLM, or None if all of it is pruned before.
 
-    selections: per question, one made earlier or None to select by the request. Raises InputError for a mixture.
+    selections: per question, those made earlier or none to select by the request. Raises InputError for a mixture.
     """
-    acting = [request.chooser if one is None else _method_inside(one) for one in selections]
+    acting = [method for made in selections for method in (map(_method_inside, made) if made else [request.chooser])]
     inside = [one for one in acting if one is not None and one.inside_llm]
     if not inside:
         return None
@@ -122,12 +122,19 @@ def _method_inside(selection: Selection) -> Method | None:
     return get_method(selection.method, **selection.options)
 
 
-def check_selection(selection: object) -> Selection | None:
-    """The selection itself. Raises InputError unless it is a Selection or None."""
-    if selection is not None and not isinstance(selection, Selection):
-        came = type(selection).__name__
-        raise InputError(f"A selection must be what `select` returns, or None to select anew; got {came}.")
-    return selection
+def check_selection(selection: object) -> tuple[Selection, ...]:
+    """The selections of one prompt: one per image, or none to select anew.
+
+    Raises InputError unless it is a Selection, a tuple or list of at least one, or None.
+    """
+    given = selection if isinstance(selection, tuple | list) and selection else (selection,)
+    if selection is None:
+        return ()
+    for one in given:
+        if not isinstance(one, Selection):
+            came = type(one).__name__
+            raise InputError(f"A selection must be what `select` returns, or None to select anew; got {came}.")
+    return tuple(given)
 
 
 def check_fits(selection: Selection, visual: VisualTokens) -> None:
@@ -148,36 +155,13 @@ def check_fits(selection: Selection, visual: VisualTokens) -> None:
             raise InputError(f"The selection was made on another {what}; select anew for this one.")
 
 
-def check_selections(selections: Iterable[Selection | None] | None, count: int) -> Sequence[Selection | None]:
-    """One selection or None per question. Raises InputError for another number or kind."""
+def check_selections(selections: object, count: int) -> list[tuple[Selection, ...]]:
+    """The selections of each question. Raises InputError for another number or kind."""
     if selections is None:
-        return [None] * count
+        return [()] * count
     if isinstance(selections, Selection | str) or not isinstance(selections, Iterable):
         raise InputError(f"selections must be a list, one selection a question; got {type(selections).__name__}.")
     given = [check_selection(one) for one in selections]
     if len(given) != count:
         raise InputError(f"Expected one selection a question ({count}), got {len(given)}.")
     return given
-
-
-def check_images(images: object) -> list[object]:
-    """Return several images as a list. Raises ImageError for a single image, and for anything that is no iterable."""
-    alone = isinstance(images, _ONE_IMAGE) or (isinstance(images, np.ndarray) and images.ndim < 4)
-    if alone or not isinstance(images, Iterable):
-        raise ImageError(f"encode_many takes a list of images, `encode` one image alone; got {type(images).__name__}.")
-    return list(images)
-
-
-def check_questions(questions: object) -> list[tuple[object, str]]:
-    """Return the (image, prompt) pairs of a batch as a list. Raises InputError unless every item is a pair.
-
-    Images and prompts themselves are checked where they are read.
-    """
-    if isinstance(questions, str) or not isinstance(questions, Iterable):
-        raise InputError(f"answer_batch takes a list of (image, prompt) pairs; got {type(questions).__name__}.")
-    pairs = list(questions)
-    for number, pair in enumerate(pairs):
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            came = f"{type(pair).__name__} of {len(pair)}" if isinstance(pair, list | tuple) else type(pair).__name__
-            raise InputError(f"answer_batch takes (image, prompt) pairs; got {came} as question {number}.")
-    return [(image, prompt) for image, prompt in pairs]

@@ -1,18 +1,60 @@
-"""Several images in one prompt under one budget: their tokens are ranked together, then each gets its own selection.
+"""Several images in one prompt: a budget for each, or one for all, under which their tokens are ranked together.
 
-Selecting per image needs nothing of this: a row holds any number of images, each with its selection.
+Either way every image gets a selection of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from adafv_core.engine.request import Request
 from adafv_core.errors import InputError
-from adafv_core.types import Selection, TokenGrid, VisualTokens
+from adafv_core.scoring import score_tokens, unscored
+from adafv_core.types import Selection, TokenGrid, TokenScores, VisualTokens
+
+
+def check_several(request: Request, images: int) -> None:
+    """Raise InputError for what is not defined for a prompt with several images."""
+    if images == 1:
+        return
+    forced = [name for name in ("force_keep", "force_drop") if request.options.get(name) is not None]
+    if forced:
+        raise InputError(
+            f"{forced[0]} names visual tokens of one image; the prompt has {images}: leave it out, or ask about one "
+            "image."
+        )
+    if request.share == "all" and request.chooser.inside_llm:
+        raise InputError(
+            f'{request.method} selects inside the LLM, from each image alone: use share="image", or another method.'
+        )
+
+
+def select_images(
+    scores: Sequence[TokenScores], share: str, select: Callable[[TokenScores], Selection]
+) -> tuple[Selection, ...]:
+    """A selection for each image of one prompt. share: as in a Request. select: for the scores of one image, or of
+    all (`joined_scores`).
+    """
+    if share == "image" or len(scores) == 1:
+        return tuple(select(one) for one in scores)
+    return tuple(dealt(select(joined_scores(scores)), [one.visual for one in scores]))
+
+
+def joined_scores(scores: Sequence[TokenScores]) -> TokenScores:
+    """The scores of several images for one prompt as those of `joined`: each word's attention is a softmax over the
+    tokens of all images. Raises InputError where the scores do not hold what that takes, as those of a saved run.
+    """
+    first, visual = scores[0], joined([one.visual for one in scores])
+    if not first.words:
+        return unscored(visual)
+    text_tokens, _ = first.embeddings("One budget for all images")
+    counted = first.counted.tolist()
+    together = score_tokens(visual, text_tokens, first.words, counted, first.prompt, first.temperature, first.history)
+    return replace(together, counting=first.counting, tokenized=first.tokenized)
 
 
 def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
@@ -54,12 +96,16 @@ def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
 def dealt(selection: Selection, visuals: Sequence[VisualTokens]) -> list[Selection]:
     """A selection over `joined(visuals)` as one selection per image; an image may keep none of its tokens.
 
-    Raises InputError where the selection is over another number of tokens.
+    budget is what the image keeps; k_text, k_visual, threshold and report are those of all images together. Raises
+    InputError where the selection is over another number of tokens.
     """
     sizes = [visual.size for visual in visuals]
     if selection.kept.shape[0] != sum(sizes):
         raise InputError(f"The selection is over {selection.kept.shape[0]} tokens, the images have {sum(sizes)}.")
     kept, mixed, why = (torch.split(plane, sizes) for plane in (selection.kept, selection.mixed, selection.why))
+    ranking: Sequence[Tensor | None] = [None] * len(sizes)
+    if selection.ranking is not None:
+        ranking = torch.split(selection.ranking, sizes)
     counts = [int(one.sum()) for one in kept]
     features: Sequence[Tensor | None] = [None] * len(sizes)
     if selection.features is not None:
@@ -73,6 +119,7 @@ def dealt(selection: Selection, visuals: Sequence[VisualTokens]) -> list[Selecti
             why=why[image],
             budget=counts[image],
             features=features[image],
+            ranking=ranking[image],
             image_key=visual.image_key,
         )
         for image, visual in enumerate(visuals)

@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,7 +21,6 @@ from transformers.generation.streamers import BaseStreamer
 from adafv_core import cost
 from adafv_core.engine.batch import Plan
 from adafv_core.engine.gate import StopSignal
-from adafv_core.models.base import Adapter
 from adafv_core.types import Answer
 
 T = TypeVar("T")
@@ -38,22 +36,22 @@ def now_s(device: torch.device | str) -> float:
     return time.perf_counter()
 
 
+@dataclass(eq=False)
 class StopWhen(StoppingCriteria):  # type: ignore[misc]
     """Ends every sequence of a batch once `stopped` returns true."""
 
-    def __init__(self, stopped: Callable[[], bool]) -> None:
-        self.stopped = stopped
+    stopped: Callable[[], bool]
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         return torch.full((input_ids.shape[0],), self.stopped(), dtype=torch.bool, device=input_ids.device)
 
 
+@dataclass(eq=False)
 class TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Passes each new token id of a batch of one to `on_token`, and leaves out the prompt, which comes first."""
 
-    def __init__(self, on_token: Callable[[int], None]) -> None:
-        self.on_token = on_token
-        self.prompt_seen = False
+    on_token: Callable[[int], None]
+    prompt_seen: bool = False
 
     def put(self, value: Tensor) -> None:
         if self.prompt_seen:
@@ -66,7 +64,7 @@ class TokenStreamer(BaseStreamer):  # type: ignore[misc]
 
 @dataclass(eq=False)
 class FirstLogits:
-    """A forward hook on the LM head that keeps its output for the first new token.
+    """A forward hook on the LM head that keeps its output for the first new token of one `generate` call.
 
     logprobs: (B, V) float32 log-probabilities on the CPU. at_s: when they were computed, by `now_s`.
     """
@@ -78,17 +76,6 @@ class FirstLogits:
         if self.logprobs is None:
             self.logprobs = output[:, -1].detach().float().log_softmax(-1).cpu()
             self.at_s = now_s(output.device)
-
-
-@contextmanager
-def first_logits(model: Any) -> Iterator[FirstLogits]:
-    """Watch the LM head during one `generate` call."""
-    first = FirstLogits()
-    handle = model.get_output_embeddings().register_forward_hook(first)
-    try:
-        yield first
-    finally:
-        handle.remove()
 
 
 @dataclass(eq=False)
@@ -143,17 +130,7 @@ class Times:
         self.earlier_s += encode_s + score_s
 
 
-class CostShapes:
-    """The sizes of one model that FLOPs and bytes follow from, read from its config once."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self.adapter = adapter
-        self.llm = cost.LLMShape.from_config(adapter.text_config)
-        self.bytes_per_value = adapter.model.dtype.itemsize
-
-
 def make_answer(
-    shapes: CostShapes,
     plan: Plan,
     row: int,
     times: Times,
@@ -163,16 +140,16 @@ def make_answer(
     finished: bool,
 ) -> Answer:
     """The answer of one row of a run, as far as it has come: its new token ids and their text."""
-    image = plan.rows[row].images[0]
-    (selection, *_), n_newline = plan.kept(row)
-    n_kept, n_text = selection.indices.shape[0], plan.rows[row].n_text
+    adapter, visuals = plan.adapter, [image.visual for image in plan.rows[row].images]
+    selections, n_newline = plan.kept(row)
+    n_kept, n_text = sum(one.indices.shape[0] for one in selections), plan.rows[row].n_text
     lengths = plan.layer_tokens(row) or n_kept + n_newline + n_text
     decode_s = max(0.0, times.last_at_s - first.at_s)
     return Answer(
         text=text,
         token_ids=tuple(token_ids),
-        selection=selection,
-        n_visual=image.visual.saliency.shape[0],
+        selection=selections[0],
+        n_visual=sum(visual.saliency.shape[0] for visual in visuals),
         n_kept=n_kept,
         n_newline=n_newline,
         n_text=n_text,
@@ -182,11 +159,12 @@ def make_answer(
         ttft_s=first.at_s - times.start_at_s + times.earlier_s,
         decode_s=decode_s,
         tokens_per_s=(len(token_ids) - 1) / decode_s if decode_s > 0 else 0.0,
-        prefill_flops=cost.prefill_flops(shapes.llm, lengths),
-        vision_flops=shapes.adapter.vision_flops(image.visual),
-        kv_cache_bytes=cost.kv_cache_bytes(shapes.llm, lengths, shapes.bytes_per_value),
+        prefill_flops=cost.prefill_flops(adapter.llm_shape, lengths),
+        vision_flops=sum(adapter.vision_flops(visual) for visual in visuals),
+        kv_cache_bytes=cost.kv_cache_bytes(adapter.llm_shape, lengths, adapter.model.dtype.itemsize),
         finished=finished,
         first_logprobs=first.logprobs[row] if first.logprobs is not None else None,
+        selections=selections,
     )
 
 

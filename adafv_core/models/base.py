@@ -62,6 +62,9 @@ class Adapter:
     POSITIONS: ClassVar[tuple[str, ...]] = ("contiguous", "original")
     """Position ids that kept tokens may have; the first is used where neither the caller nor the method chooses."""
 
+    TILED_ALONE: ClassVar[bool] = False
+    """Whether an image is cut into tiles only where it is the only one of its prompt."""
+
     TOWER: ClassVar[str] = "vision_tower"
     """Where the vision encoder is in `model.model`, by dotted name; `tower` is the module."""
 
@@ -167,8 +170,12 @@ class Adapter:
         """
         return [self.image_token_id] * visual.stock_size
 
-    def pixels(self, pictures: Sequence[Any]) -> PixelInputs:
-        """Run the stock image processor on RGB pictures, one image per prompt. Raises ImageError where it refuses."""
+    def pixels(self, pictures: Sequence[Any], together: bool = False) -> PixelInputs:
+        """Run the stock image processor on RGB pictures. Raises ImageError where it refuses.
+
+        together: as the images of one prompt, at least two of them, which matters where `TILED_ALONE`; else each is the
+        only one of its prompt.
+        """
         options = getattr(self.processor, "images_kwargs", {})
         try:
             found: PixelInputs = self.processor.image_processor(images=list(pictures), return_tensors="pt", **options)
@@ -244,9 +251,18 @@ class Adapter:
     def vision_flops(self, visual: VisualTokens) -> int:
         """FLOPs of encoding and projecting one image."""
         crops, tokens = visual.required("cls_attention", "The cost of encoding").shape
+        return cost.vision_flops(self.crop_shape, crops) + self.projector_flops(crops * tokens)
+
+    @cached_property
+    def crop_shape(self) -> cost.VisionShape:
+        """The encoder's integers for one crop, where all crops have one size."""
         layers = self.vision_config.num_hidden_layers
-        shape = cost.VisionShape.from_config(self.vision_config, layers, self.has_cls)
-        return cost.vision_flops(shape, crops) + self.projector_flops(crops * tokens)
+        return cost.VisionShape.from_config(self.vision_config, layers, self.has_cls)
+
+    @cached_property
+    def llm_shape(self) -> cost.LLMShape:
+        """The LLM's integers."""
+        return cost.LLMShape.from_config(self.text_config)
 
     def projector_flops(self, tokens: int) -> int:
         """FLOPs of projecting `tokens` LLM tokens."""

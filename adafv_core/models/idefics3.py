@@ -42,7 +42,7 @@ class Idefics3Adapter(Adapter):
     def merge_side(self) -> int:
         return int(self.config.scale_factor)
 
-    def pixels(self, pictures: Sequence[Any]) -> PixelInputs:
+    def pixels(self, pictures: Sequence[Any], together: bool = False) -> PixelInputs:
         return super().pixels([[picture] for picture in pictures])
 
     def crop_counts(self, pixels: PixelInputs) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from transformers import LlavaOnevisionProcessor
 
 from adafv_core.models.base import PixelInputs, stills
@@ -19,6 +22,10 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     model_class = "LlavaOnevisionForConditionalGeneration"
     model_type = "llava_onevision"
     processor_class = StillsProcessor
+    TILED_ALONE = True
+
+    def pixels(self, pictures: Sequence[Any], together: bool = False) -> PixelInputs:
+        return super().pixels([list(pictures)] if together else pictures)
 
     def crop_counts(self, pixels: PixelInputs) -> list[int]:
         together = pixels.get("batch_num_images")

@@ -49,19 +49,21 @@ class Prompter:
         }
         self._idle: dict[int, bool] = {}
 
-    def __call__(self, question: str, history: Sequence[Turn] = ()) -> Prompt:
-        """Tokenize `question` about one image, after the (question, answer) turns of `history`.
+    def __call__(self, question: str, history: Sequence[Turn] = (), images: int = 1) -> Prompt:
+        """Tokenize `question` after the (question, answer) turns of `history`; the images stand in the first turn.
 
         Raises PromptError if the question is empty, a text contains half a surrogate pair, or the template cannot be
         applied; InputError if `history` holds anything but pairs of strings.
         """
         texts = _texts(question, history)
-        pieces = self._template(len(texts) // 2)
+        pieces = self._template(len(texts) // 2, images)
         ids, slots, spans = self._tokenize(pieces, texts)
-        if ids.count(self.image_token_id) != 1:
-            raise PromptError(f"Expected one image token from the chat template, got {ids.count(self.image_token_id)}.")
+        found = ids.count(self.image_token_id)
+        if found != images:
+            expected = "one image token" if images == 1 else f"{images} image tokens"
+            raise PromptError(f"Expected {expected} from the chat template, got {found}.")
         image_at = ids.index(self.image_token_id)
-        after = range(image_at + 1, len(ids))
+        after = [place for place in range(image_at + 1, len(ids)) if ids[place] != self.image_token_id]
         last = len(texts) - 1
         own = tuple(slots[place] for place in after)
         counted = tuple(slots[place] == last and not self.is_idle(ids[place]) for place in after)
@@ -70,7 +72,7 @@ class Prompter:
         if not any(counted):
             raise PromptError(f"No token of the question {question.strip()[:40]!r} follows the image in the template.")
         words = tuple(self._word(ids[place], spans[place]) for place in after)
-        return Prompt(tuple(ids), image_at, words, counted, own)
+        return Prompt(tuple(ids), image_at, images, tuple(ids[place] for place in after), words, counted, own)
 
     def is_idle(self, token_id: int) -> bool:
         """Whether a token never counts as a word: special tokens and pure white space."""
@@ -80,20 +82,20 @@ class Prompter:
             self._idle[token_id] = not str(self.tokenizer.decode([token_id])).strip()
         return self._idle[token_id]
 
-    def render(self, question: str, history: Sequence[Turn] = ()) -> str:
+    def render(self, question: str, history: Sequence[Turn] = (), images: int = 1) -> str:
         """The prompt as text, as one would pass it to the processor. Raises the same errors as a call."""
         texts = _texts(question, history)
-        pieces = self._template(len(texts) // 2)
+        pieces = self._template(len(texts) // 2, images)
         return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
 
-    def _template(self, turns: int) -> list[str]:
+    def _template(self, turns: int, images: int) -> list[str]:
         """The literal text around 2 * turns + 1 user-written texts."""
         marks = [f"\ue0f0{number}\ue0f1" for number in range(2 * turns + 1)]
         conversation = []
         for number, mark in enumerate(marks):
             content: list[dict[str, str]] = [{"type": "text", "text": mark}]
             if number == 0:
-                content.insert(0, {"type": "image"})
+                content = [{"type": "image"}] * images + content
             conversation.append({"role": "assistant" if number % 2 else "user", "content": content})
         options: dict[str, Any] = {"add_generation_prompt": True}
         if not self.processor.chat_template:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adafv_core.engine.batch import planned, row_from_ids
 from adafv_core.engine.request import Request
+from adafv_core.engine.several_images import select_images
 from adafv_core.errors import InputError, PromptError
 from adafv_core.models import Adapter
 from adafv_core.patching.question_finder import QuestionFinder
@@ -77,15 +78,7 @@ def pruned_call(how: How, stock: Any, given: dict[str, Any]) -> tuple[Any, Prune
     prompts = [ids[keep] for ids, keep in zip(input_ids, real, strict=True)]
     visuals = adapter.encode(adapter.from_prompts(pixels, prompts))
     rows = [_selected(how, row) for row in _with_images(adapter, prompts, visuals)]
-    with planned(
-        adapter,
-        rows,
-        request.chooser,
-        how.budget_of,
-        pad_token_id=tokens.filler,
-        newline=request.newline,
-        positions=request.positions,
-    ) as plan:
+    with planned(adapter, rows, request, request.chooser, how.budget_of, pad_token_id=tokens.filler) as plan:
         whole = WholePrompt(input_ids, plan.length)
         arguments = {
             name: value.to(input_ids.device) if isinstance(value, Tensor) else value
@@ -186,11 +179,10 @@ def _selected(how: How, row: Row) -> Row:
     text_ids = row.ids[torch.tensor(places, dtype=torch.long, device=row.ids.device)]
     text_tokens = how.adapter.embed(text_ids)
     words = [str(one) for one in text_ids.tolist()]
-    images = []
-    for image in row.images:
-        scores = score_tokens(image.visual, text_tokens, words, counted, "")
-        images.append(replace(image, selection=method.select(scores, how.budget_of(scores.t2i.shape[0]))))
-    return replace(row, images=tuple(images))
+    scores = [score_tokens(image.visual, text_tokens, words, counted, "") for image in row.images]
+    made = select_images(scores, how.request.share, lambda one: method.select(one, how.budget_of(one.t2i.shape[0])))
+    images = zip(row.images, made, strict=True)
+    return replace(row, images=tuple(replace(image, selection=selection) for image, selection in images))
 
 
 def _text(how: How, row: Row) -> tuple[list[int], list[bool]]:

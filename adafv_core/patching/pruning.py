@@ -23,6 +23,7 @@ from torch import nn
 
 from adafv_core.engine.gate import gate_of
 from adafv_core.engine.request import Request
+from adafv_core.engine.several_images import check_several
 from adafv_core.errors import InputError
 from adafv_core.loading.load import find_processor
 from adafv_core.memory import memory_guard
@@ -149,6 +150,7 @@ def prune(
     budget: int | None = None,
     newline: str = "drop",
     positions: str | None = None,
+    share: str = "image",
     **options: Any,
 ) -> Iterator[Pruning]:
     """Within the block, `model.generate` keeps only part of each image's visual tokens.
@@ -157,6 +159,7 @@ def prune(
     budget is given). budget: a number of tokens per image instead; an image that has fewer is kept whole, with a
     warning and a count in `Pruning.totals`. processor: the model's, which tells the question's words from the
     template's; without it, the one among the model's files is used, and if there is none, every text token counts.
+    share: "image", every image of a prompt has this budget, or "all", the images of a prompt have it together.
     newline, positions, options: as in `Engine.stream`.
 
     Batches, padding, beams, sampling, streamers, logits processors, stopping criteria, lengths and return values keep
@@ -171,7 +174,9 @@ def prune(
     full processor (e.g. a bare tokenizer), and InputError or PromptError from `generate` for calls that cannot be
     pruned.
     """
-    request = Request(method, options, keep_ratio, budget, newline=newline, positions=positions)
+    request = Request(method, options, keep_ratio, budget, newline=newline, positions=positions, share=share)
+    if share == "all":
+        check_several(request, 2)
     adapter = adapter_for(model, processor if processor is not None else _processor_beside(model))
     pruning = Pruning(adapter, request, _finder(adapter))
     dispatch = Dispatch.enter(model, pruning)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,15 +17,15 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from transformers.generation.streamers import BaseStreamer
 
 
+@dataclass(frozen=True)
 class WholePrompt:
     """The unpruned view of one call.
 
     input_ids: (B, L) int64, the caller's prompts. length: L', the padded length of the pruned ones.
     """
 
-    def __init__(self, input_ids: Tensor, length: int) -> None:
-        self.input_ids = input_ids
-        self.length = length
+    input_ids: Tensor
+    length: int
 
     @property
     def difference(self) -> int:

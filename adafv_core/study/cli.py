@@ -20,7 +20,7 @@ from adafv_core.study.report.summary_file import write_summary
 from adafv_core.study.report.tables import duration, text_table
 from adafv_core.study.run.configs import check_keep_ratios, parse_configs
 from adafv_core.study.run.inference import InferenceSettings
-from adafv_core.study.run.results_file import pack
+from adafv_core.study.run.results_writer import pack
 from adafv_core.study.run.runner import Study
 
 RATIOS = (1.0, 0.25, 0.10, 0.05)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.images import read_picture
 from app.serving.ask import AskRequest, Service
 from app.serving.page_stream import page_stream

@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future, wait
 from typing import Any
 
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.loading.download import DownloadProgress
 from adafv_core.study.report.tables import duration
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from cachetools import LRUCache
 
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
 from adafv_core.loading.download import Report, cached_folder
 from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, find_known

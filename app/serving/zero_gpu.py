@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -23,18 +23,19 @@ except ImportError:
 
 import torch
 
-from adafv_core.backends.base import Backend, Turns
 from adafv_core.engine import Engine
+from adafv_core.engine.backend import Backend
 from adafv_core.engine.gate import Gate, Stop, StopSignal, stop_signal
-from adafv_core.engine.request import Request, request_of
+from adafv_core.engine.request import Request
 from adafv_core.engine.streaming import from_worker
 from adafv_core.errors import AdaFVError, ModelError, StoppedError
+from adafv_core.models.prompts import Turn
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_S = 120
-_BASE_S = {"encode": 15, "encode_many": 15, "score": 15, "select": 15, "stream": 20, "answer": 20, "answer_batch": 40}
+_BASE_S = {"encode_many": 15, "score_many": 15, "select_many": 15, "stream": 20, "answer_batch": 40}
 _TOKENS_PER_S = 10
 _ENGINES: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
@@ -53,7 +54,7 @@ def duration_s(name: str, call: str, arguments: tuple[Any, ...], options: dict[s
     """Seconds of GPU time to request: a base per kind of call, plus a share per token that the answer may have."""
     request = next((one for one in (*arguments, *options.values()) if isinstance(one, Request)), None)
     tokens = options.get("max_new_tokens", 0) if request is None else request.max_new_tokens
-    tokens = 0 if call == "select" else tokens
+    tokens = 0 if call == "select_many" else tokens
     questions = len(arguments[0]) if call == "answer_batch" else 1
     return min(_LONGEST_S, _BASE_S[call] + -(-questions * tokens // _TOKENS_PER_S))
 
@@ -72,7 +73,7 @@ def _work(name: str, call: str, arguments: tuple[Any, ...], options: dict[str, A
 on_gpu: Callable[..., Iterator[Any]] = spaces.GPU(_work, duration=duration_s) if spaces is not None else _work
 
 
-class ZeroGpuEngine:
+class ZeroGpuEngine(Backend):
     """A `Backend` that requests the GPU for each call. All returned tensors are on the CPU.
 
     A stop signal does not reach the other process; this one checks it between the values that arrive.
@@ -83,91 +84,37 @@ class ZeroGpuEngine:
         # Not the model's own gate: the other process is forked while this one is held, and would find that one taken.
         self.gate = Gate()
         _ENGINES[engine.name] = engine
-
-    @property
-    def name(self) -> str:
-        """`Engine.name`."""
-        return self.engine.name
-
-    @property
-    def model_class(self) -> str:
-        """`Engine.model_class`."""
-        return self.engine.model_class
-
-    @property
-    def revision(self) -> str | None:
-        """`Engine.revision`."""
-        return self.engine.revision
-
-    @property
-    def weights(self) -> str:
-        """`Engine.weights`."""
-        return self.engine.weights
-
-    @property
-    def device(self) -> torch.device:
-        """`Engine.device`."""
-        return self.engine.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """`Engine.dtype`."""
-        return self.engine.dtype
-
-    def encode(self, image: object, *, stop: Stop = None) -> VisualTokens:
-        """`Engine.encode`."""
-        return cast(VisualTokens, self._value("encode", stop, image))
-
-    def encode_many(self, images: Iterable[object], *, stop: Stop = None) -> list[VisualTokens]:
-        """`Engine.encode_many`."""
-        return cast("list[VisualTokens]", self._value("encode_many", stop, list(images)))
+        self.name, self.revision, self.weights = engine.name, engine.revision, engine.weights
+        self.model_class, self.device, self.dtype = engine.model_class, engine.device, engine.dtype
 
     def clear_cache(self) -> None:
         """`Engine.clear_cache`; the other process keeps its own bounded cache for as long as it lives."""
         self.engine.clear_cache()
 
-    def score(
-        self, visual_tokens: object, prompt: str, history: Turns = (), temperature: float = 100.0, *, stop: Stop = None
-    ) -> TokenScores:
-        """`Engine.score`."""
-        return cast(TokenScores, self._value("score", stop, visual_tokens, prompt, history, temperature))
+    def _encode_many(self, images: list[object], together: bool, stop: Stop) -> list[VisualTokens]:
+        return cast("list[VisualTokens]", self._value("encode_many", stop, images, together))
 
-    def select(
-        self,
-        scores: TokenScores,
-        request: Request | float | None = None,
-        method: str | None = None,
-        *,
-        stop: Stop = None,
-        **fields: Any,
-    ) -> Selection:
-        """`Engine.select`; requests the GPU only for a method that decides inside the LLM."""
-        asked = request_of(request, method, **fields)
-        if not asked.chooser.inside_llm:
-            return self.engine.select(scores, asked, stop=stop)
-        return cast(Selection, self._value("select", stop, scores, asked))
+    def _score_many(
+        self, images: list[object], prompt: str, history: Sequence[Turn], temperature: float, stop: Stop
+    ) -> list[TokenScores]:
+        return cast("list[TokenScores]", self._value("score_many", stop, images, prompt, history, temperature))
 
-    def stream(
-        self,
-        image: object,
-        prompt: str | None = None,
-        request: Request | float | None = None,
-        method: str | None = None,
-        max_new_tokens: int | None = None,
-        *,
-        stop: Stop = None,
-        history: Turns = (),
-        **fields: Any,
+    def _select_many(self, scores: list[TokenScores], request: Request, stop: Stop) -> list[Selection]:
+        """Requests the GPU only for a method that decides inside the LLM."""
+        if not request.chooser.inside_llm:
+            return self.engine.select_many(scores, request, stop=stop)
+        return cast("list[Selection]", self._value("select_many", stop, scores, request))
+
+    def _stream(
+        self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
     ) -> Iterator[Answer]:
-        """`Engine.stream`."""
-        asked = request_of(request, method, max_new_tokens, **fields)
         closed = StopSignal()
         stopped = stop_signal(stop, closed)
 
         def work(emit: Callable[[Answer], None]) -> None:
             try:
                 with self.gate.turn(stop, closed):
-                    values = self._values("stream", image, prompt, asked, history=tuple(history))
+                    values = self._values("stream", image, prompt, request, history=history)
                     try:
                         for value in values:
                             emit(value)
@@ -180,42 +127,24 @@ class ZeroGpuEngine:
 
         yield from from_worker(work, closed)
 
-    def answer(
-        self,
-        image: object,
-        prompt: str | None = None,
-        request: Request | float | None = None,
-        method: str | None = None,
-        max_new_tokens: int | None = None,
-        *,
-        stop: Stop = None,
-        history: Turns = (),
-        **fields: Any,
+    def _answer(
+        self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
     ) -> Answer:
-        """`Engine.answer`."""
-        asked = request_of(request, method, max_new_tokens, **fields)
-        answers = list(self.stream(image, prompt, asked, stop=stop, history=history))
+        answers = list(self._stream(image, prompt, request, history, stop))
         if not answers:
             raise StoppedError("The run was stopped before it began; ask again.")
         return answers[-1]
 
-    def answer_batch(
+    def _answer_batch(
         self,
-        questions: Iterable[tuple[object, str]],
-        request: Request | float | None = None,
-        method: str | None = None,
-        max_new_tokens: int | None = None,
-        *,
-        batch_size: int = 16,
-        selections: Iterable[Selection | None] | None = None,
-        stop: Stop = None,
-        **fields: Any,
+        questions: list[tuple[object, str]],
+        request: Request,
+        batch_size: int,
+        selections: list[tuple[Selection, ...]],
+        stop: Stop,
     ) -> list[Answer]:
-        """`Engine.answer_batch`."""
-        asked = request_of(request, method, max_new_tokens, **fields)
-        given = None if selections is None else list(selections)
-        options = {"batch_size": batch_size, "selections": given}
-        return cast("list[Answer]", self._value("answer_batch", stop, list(questions), asked, **options))
+        options = {"batch_size": batch_size, "selections": [made or None for made in selections]}
+        return cast("list[Answer]", self._value("answer_batch", stop, questions, request, **options))
 
     def _value(self, call: str, stop: Stop, *arguments: Any, **options: Any) -> Any:
         with self.gate.turn(stop):

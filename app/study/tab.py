@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from adafv_core.methods import METHODS
 from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.summary_file import Summary, write_summary
-from adafv_core.study.run.results_file import pack
+from adafv_core.study.run.results_writer import pack
 from app.context import AppContext
 from app.events import COUNT_WITH_STATE, WITH_STATE, job_handlers
 from app.gradio_ext.components import html_view

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.scoring import rescored
 from adafv_core.types import Answer, Selection, TokenScores
 

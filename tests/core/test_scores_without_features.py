@@ -85,5 +85,7 @@ def test_tokens_per_crop_need_to_know_the_encoder_s_crops() -> None:
 def test_what_an_adapter_does_not_provide_is_named_as_that() -> None:
     scores = made_scores()
     lacking = replace(scores, visual=replace(scores.visual, vision_keys=None))
-    with pytest.raises(InputError, match="this model's adapter does not provide: choose another method"):
+    with pytest.raises(
+        InputError, match="adapter does not provide, nor does a budget shared by images: choose another"
+    ):
         get_method("visionzip").select(lacking, 5)

@@ -195,7 +195,8 @@ def test_scores_hold_words_and_embeddings() -> None:
 
 BAD_IMAGES = [
     (None, "No image"),
-    ([picture(9, 9)] * 2, "got 2"),
+    ([[picture(9, 9)] * 2], "one image, got a list of 2"),
+    ([], "at least one"),
     (np.zeros((4, 4, 2), np.uint8), "shape"),
     (np.zeros((4, 4, 3), np.float32), "uint8"),
     (np.zeros((0, 4, 3), np.uint8), "empty"),

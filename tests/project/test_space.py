@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 import adafv_core
-from adafv_core.backends.base import Backend as Engine
+from adafv_core.engine.backend import Backend as Engine
 from adafv_core.errors import ModelError, OutOfMemoryError
 from app.explore.model_menu import build_offer
 from app.serving.models import ON_A_GPU, POCKET, load_first, starting_model
@@ -156,8 +156,9 @@ def test_in_a_forked_process_with_pickled_values() -> None:
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    assert [call for call, _ in seen["calls"]] == ["encode", "score", "stream", "select", "stream", "stream", "score"]
-    assert seen["calls_of_the_page"] == ["score", "stream", "stream", "stream"]
+    calls = ["encode_many", "score_many", "stream", "select_many", "stream", "stream", "score_many"]
+    assert [call for call, _ in seen["calls"]] == calls
+    assert seen["calls_of_the_page"] == ["score_many", "stream", "stream", "stream"]
     assert seen["text_of_the_page"] == seen["plain"]
     assert not seen["select_asked_for_a_gpu"] and seen["fastv_kept"] > 0
     assert all(0 < seconds <= 120 for _, seconds in seen["calls"])
@@ -176,7 +177,7 @@ def test_in_a_forked_process_with_pickled_values() -> None:
 def test_the_duration_follows_the_request() -> None:
     short, long = (duration_s("m", "stream", (), {"max_new_tokens": count}) for count in (16, 512))
     assert short < long <= 120
-    assert duration_s("m", "score", (), {}) < short
+    assert duration_s("m", "score_many", (), {}) < short
     assert duration_s("m", "answer_batch", ([("i", "q")] * 4,), {"max_new_tokens": 64}) > duration_s(
         "m", "answer_batch", ([("i", "q")],), {"max_new_tokens": 64}
     )

@@ -24,10 +24,11 @@ from adafv_core.study.data.base import DataSet
 from adafv_core.study.data.pocket import PocketSet
 from adafv_core.study.data.user import open_user_set
 from adafv_core.study.report.summary import summarize
-from adafv_core.study.run import results_file
+from adafv_core.study.run import results_writer
 from adafv_core.study.run.configs import Config, parse_configs
 from adafv_core.study.run.inference import InferenceSettings
-from adafv_core.study.run.results_file import Records, Writer, pack, read_records
+from adafv_core.study.run.results_file import Records, read_records
+from adafv_core.study.run.results_writer import Writer, pack
 from adafv_core.study.run.runner import Study
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
@@ -273,7 +274,7 @@ def test_an_answer_of_other_types_is_a_damaged_line(changed: dict[str, Any], tmp
 def test_a_full_disk_delays_answers_and_loses_none(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock, calls = results_file._append, []
+    stock, calls = results_writer._append, []
 
     def full_for_a_while(file: Path, data: bytes) -> None:
         calls.append(len(data))
@@ -283,7 +284,7 @@ def test_a_full_disk_delays_answers_and_loses_none(
             raise OSError(errno.ENOSPC, "No space left on device")
         stock(file, data)
 
-    monkeypatch.setattr(results_file, "_append", full_for_a_while)
+    monkeypatch.setattr(results_writer, "_append", full_for_a_while)
     file = tmp_path / "o.jsonl"
     one = study(engine, opened(tmp_path, write_own(tmp_path)), file)
     assert len(calls) > 8 and one.unwritten is None

@@ -22,7 +22,8 @@ from adafv_core.study.data.user import open_user_set
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.run.configs import ABLATION, Config, check_keep_ratios, jobs, parse_config, parse_configs
 from adafv_core.study.run.inference import InferenceSettings, score_items, select_tokens
-from adafv_core.study.run.results_file import Records, pack, read_records
+from adafv_core.study.run.results_file import Records, read_records
+from adafv_core.study.run.results_writer import pack
 from adafv_core.study.run.runner import Progress, Study
 
 CONFIGS = (

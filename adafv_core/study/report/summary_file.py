@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adafv_core.errors import InputError
-from adafv_core.study.run.results_file import write_whole
+from adafv_core.study.run.results_writer import write_whole
 
 Summary = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from adafv_core.backends.base import Backend
 from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.engine.backend import Backend
 from adafv_core.engine.gate import Stop, stop_signal
 from adafv_core.errors import OutOfMemoryError, StoppedError
 from adafv_core.methods import METHODS

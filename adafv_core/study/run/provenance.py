@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import adafv_core
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 
 
 def model_facts(engine: Backend) -> dict[str, Any]:

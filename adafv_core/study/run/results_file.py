@@ -17,9 +17,7 @@ nor `omitted`, and `left out` for a whole row.
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -163,13 +161,13 @@ def read_records(file: Path, strict: bool = False) -> Records:
 def _lines(file: Path) -> Iterator[tuple[int, str, bool]]:
     """(number, text, whether it ends with a newline) of each line that is not blank."""
     # Not str.splitlines: an answer may contain other Unicode line separators.
-    lines = _content(file).split(b"\n")
+    lines = content_of(file).split(b"\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield number, line.decode("utf-8", errors="replace"), number < len(lines)
 
 
-def _content(file: Path) -> bytes:
+def content_of(file: Path) -> bytes:
     """The uncompressed bytes of a results file; of a damaged .gz, whatever can be recovered."""
     content = file.read_bytes()
     if file.suffix != ".gz":
@@ -185,106 +183,3 @@ def _content(file: Path) -> bytes:
         except zlib.error:
             break
     return bytes(found)
-
-
-class Writer:
-    """Appends lines to a results file and to the records in memory.
-
-    Each `write` goes to disk at once. If that fails (a full disk), the lines are kept and written with the next ones,
-    and `problem` holds the reason. Raises InputError if the file cannot be opened at all.
-    """
-
-    def __init__(self, file: Path, records: Records) -> None:
-        self.file, self.records = file, records
-        self.problem: str | None = None
-        self._unwritten: list[str] = []
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _mend_end(file)
-            file.open("ab").close()
-        except OSError as error:
-            raise InputError(f"{file.name} cannot be written ({error.strerror}); name another file.") from None
-
-    @property
-    def unwritten(self) -> int:
-        """The number of lines not yet on disk."""
-        return len(self._unwritten)
-
-    def write(self, *lines: dict[str, Any]) -> None:
-        """Append lines, in order."""
-        for line in lines:
-            self.records.take(line)
-            self._unwritten.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-        self.flush()
-
-    def flush(self) -> None:
-        """Try to write the lines not yet on disk."""
-        if not self._unwritten:
-            return
-        data = "".join(self._unwritten).encode("utf-8", errors="backslashreplace")
-        try:
-            _append(self.file, gzip.compress(data, mtime=0) if self.file.suffix == ".gz" else data)
-        except OSError as error:
-            self.problem = error.strerror or str(error)
-        else:
-            self.problem = None
-            self._unwritten.clear()
-
-
-def _append(file: Path, data: bytes) -> None:
-    """Append all of the data or nothing. Raises OSError."""
-    with file.open("ab", buffering=0) as out:
-        size = out.seek(0, os.SEEK_END)
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[out.write(rest) :]
-        except OSError:
-            out.truncate(size)
-            raise
-
-
-def _mend_end(file: Path) -> None:
-    """Remove a last line that was cut off, or complete it if only its newline is missing; of a damaged .gz, keep
-    everything that can be recovered.
-    """
-    if not file.exists():
-        return
-    content = _content(file)
-    whole = content[: content.rfind(b"\n") + 1]
-    rest = content[len(whole) :]
-    try:
-        end = rest + b"\n" if isinstance(json.loads(rest), dict) else b""
-    except ValueError:
-        end = b""
-    if file.suffix == ".gz":
-        if rest or not _is_whole_gzip(file):
-            write_whole(file, gzip.compress(whole + end, mtime=0) if whole + end else b"")
-    elif rest and end:
-        _append(file, b"\n")
-    elif rest:
-        os.truncate(file, len(whole))
-
-
-def _is_whole_gzip(file: Path) -> bool:
-    try:
-        gzip.decompress(file.read_bytes())
-    except (OSError, EOFError, zlib.error):
-        return False
-    return True
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Replace a file by these bytes atomically. Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(data)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def pack(file: Path, to: Path) -> None:
-    """Write a gzipped copy; equal content gives equal bytes. Raises OSError."""
-    write_whole(to, gzip.compress(_content(file), mtime=0))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adafv_core.backends.base import Backend
+from adafv_core.engine.backend import Backend
 from adafv_core.engine.gate import Stop
 from adafv_core.errors import AdaFVError, ImageError, InputError, StoppedError
 from adafv_core.study.data.base import DataSet, Item, Omission, images_of
@@ -19,7 +19,8 @@ from adafv_core.study.run.configs import Config, jobs
 from adafv_core.study.run.inference import InferenceSettings, ScoredItem, answer_items, score_items
 from adafv_core.study.run.numbering import KnownQuestions
 from adafv_core.study.run.provenance import machine_facts, model_facts, versions
-from adafv_core.study.run.results_file import FORMAT, Key, Records, Writer, objects_of, read_records
+from adafv_core.study.run.results_file import FORMAT, Key, Records, objects_of, read_records
+from adafv_core.study.run.results_writer import Writer
 from adafv_core.types import Answer
 
 
