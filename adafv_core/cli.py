@@ -1,4 +1,4 @@
-"""The console command `adafv`: ask one question, open the page, run a study, deploy a Space.
+"""The console command `adafv`: ask one question, check a model, open the page, run a study, deploy a Space.
 
 Each subcommand imports what it needs when it runs, so that `adafv --help` costs nothing.
 """
@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-new-tokens", type=int, default=64, metavar="N", help="longest answer, in tokens [%(default)s]")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps [%(default)s]")
     add("--dtype", default="auto", help="auto, float32, bfloat16, float16 [%(default)s]")
+    add("--quantization", choices=("8bit", "4bit"), help="load the LLM in 8 or 4 bits (needs bitsandbytes) [no]")
     add("--json", action="store_true", help="print the answer and what it cost as one JSON object")
     for name, (_, meaning) in FORWARDED.items():
         commands.add_parser(name, help=meaning, add_help=False)
@@ -80,7 +81,7 @@ def _answer(options: argparse.Namespace) -> Answer:
     logging.set_verbosity_error()
     if options.model == "pocket":  # any other model takes long enough to deserve progress bars
         logging.disable_progress_bar()
-    engine = load(options.model, options.device, options.dtype)
+    engine = load(options.model, options.device, options.dtype, quantization=options.quantization)
     return engine.answer(options.image, options.question, options.keep, options.method, options.max_new_tokens)
 
 
@@ -105,6 +106,12 @@ def _study(arguments: Sequence[str]) -> int:
     return run_study(arguments, prog="adafv study")
 
 
+def _check(arguments: Sequence[str]) -> int:
+    from adafv_core.study.check_cli import main as check
+
+    return check(arguments, prog="adafv check")
+
+
 def _deploy(arguments: Sequence[str]) -> int:
     return int(_import_app("app.deploy.__main__").main(arguments, prog="adafv deploy"))
 
@@ -124,6 +131,7 @@ def _complain(text: str, status: int) -> int:
 
 
 FORWARDED: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "check": (_check, "measure whether AdaFV can be expected to work on a model"),
     "page": (_page, "open the page in a browser"),
     "study": (_study, "measure how much accuracy each method retains"),
     "deploy": (_deploy, "make or update a Hugging Face Space (in a clone)"),

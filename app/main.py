@@ -65,6 +65,7 @@ def open_context(settings: Settings) -> AppContext:
                 name,
                 device=settings.device,
                 dtype=settings.dtype,
+                quantization=settings.quantization,
                 cache_bytes=settings.cache_bytes,
                 progress=progress,
                 gate=gate,

@@ -70,6 +70,12 @@ class Settings:
     )
     device: str = _setting("auto", "ADAFV_DEVICE", "auto, cpu, cuda, cuda:1, mps")
     dtype: str = _setting("auto", "ADAFV_DTYPE", "auto, float32, bfloat16, float16")
+    quantization: str | None = _setting(
+        None,
+        "ADAFV_QUANTIZATION",
+        "8bit or 4bit: bits of the LLM's linear layers (needs bitsandbytes and accelerate)",
+        shown_default="none",
+    )
     host: str = _setting("127.0.0.1", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network")
     port: int | None = _setting(
         None,

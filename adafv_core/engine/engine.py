@@ -70,6 +70,7 @@ def load(
     cache_bytes: int = CACHE_BYTES,
     progress: Report | None = None,
     gate: Gate | None = None,
+    quantization: str | None = None,
 ) -> Engine:
     """Load a model and return an engine over it.
 
@@ -79,10 +80,14 @@ def load(
     attn_implementation: as in transformers ("sdpa", "eager", "flash_attention_2", …), which chooses if it is None.
     cache_bytes: how much device memory encoded images may occupy. progress: called with a DownloadProgress
     (done_bytes, total_bytes) while files are downloaded, from another thread. gate: the gate of another engine, for
-    models that have to take turns on one device. Raises ModelError of some kind (ModelNotFoundError,
-    UnsupportedModelError, OutOfMemoryError) or InputError, each saying what would work.
+    models that have to take turns on one device. quantization: "8bit" or "4bit" for the linear layers of the LLM (needs
+    bitsandbytes and accelerate); vision encoder, projector and embeddings stay, so that scores are exact. Raises
+    ModelError of some kind (ModelNotFoundError, UnsupportedModelError, OutOfMemoryError) or InputError, each saying
+    what would work.
     """
-    return Engine(load_model(model, device, dtype, revision, attn_implementation, progress), cache_bytes, gate)
+    return Engine(
+        load_model(model, device, dtype, revision, attn_implementation, progress, quantization), cache_bytes, gate
+    )
 
 
 class Engine(Backend):

@@ -19,6 +19,7 @@ from adafv_core.loading.download import Report, download
 from adafv_core.loading.errors import friendly_load_errors, refuse_broken_template, refuse_missing_weights
 from adafv_core.loading.fingerprint import weights_key
 from adafv_core.loading.known_models import KNOWN_MODELS, find_known
+from adafv_core.loading.quantization import check_quantization, quantization_config
 from adafv_core.memory import memory_guard
 from adafv_core.models import ADAPTERS, Adapter, adapter_for
 
@@ -51,6 +52,7 @@ def load_model(
     revision: str | None = None,
     attn_implementation: str | None = None,
     progress: Report | None = None,
+    quantization: str | None = None,
 ) -> LoadedModel:
     """Load a stock model and its processor.
 
@@ -58,17 +60,19 @@ def load_model(
     CPU; with several GPUs, accelerate spreads the layers over them. dtype: "auto" is the checkpoint's own on an
     accelerator and float32 on the CPU. revision: a branch, tag or commit of a hub id; by default the pinned one of a
     known model, else the newest. attn_implementation: as in transformers ("sdpa", "flash_attention_2", …). progress:
-    receives the progress of a download, as in `download`; never called if nothing is downloaded.
+    receives the progress of a download, as in `download`; never called if nothing is downloaded. quantization: "8bit"
+    or "4bit" for the linear layers of the LLM, where bitsandbytes and accelerate are installed; None for none.
 
     Raises ModelNotFoundError if there is nothing to load, weights are missing or a download breaks off,
     UnsupportedModelError if no adapter knows the model's class, OutOfMemoryError if it does not fit into the device's
-    memory, ModelError for a chat template that cannot be rendered, InputError for a device, dtype or attention
-    implementation that is not available.
+    memory, ModelError for a chat template that cannot be rendered, InputError for a device, dtype, attention
+    implementation or quantization that is not available.
     """
     name = str(model)
     source, revision = _source(name, revision)
     device = "auto" if device is None else device
     place = _device(device)
+    check_quantization(quantization, place)
     with friendly_load_errors(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         revision = _commit(source, revision)
@@ -84,11 +88,17 @@ def load_model(
     several = str(device) == "auto" and place.type == "cuda" and torch.cuda.device_count() > 1
     if several:
         options["device_map"] = "auto"
-    too_large = "Load a smaller model, or this one in a smaller dtype or on the CPU."
+    if quantization is not None:
+        options["quantization_config"] = quantization_config(
+            quantization, _FAMILIES[config.model_type], options["dtype"]
+        )
+        options.setdefault("device_map", {"": str(place)})
+    moves = None if "device_map" in options else place
+    too_large = "Load a smaller model, or this one quantized, in a smaller dtype or on the CPU."
     with memory_guard(f"what was loaded of {name} was freed. {too_large}"), friendly_load_errors(name):
         folder = download(source, revision, progress) if revision is not None else None
         files = source if folder is None else str(folder)
-        adapter, weights = _read(files, revision, name, config, None if several else place, options)
+        adapter, weights = _read(files, revision, name, config, moves, options)
     adapter.model.name_or_path = source
     return LoadedModel(adapter, name, revision, place, adapter.model.dtype, weights)
 

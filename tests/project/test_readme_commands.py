@@ -18,6 +18,7 @@ from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import find_known
 from adafv_core.methods import METHODS
 from adafv_core.pocket.training import evaluate, train
+from adafv_core.study import check_cli
 from adafv_core.study import cli as command
 from adafv_core.study.report import documents as report
 from adafv_core.study.report import draw
@@ -65,7 +66,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
 }
 
 
-FORWARDED = {"page": page, "study": study, "deploy": space}
+FORWARDED = {"check": check_cli.make_parser().parse_args, "page": page, "study": study, "deploy": space}
 
 
 def check_block(text: str) -> None:
