@@ -18,7 +18,7 @@ name to `_FILES` in `models/__init__.py`. A family answers five questions:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +28,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from adafv_core import cost
 from adafv_core.errors import ImageError, InputError, UnsupportedModelError
-from adafv_core.grid import Box, square_box
+from adafv_core.grid import Box
+from adafv_core.models.class_token import check_strategy, has_class_token
+from adafv_core.models.packing import visual_tokens
+from adafv_core.models.processors import shown_box
 from adafv_core.models.vision_hooks import Call, execution_device, layer_number, observe
 from adafv_core.scoring import saliency_of
 from adafv_core.types import CLS_ATTENTION, RECEIVED_ATTENTION, Crop, TokenGrid, VisualTokens
@@ -90,8 +93,8 @@ class Adapter:
         self.language_model: Any = self.base.get_submodule(self.LANGUAGE_MODEL)
         self.layer = self.feature_layer()
         self.attention: Any = self.layer.get_submodule(self.ATTENTION)
-        self.has_cls = _has_cls(self.tower)
-        self._check_strategy()
+        self.has_cls = has_class_token(self.tower)
+        check_strategy(self.config, self.has_cls)
 
     # 1. Which modules
 
@@ -289,109 +292,24 @@ class Adapter:
         with observe(self.base, self.modules()) as calls:
             output = self.base.get_image_features(**arguments, return_dict=True)
         found = self.planes(calls, pixels)
-        stock = self.stock_features(output, pixels)
+        dtype = self.model.get_input_embeddings().weight.dtype
+        stock = [features.to(dtype) for features in self.stock_features(output, pixels)]
         return [
-            self._visual_tokens(
+            visual_tokens(
                 stock[image],
                 planes,
-                pixels,
-                image,
-                image_sizes[image] if image_sizes is not None else None,
-                image_keys[image] if image_keys is not None else "",
-                self.layer_features(output, image),
+                partial(self._packed, pixels, image),
+                partial(self._grid_of, pixels, image, image_sizes[image] if image_sizes is not None else None),
+                self.device,
+                image_key=image_keys[image] if image_keys is not None else "",
+                saliency_source=CLS_ATTENTION if self.has_cls else RECEIVED_ATTENTION,
+                layer_features=self.layer_features(output, image),
             )
             for image, planes in enumerate(found)
         ]
 
-    def _visual_tokens(
-        self,
-        stock: Tensor,
-        planes: Mapping[str, Tensor],
-        pixels: PixelInputs,
-        image: int,
-        image_size: tuple[int, int] | None,
-        image_key: str,
-        layer_features: Tensor | None,
-    ) -> VisualTokens:
-        device, cls_attention = self.device, planes["saliency"]
-        numbers = torch.arange(cls_attention.shape[0], dtype=torch.float32, device=cls_attention.device)
-        per_crop = {
-            "saliency": cls_attention[..., None],
-            "encoder crop": numbers[:, None, None].expand(*cls_attention.shape, 1).contiguous(),
-            "vision": planes["vision"],
-            "keys": planes["keys"],
-        }
-        packed = {name: self.pack(plane, pixels, image, None).to(device) for name, plane in per_crop.items()}
-        saliency = packed["saliency"][:, 0]
-        # Stock packing of zeros with ones for newlines marks where the newline tokens stand.
-        marks = self.pack(
-            torch.zeros_like(cls_attention)[..., None],
-            pixels,
-            image,
-            torch.ones(1, device=cls_attention.device),
-        )[:, 0]
-        is_newline = (marks > 0.5).to(device)
-        stock = stock.to(device, self.model.get_input_embeddings().weight.dtype)
-        newline_after = newline = None
-        features = stock
-        if stock.shape[0] != saliency.shape[0]:
-            places = is_newline.nonzero()[:, 0]
-            newline_after = places - 1 - torch.arange(places.numel(), device=places.device)
-            newline, features = stock[places[0]], stock[~is_newline]
-        return VisualTokens(
-            features=features,
-            saliency=saliency.float(),
-            grid=self.grid(pixels, image, saliency.shape[0], image_size),
-            stock_features=stock,
-            cls_attention=cls_attention.to(device),
-            vision_features=packed["vision"],
-            vision_keys=packed["keys"],
-            newline_after=newline_after,
-            newline=newline,
-            image_key=image_key,
-            encoder_crop=packed["encoder crop"][:, 0].round().long(),
-            saliency_source=CLS_ATTENTION if self.has_cls else RECEIVED_ATTENTION,
-            layer_features=None if layer_features is None else layer_features.to(device, stock.dtype),
-        )
+    def _packed(self, pixels: PixelInputs, image: int, crops: Tensor, newline: Tensor | None) -> Tensor:
+        return self.pack(crops, pixels, image, newline)
 
-    def _check_strategy(self) -> None:
-        """Raise UnsupportedModelError where [CLS] would be passed on as a patch, or a patch dropped as a [CLS]."""
-        strategy = getattr(self.config, "vision_feature_select_strategy", None)
-        expected = "default" if self.has_cls else "full"
-        if strategy is not None and strategy != expected:
-            wrong = (
-                "has a [CLS] token, which {} passes on as if it were a patch"
-                if self.has_cls
-                else "has no [CLS] token, and {} drops its first patch as if it were one"
-            ).format(f"vision_feature_select_strategy={strategy!r}")
-            raise UnsupportedModelError(f"This vision tower {wrong}; expected {expected!r}.")
-
-
-def shown_box(image_size: tuple[int, int], image_processor: Any) -> Box:
-    """The part of the original image (width, height), in its pixels, that this image processor shows the encoder."""
-    size, crop = dict(image_processor.size or {}), dict(image_processor.crop_size or {})
-    resized: tuple[int, int] | int | None = None
-    if image_processor.do_resize:
-        resized = size.get("shortest_edge") or (size.get("width") or 0, size.get("height") or 0)
-    cropped = (crop.get("width") or 0, crop.get("height") or 0) if image_processor.do_center_crop else None
-    pads = bool(getattr(image_processor, "do_pad", False)) and hasattr(image_processor, "pad_to_square")
-    return square_box(image_size, pad_to_square=pads, resized=resized, cropped=cropped)
-
-
-def stills(stock: Any) -> Any:
-    """A stock processor class without its video side, which alone would need torchvision. Files it saves name the stock
-    class.
-    """
-
-    def get_attributes(cls: Any) -> list[str]:
-        return ["image_processor", "tokenizer"]
-
-    return type(
-        stock.__name__, (stock,), {"get_attributes": classmethod(get_attributes), "__module__": stock.__module__}
-    )
-
-
-def _has_cls(tower: Any) -> bool:
-    """Whether the encoder has a class token: CLIP calls it class_embedding, InternVL cls_token."""
-    embeddings = getattr(getattr(tower, "vision_model", tower), "embeddings", None)
-    return any(getattr(embeddings, name, None) is not None for name in ("class_embedding", "cls_token"))
+    def _grid_of(self, pixels: PixelInputs, image: int, image_size: tuple[int, int] | None, size: int) -> TokenGrid:
+        return self.grid(pixels, image, size, image_size)

@@ -13,7 +13,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
 from adafv_core.errors import InputError
-from adafv_core.models.base import Adapter, PixelInputs, stills
+from adafv_core.models.base import Adapter, PixelInputs
+from adafv_core.models.processors import stills
 from adafv_core.models.tiles import tiled_grid
 from adafv_core.models.vision_hooks import layer_number
 from adafv_core.types import Crop, TokenGrid, VisualTokens

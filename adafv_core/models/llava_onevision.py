@@ -7,8 +7,9 @@ from typing import Any
 
 from transformers import LlavaOnevisionProcessor
 
-from adafv_core.models.base import PixelInputs, stills
+from adafv_core.models.base import PixelInputs
 from adafv_core.models.llava_next import LlavaNextAdapter
+from adafv_core.models.processors import stills
 
 StillsProcessor = stills(LlavaOnevisionProcessor)
 

@@ -12,7 +12,7 @@ from transformers.vision_utils import get_vision_window_index
 
 from adafv_core import cost
 from adafv_core.errors import UnsupportedModelError
-from adafv_core.models.base import stills
+from adafv_core.models.processors import stills
 from adafv_core.models.qwen2_vl import Qwen2VLAdapter
 
 

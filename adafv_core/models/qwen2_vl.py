@@ -12,7 +12,8 @@ from transformers import Qwen2VLProcessor
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
 from adafv_core import cost
-from adafv_core.models.base import Adapter, PixelInputs, stills
+from adafv_core.models.base import Adapter, PixelInputs
+from adafv_core.models.processors import stills
 from adafv_core.models.vision_hooks import Call
 from adafv_core.scoring import saliency_of
 from adafv_core.types import Crop, TokenGrid, VisualTokens

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import Qwen3VLProcessor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from adafv_core.models.base import stills
+from adafv_core.models.processors import stills
 from adafv_core.models.qwen2_vl import Qwen2VLAdapter
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from transformers import SmolVLMProcessor
 from transformers.processing_utils import ProcessorMixin
 
-from adafv_core.models.base import stills
 from adafv_core.models.idefics3 import Idefics3Adapter
+from adafv_core.models.processors import stills
 
 _Stills: Any = stills(SmolVLMProcessor)
 

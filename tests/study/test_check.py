@@ -19,21 +19,21 @@ from adafv_core.study.check import LEAST_QUESTIONS, AlignmentCheck, check_alignm
 from adafv_core.study.data.pocket import PocketSet
 from adafv_core.study.measure.intervals import Interval
 
-SCENES = PocketSet("validation", 24)
+SCENES = PocketSet("validation", 16)
 
 
 def test_the_pocket_model_passes() -> None:
     found = check_alignment(load("pocket", device="cpu"), SCENES)
     assert found.verdict == "yes"
     assert found.auc_t2i.low > 0.95 and found.auc_other.high < 0.6 and found.top_share.low > 0.25
-    assert found.pictures == 24 and found.questions > 80 and found.n_visual == 196
+    assert found.pictures == 16 and found.questions > 60 and found.n_visual == 196
     assert found.sentence() == (
         "AdaFV can be expected to work on pocket: the words of a question point at the tokens of what they name, and "
         "saliency ([CLS] attention) is concentrated on few tokens."
     )
 
 
-@pytest.mark.parametrize("family", ["llava", "llava_onevision", "qwen2_5_vl", "internvl", "smolvlm"])
+@pytest.mark.parametrize("family", ["llava_next_vicuna", "qwen2_5_vl", "smolvlm"])
 def test_a_random_model_does_not(family: str) -> None:
     found = check_alignment(engine_of(family), SCENES)
     assert found.verdict == "no" and found.alignment == "none"
