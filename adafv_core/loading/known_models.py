@@ -38,12 +38,17 @@ class KnownModel:
         return self.parameters * 4 * 6 // 5
 
 
+    def needed_bytes(self, on_gpu: bool) -> int:
+        """Roughly the free memory that answering needs on a GPU, or on the CPU."""
+        return self.gpu_bytes if on_gpu else self.cpu_bytes
+
+
 def advised(free_bytes: int, on_gpu: bool) -> tuple[KnownModel, ...]:
     """The known models that fit into `free_bytes` of memory, best choice first.
 
     On a GPU larger models come first; on a CPU, where answer time grows with the number of parameters, smaller ones.
     """
-    fitting = [known for known in KNOWN_MODELS if (known.gpu_bytes if on_gpu else known.cpu_bytes) <= free_bytes]
+    fitting = [known for known in KNOWN_MODELS if known.needed_bytes(on_gpu) <= free_bytes]
     return tuple(sorted(fitting, key=lambda known: known.parameters, reverse=on_gpu))
 
 

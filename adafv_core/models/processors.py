@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adafv_core.errors import InputError
 from adafv_core.grid import Box, square_box
 
 
@@ -20,12 +21,16 @@ def shown_box(image_size: tuple[int, int], image_processor: Any) -> Box:
 
 def stills(stock: Any) -> Any:
     """A stock processor class without its video side, which alone would need torchvision. Files it saves name the stock
-    class.
+    class. Calling it with videos raises InputError.
     """
 
     def get_attributes(cls: Any) -> list[str]:
         return ["image_processor", "tokenizer"]
 
-    return type(
-        stock.__name__, (stock,), {"get_attributes": classmethod(get_attributes), "__module__": stock.__module__}
-    )
+    def call(self: Any, images: Any = None, text: Any = None, videos: Any = None, **options: Any) -> Any:
+        if videos is not None:
+            raise InputError("Visual tokens are pruned in still images; leave videos out, or pass frames as images.")
+        return stock.__call__(self, images=images, text=text, **options)
+
+    overridden = {"get_attributes": classmethod(get_attributes), "__call__": call, "__module__": stock.__module__}
+    return type(stock.__name__, (stock,), overridden)

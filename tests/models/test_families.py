@@ -422,6 +422,14 @@ def test_videos_are_refused_in_one_sentence(family: str) -> None:
         engine.model.generate(**inputs, max_new_tokens=2)
 
 
+@pytest.mark.parametrize("family", [*MROPE, "internvl", "smolvlm", "llava_onevision"])
+def test_a_processor_refuses_videos_that_would_come_as_pixel_values(family: str) -> None:
+    """InternVL and SmolVLM write the frames of a video as images into the prompt, where nothing tells them apart."""
+    engine, frames = engine_of(family), [[picture(80, 60), picture(80, 60, 1)]]
+    with pytest.raises(InputError, match="leave videos out, or pass frames as images"):
+        engine.processor(text=[engine.prompter.render(QUESTIONS[0])], videos=frames, return_tensors="pt")
+
+
 @pytest.mark.parametrize("family", NEWER)
 def test_the_settings_of_the_page_suit_every_family(family: str) -> None:
     engine, image, page = engine_of(family), picture(80, 60), AskSettings()
