@@ -37,7 +37,6 @@ class KnownModel:
         """Approximate free memory needed on the CPU: weights in 32 bits, plus a fifth."""
         return self.parameters * 4 * 6 // 5
 
-
     def needed_bytes(self, on_gpu: bool) -> int:
         """Roughly the free memory that answering needs on a GPU, or on the CPU."""
         return self.gpu_bytes if on_gpu else self.cpu_bytes
