@@ -14,7 +14,7 @@ from adafv_core.loading.known_models import KnownModel, find_known
 from app.context import AppContext
 from app.events import PRIVATE, SILENT
 from app.gradio_ext.components import html_view
-from app.serving.models import ON_A_GPU, on_disk, others, switch_model
+from app.serving.models import ON_A_GPU, ModelPool, on_disk, others, switch_model
 from app.wire.views import masthead, notice
 
 _UPDATE_S = 0.4
@@ -39,10 +39,10 @@ def build_offer(context: AppContext) -> gr.HTML | None:
 
 def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
     """Build the model menu."""
-    first, allowed = context.service.pool.first, context.settings.model_menu
+    pool, allowed = context.service.pool, context.settings.model_menu
     model = gr.Dropdown(
-        choices(first),
-        value=first,
+        choices(pool),
+        value=pool.first,
         label="Model (a hub id or folder may be typed)",
         elem_id="model",
         allow_custom_value=True,
@@ -52,9 +52,14 @@ def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
     return ModelMenu(model, load, html_view("progress", elem_id="model-progress"), offer)
 
 
-def choices(first: str) -> list[tuple[str, str]]:
-    """The menu's entries as (text, name): the model the app started with, and the known ones."""
-    return [(first, first), *((f"{known.title} · {cost(known)}", known.model_id) for known in others(first))]
+def choices(pool: ModelPool) -> list[tuple[str, str]]:
+    """The menu's entries as (text, name): the model the app started with, then the known ones, those that fit first."""
+    on_gpu = pool.device.type == "cuda"
+    entries = [(pool.first, pool.first)]
+    for known, fits in others(pool.first, pool.device):
+        missing = f" · needs {known.needed_bytes(on_gpu) / 1e9:.0f} GB of free memory" if fits is False else ""
+        entries.append((f"{known.title} · {cost(known)}{missing}", known.model_id))
+    return entries
 
 
 def cost(known: KnownModel) -> str:
@@ -102,7 +107,7 @@ def bind_menu(context: AppContext, menu: ModelMenu, notice_line: gr.HTML, title:
             changed = {notice_line: notice(text, "error")}
         else:
             text = f"{name} is loaded and answers from now on."
-            chosen = gr.Dropdown(choices(service.pool.first), value=name)
+            chosen = gr.Dropdown(choices(service.pool), value=name)
             changed = {notice_line: notice(text), title: masthead(engine), menu.model: chosen}
         changed[menu.progress] = json.dumps({"share": None, "text": text})
         if menu.offer is not None:

@@ -13,8 +13,8 @@ from cachetools import LRUCache
 from adafv_core.engine.backend import Backend
 from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
 from adafv_core.loading.download import Report, cached_folder
-from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, find_known
-from adafv_core.memory import free_memory
+from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, advised, find_known
+from adafv_core.memory import available_bytes, free_memory
 from app.serving.model_load import ModelLoad
 from app.serving.sessions import Session
 from app.settings import Settings
@@ -82,6 +82,11 @@ class ModelPool:
         self._changing = threading.Lock()
         self._one_at_a_time = threading.Lock()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the first model runs, and others are loaded."""
+        return self._first_engine.device
+
     def engine(self, name: str) -> Backend:
         """The engine of this name; loads it first if necessary."""
         return self.load(name).engine()
@@ -145,7 +150,8 @@ class ModelPool:
 @dataclass(frozen=True)
 class ListedModel:
     """One entry of the list. download_bytes, licence: None if unknown. on_disk: needs no download. loaded: can answer
-    at once. answers: is this session's model."""
+    at once. answers: is this session's model. needed_bytes: approximate memory that answering needs, None if unknown.
+    fits: whether that much is free on the device now, None if either is unknown."""
 
     name: str
     title: str
@@ -154,22 +160,36 @@ class ListedModel:
     on_disk: bool
     loaded: bool
     answers: bool
+    needed_bytes: int | None = None
+    fits: bool | None = None
 
 
 def listed_models(pool: ModelPool, settings: Settings, session: Session) -> list[ListedModel]:
     """The models a session can ask: the one the app started with and, if others may be loaded, the known ones and the
     session's own."""
     names = [pool.first]
+    fits: dict[str, bool | None] = {}
     if settings.model_menu:
-        names += [known.model_id for known in others(pool.first)]
+        fits = {known.model_id: fit for known, fit in others(pool.first, pool.device)}
+        names += fits
     names += [session.model] if session.model not in names else []
     loaded = pool.loaded()
-    return [_listed(name, name in loaded, name == session.model) for name in names]
+    on_gpu = pool.device.type == "cuda"
+    return [_listed(name, name in loaded, name == session.model, on_gpu, fits.get(name)) for name in names]
 
 
-def others(first: str) -> list[KnownModel]:
-    """The known models other than the one the app started with."""
-    return [known for known in KNOWN_MODELS if known.model_id != first]
+def others(first: str, device: torch.device) -> list[tuple[KnownModel, bool | None]]:
+    """The known models other than the one the app started with, and whether each fits into the memory that is free.
+
+    device: where models are loaded. Those that fit come first, the advised one at the top; then the rest, the smallest
+    first. Where the system does not say how much memory is free, all are listed as unknown (None).
+    """
+    free, on_gpu = available_bytes(device), device.type == "cuda"
+    if free is None:
+        return [(known, None) for known in KNOWN_MODELS if known.model_id != first]
+    fitting = advised(free, on_gpu)
+    rest = sorted((one for one in KNOWN_MODELS if one not in fitting), key=lambda one: one.needed_bytes(on_gpu))
+    return [(known, known in fitting) for known in (*fitting, *rest) if known.model_id != first]
 
 
 def on_disk(known: KnownModel) -> bool:
@@ -199,10 +219,11 @@ def switch_model(session: Session, loading: ModelLoad) -> Backend:
     return engine
 
 
-def _listed(name: str, loaded: bool, answers: bool) -> ListedModel:
+def _listed(name: str, loaded: bool, answers: bool, on_gpu: bool, fits: bool | None) -> ListedModel:
     known = find_known(name)
     if known is not None:
-        return ListedModel(name, known.title, known.download_bytes, known.licence, on_disk(known), loaded, answers)
+        size, needed = known.download_bytes, known.needed_bytes(on_gpu)
+        return ListedModel(name, known.title, size, known.licence, on_disk(known), loaded, answers, needed, fits)
     if name == POCKET:
         return ListedModel(name, "Pocket model, bundled", 0, "Apache-2.0", True, loaded, answers)
     return ListedModel(name, name, None, None, True, loaded, answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ import torch
 
 from adafv_core.errors import ModelNotFoundError, OutOfMemoryError
 from adafv_core.loading.download import DownloadProgress, Report
+from adafv_core.loading.known_models import KNOWN_MODELS
+from adafv_core.memory import available_bytes
+from app.explore.model_menu import choices
 from app.serving.model_load import ModelLoad, seconds_left
-from app.serving.models import ModelPool
+from app.serving.models import ModelPool, others
 
 
 def made(load: Callable[[str, Report], Any]) -> ModelPool:
@@ -92,3 +96,24 @@ def test_seconds_left_at_the_speed_of_late() -> None:
     marks.append((14.0, DownloadProgress(500, 1_000)))
     assert seconds_left(marks) == pytest.approx(5.0)
     assert seconds_left(deque([marks[0], (20.0, DownloadProgress(100, 1_000))])) is None
+
+
+def test_models_that_fit_into_free_memory_are_listed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU the smallest at the top; what does not fit says how much it needs."""
+    pool = ModelPool("pocket", SimpleNamespace(device=torch.device("cpu")), lambda name, report: None)  # type: ignore
+    monkeypatch.setattr("app.serving.models.available_bytes", lambda device: 6_000_000_000)
+    listed = others("pocket", pool.device)
+    assert [fits for _, fits in listed] == sorted((fits for _, fits in listed), reverse=True)
+    assert len(listed) == len(KNOWN_MODELS) and {fits for _, fits in listed} == {True, False}
+    assert all((known.cpu_bytes <= 6_000_000_000) == fits for known, fits in listed)
+    texts = [text for text, _ in choices(pool)]
+    assert texts[0] == "pocket" and texts[1].startswith("SmolVLM 256M · ") and "needs" not in texts[1]
+    assert texts[-1] == "LLaVA-NeXT 34B · 69.5 GB download · Apache-2.0 · needs 167 GB of free memory"
+    monkeypatch.setattr("app.serving.models.available_bytes", lambda device: None)
+    assert [known for known, _ in others("pocket", pool.device)] == list(KNOWN_MODELS)
+    assert {fits for _, fits in others("pocket", pool.device)} == {None}
+
+
+def test_memory_that_is_free_here() -> None:
+    free = available_bytes(torch.device("cpu"))
+    assert free is not None and 100_000_000 < free < 1 << 50
