@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.npm_packages import LINT, npm_program, run
 
 ROOT = Path(__file__).resolve().parents[2]
-LINT = ROOT / "tests" / "browser" / "lint"
 STATIC = ROOT / "app" / "static"
-NEEDS_NPM = "npm is not on the path, so Prettier and ESLint did not run: install Node.js 20 or later"
 
 
 @pytest.fixture(scope="module")
 def npm() -> str:
-    """The program npm, with the pinned packages in tests/browser/lint/node_modules (which git ignores)."""
-    program = shutil.which("npm")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail(NEEDS_NPM)
-        pytest.skip(NEEDS_NPM)
-    locked = (LINT / "package-lock.json").read_bytes()
-    installed = LINT / "node_modules" / ".adafv-lock.json"
-    if not installed.is_file() or installed.read_bytes() != locked:
-        done = run(program, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-        assert done.returncode == 0, f"npm could not install what package-lock.json names:\n{done.stdout}{done.stderr}"
-        installed.write_bytes(locked)
-    return program
-
-
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=LINT, capture_output=True, text=True, timeout=600)
+    return npm_program()
 
 
 @pytest.mark.parametrize("check", ["prettier", "eslint"])
