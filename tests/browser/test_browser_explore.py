@@ -76,7 +76,7 @@ def test_the_slider_redraws_without_the_network(open_page: Callable[..., Page]) 
 def test_chips_and_screen_reader_text_follow(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.uncheck("#answer-while-sliding")
-    page.get_by_role("button", name="Keep 25 percent").click()
+    page.get_by_role("button", name="Keep 25 %").click()
     assert kept(page) == 49
     slider = page.locator("#keep-slider")
     expect(slider).to_have_attribute("aria-valuetext", "25 % kept, 49 of 196 visual tokens")
@@ -201,7 +201,7 @@ def test_saved_files_open_again(open_page: Callable[..., Page], tmp_path: Path) 
 
     page = open_page()
     page.uncheck("#answer-while-sliding")
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     with page.expect_download() as picture:
         page.get_by_role("button", name="Save PNG").click()
     assert Image.open(picture.value.path()).width == 2 * 672 + 12
@@ -209,12 +209,12 @@ def test_saved_files_open_again(open_page: Callable[..., Page], tmp_path: Path) 
         page.get_by_role("button", name="Save run").click()
     saved = tmp_path / "run.json"
     run.value.save_as(saved)
-    page.get_by_role("button", name="Keep 25 percent").click()
+    page.get_by_role("button", name="Keep 25 %").click()
     assert kept(page) == 49
     page.set_input_files("#save-row input[type=file]", saved)
     expect(page.locator(".notice")).to_contain_text("Opened a saved run", timeout=30_000)
     assert kept(page) == 10
-    page.get_by_role("button", name="Keep 25 percent").click()
+    page.get_by_role("button", name="Keep 25 %").click()
     assert kept(page) == 49
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Open run").last.click()

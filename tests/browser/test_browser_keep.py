@@ -22,9 +22,9 @@ def test_every_chip_sets_its_ratio(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
     seen = set()
     for percent, budget in ((25, 49), (10, 20), (5, 10)):
-        page.get_by_role("button", name=f"Keep {percent} percent").click()
+        page.get_by_role("button", name=f"Keep {percent} %").click()
         expect(page.locator(".keep-count")).to_have_text(f"{budget} of 196 visual tokens")
-        expect(page.locator(".chip[aria-pressed=true]")).to_have_text(f"−{100 - percent} %")
+        expect(page.locator(".chip[aria-pressed=true]")).to_have_text(f"Keep {percent} %")
         seen.add(pixels(page, "kept"))
     assert len(seen) == 3
 
@@ -53,7 +53,7 @@ def test_more_marks_than_the_budget_holds(open_page: Callable[..., Page], width:
     page = still_page(open_page, width=width, height=900)
     page.evaluate(MARK, [1] * 14 + [0] * 182)
     before = pixels(page, "kept")
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     expect(page.locator(".panel-problem")).to_have_text(TOO_MANY)
     expect(page.locator(".split-note")).to_have_text(TOO_MANY)
     expect(page.locator("#live-summary")).to_have_text(TOO_MANY)
@@ -69,7 +69,7 @@ def test_more_marks_than_the_budget_holds(open_page: Callable[..., Page], width:
     page.evaluate("document.querySelectorAll('*').forEach((one) => one.style.setProperty('--stage-line', 'red'))")
     page.evaluate("adafv.page.notify('look')")
     assert pixels(page, "kept") == bare, "an outline of kept patches is still painted"
-    page.get_by_role("button", name="Keep 10 percent").click()
+    page.get_by_role("button", name="Keep 10 %").click()
     expect(page.locator(".panel-problem")).to_be_hidden()
     expect(page.locator(".panel-kept .panel-note")).to_have_text("20 of 196")
 
@@ -77,7 +77,7 @@ def test_more_marks_than_the_budget_holds(open_page: Callable[..., Page], width:
 def test_the_sentence_of_a_refused_picture_goes_once_one_is_saved(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
     page.evaluate(MARK, [1] * 14 + [0] * 182)
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     page.get_by_role("button", name="Save PNG").click()
     told = page.locator("#view-notice .notice")
     expect(told).to_contain_text("14 visual tokens are forced to stay", timeout=30_000)
@@ -92,7 +92,7 @@ def test_a_refused_budget_is_not_asked_for_by_sliding(open_page: Callable[..., P
     page.evaluate(MARK, [1] * 14 + [0] * 182)
     page.check("#answer-while-sliding")
     page.wait_for_timeout(300)
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(1_500)

@@ -34,7 +34,7 @@ def varied(page: Page) -> dict[str, Any]:
     page.fill("#temperature input", "50")
     page.fill("#prompt textarea", "Is there a <b>ring</b> & a #star?")
     asked(page, lambda: page.press("#prompt textarea", "Enter"))
-    page.get_by_role("button", name="Keep 25 percent").click()
+    page.get_by_role("button", name="Keep 25 %").click()
     page.get_by_label("Colors").select_option("viridis")
     page.get_by_label("Scale").select_option("rank")
     page.locator(".panels").press("2")
@@ -85,7 +85,7 @@ def test_back_and_forward_go_between_questions(open_page: Callable[..., Page]) -
 def test_the_slider_and_the_tab_are_in_the_address(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.uncheck("#answer-while-sliding")
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     page.get_by_role("tab", name="Study").click()
     page.wait_for_timeout(500)
     values = parse_qs(page.url.partition("#")[2])

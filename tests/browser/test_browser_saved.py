@@ -60,14 +60,14 @@ def test_sliding_on_an_opened_run_asks_nobody(open_page: Callable[..., Page], tm
     page = open_page()
     opened(page, file)
     key, sent = page.evaluate("adafv.page.scores.key"), asked(page)
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     page.wait_for_timeout(1_500)
     assert page.evaluate("[adafv.page.scores.key, adafv.page.result.size]") == [key, 10] and not sent
     page.press("#prompt textarea", "Enter")
     page.wait_for_function(f"adafv.page.scores.key !== {json.dumps(key)}", timeout=30_000)
     settled(page)
     with page.expect_request(lambda request: "/queue/join" in request.url):
-        page.get_by_role("button", name="Keep 25 percent").click()
+        page.get_by_role("button", name="Keep 25 %").click()
 
 
 @pytest.mark.parametrize("method", ["divprune", "fastv"])
@@ -76,12 +76,12 @@ def test_a_run_that_cannot_choose_again_says_so(open_page: Callable[..., Page], 
     page = open_page()
     opened(page, file)
     assert page.evaluate(KEPT) == kept
-    page.get_by_role("button", name="Keep 5 percent").click()
+    page.get_by_role("button", name="Keep 5 %").click()
     expect(page.locator(".panel-problem")).to_have_text(OWN_RATIO_ONLY)
     assert page.evaluate(KEPT) == []
     page.get_by_role("button", name="Save run").click()
     expect(page.locator("#view-notice .notice")).to_contain_text(OWN_RATIO_ONLY, timeout=30_000)
-    page.get_by_role("button", name="Keep 25 percent").click()
+    page.get_by_role("button", name="Keep 25 %").click()
     assert page.evaluate(KEPT) == kept
     with page.expect_download() as again:
         page.get_by_role("button", name="Save run").click()

@@ -84,7 +84,7 @@ def test_a_new_question_takes_the_place_of_one_that_waits(slow_page: Callable[[]
     page = slow_page()
     ask(page)
     expect(page.locator(".answer").first).to_have_attribute("data-state", "running", timeout=30_000)
-    page.get_by_role("button", name="Keep 25 percent").click()
+    page.get_by_role("button", name="Keep 25 %").click()
     ask(page)
     expect(page.locator(".answer-name").first).to_contain_text("49 tokens", timeout=10_000)
     assert slow_engine().ended[0] < TOKENS

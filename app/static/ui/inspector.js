@@ -9,7 +9,7 @@ import { WHY_NAMES, whyMark } from "./why.js";
 const SPLIT_REASONS = ["text", "vision", "both"];
 const WORDS_LABEL = "Words of the prompt; choose one to see its own map";
 
-const section = (title, children) => node("section", {}, [node("h3", { text: title }), ...children]);
+const section = (title, children) => node("section", {}, [node("h2", { text: title }), ...children]);
 export function makeInspector() {
   const reasons = WHY.slice(1).map((why) => {
     const number = node("b");
@@ -34,7 +34,7 @@ export function makeInspector() {
   const root = node("aside", { class: "inspector", "aria-label": "Budget split" }, [
     section("Budget split", [tally, gauge.root, split]),
   ]);
-  const wordRow = node("section", { class: "word-row" }, [node("h3", { text: "T2I map of" }), words]);
+  const wordRow = node("section", { class: "word-row" }, [node("h2", { text: "T2I map of" }), words]);
 
   /* counts: tokens by reason. */
   function showBudget(result, counts) {

@@ -4,11 +4,7 @@ import { format } from "../core/format.js";
 import { node, write } from "./dom.js";
 import { page } from "./state.js";
 
-const PRESETS = [
-  [0.25, "−75 %"],
-  [0.1, "−90 %"],
-  [0.05, "−95 %"],
-];
+const PRESETS = [0.25, 0.1, 0.05];
 const LABELED = [0.01, 0.05, 0.1, 0.25, 0.5, 1];
 const SETTLE_MS = 900;
 
@@ -26,12 +22,12 @@ export function keep(element, trigger) {
   const count = node("output", { class: "keep-count", for: "keep-slider" });
   const cut = node("span", { class: "keep-cut" });
   const ticks = node("div", { class: "keep-ticks", "aria-hidden": "true" });
-  const chips = PRESETS.map(([ratio, text]) =>
+  const chips = PRESETS.map((ratio) =>
     node("button", {
       type: "button",
       class: "chip",
-      text,
-      "aria-label": `Keep ${Math.round(100 * ratio)} percent`,
+      text: "Keep " + format.percent(ratio),
+      title: `−${format.percent(1 - ratio)} in the paper's words`,
       "aria-pressed": "false",
       on: { click: () => move(page.nearest(page.scores.steps, ratio)) },
     }),
@@ -95,7 +91,7 @@ export function keep(element, trigger) {
     write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
     const spoken = result.problem ? ": " + result.problem : " kept, " + kept + of;
     slider.setAttribute("aria-valuetext", format.exact(step.ratio) + spoken);
-    chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(step.ratio - PRESETS[i][0]) < 1e-9)));
+    chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(step.ratio - PRESETS[i]) < 1e-9)));
   }
 
   page.on((what) => {

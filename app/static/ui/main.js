@@ -4,6 +4,7 @@ import * as core from "../core/select.js";
 import * as scale from "../core/scale.js";
 import { format } from "../core/format.js";
 import "./files.js";
+import "./tables.js";
 import { about } from "./about.js";
 import { answers } from "./answers.js";
 import { keep } from "./keep.js";
