@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from adafv_core.cost import fastv_tokens
 from adafv_core.engine.layer_pruning import ONE_PREFILL, LayerPruning, prune_inside
 from adafv_core.engine.request import Request
 from adafv_core.errors import InputError, PromptError, UnknownNameError
 from adafv_core.grid import kept_places, stock_positions
 from adafv_core.methods import Method
+from adafv_core.methods.inside import InsideMethod
 from adafv_core.models.base import Adapter
 from adafv_core.types import POSITIONS, PlacedImage, Row, Selection, VisualTokens
 
@@ -38,14 +38,6 @@ class Batch:
 
     arguments: dict[str, Any]
     n_newline: tuple[int, ...]
-
-
-class _InsideMethod(Protocol):
-    """What a method with `inside_llm` has besides."""
-
-    layer: int
-
-    def select_from_attention(self, attention: Tensor, budget: int, layers: int) -> Selection: ...
 
 
 @dataclass(frozen=True)
@@ -70,16 +62,13 @@ class Plan:
         if self.inside is None:
             made = (image.selection for image in self.rows[row].images)
             return tuple(one for one in made if one is not None), self.newlines[row]
-        if not self.inside.selections:
+        if not self.inside.decided:
             raise InputError(ONE_PREFILL)
-        return self.inside.selections[row], self.inside.n_newline[row]
+        return self.inside.selections(row), self.inside.n_newline(row)
 
     def layer_tokens(self, row: int) -> tuple[int, ...] | None:
         """Sequence length in each LLM layer where they differ, else None."""
-        if self.inside is None:
-            return None
-        layers = len(self.adapter.language_model.layers)
-        return fastv_tokens(layers, self.inside.layer, self.rows[row].ids.numel(), self.inside.lengths[row])
+        return None if self.inside is None else self.inside.layer_tokens(row)
 
 
 def row_from_template(
@@ -149,26 +138,29 @@ def planned(
     LLM earlier, one per image, which are followed instead of selecting anew.
     """
     per_row = [positions_of(adapter, row, request.positions) for row in rows]
-    if method is None or not method.inside_llm:
+    if not isinstance(method, InsideMethod):
         batch = build_batch(adapter, rows, pad_token_id=pad_token_id, newline=request.newline, positions=per_row)
         length = batch.arguments["input_ids"].shape[1]
         yield Plan(batch.arguments, length, adapter, tuple(rows), batch.n_newline)
         return
-    inside = cast(_InsideMethod, method)
-
-    def choose(attention: Tensor, visual: VisualTokens, row: int, image: int) -> Selection:
-        if row < len(given) and given[row]:
-            return given[row][image]
-        layers = len(adapter.language_model.layers)
-        made = inside.select_from_attention(attention, budget_of(attention.shape[-1]), layers)
-        return replace(made, image_key=visual.image_key, model_key=visual.model_key)
-
     whole = [row.whole() for row in rows]
     batch = build_batch(adapter, whole, pad_token_id=pad_token_id)
     length = batch.arguments["input_ids"].shape[1]
     encoded = batch.arguments.get("mm_encoder_outputs", {}).get("image")
-    with prune_inside(adapter, whole, choose, inside.layer, request.newline, encoded) as pruning:
-        yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, pruning)
+    made = next((one.positions for selections in given for one in selections if one.positions), None)
+    wanted = request.positions or made or method.positions
+    pruning = prune_inside(
+        adapter,
+        whole,
+        method,
+        budget_of,
+        newline=request.newline,
+        positions=wanted if wanted in adapter.POSITIONS else adapter.POSITIONS[0],
+        encoded=encoded,
+        given=given,
+    )
+    with pruning as inside:
+        yield Plan(batch.arguments, length, adapter, tuple(whole), batch.n_newline, inside)
 
 
 def positions_of(adapter: Adapter, row: Row, positions: str | None = None) -> str | None:

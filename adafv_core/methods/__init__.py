@@ -29,6 +29,8 @@ _FILES = (
     "eadp_llm",
     "pooling",
     "fastv",
+    "sparsevlm",
+    "pyramiddrop",
 )
 
 

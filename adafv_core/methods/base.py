@@ -68,6 +68,10 @@ class Method(ABC):
         made = self.selection(self.choose(scores, budget), budget)
         return replace(made, image_key=scores.visual.image_key, model_key=scores.visual.model_key)
 
+    def layer_tokens(self, size: int, budget: int, depth: int) -> tuple[int, ...]:
+        """How many visual tokens each layer of an LLM of `depth` layers sees of an image of N = `size`."""
+        return (budget,) * depth
+
     def options(self) -> dict[str, Any]:
         """The options this method runs with, without masks that were not given."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

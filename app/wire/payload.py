@@ -16,6 +16,7 @@ from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.errors import BudgetError
 from adafv_core.methods import METHODS
 from adafv_core.methods.base import NestedMethod, best_choice
+from adafv_core.methods.inside import InsideMethod
 from adafv_core.mixing import budget_path, top_k
 from adafv_core.types import Selection, TokenScores
 from app.wire.look import COLOR_MAPS
@@ -24,6 +25,7 @@ from app.wire.views import grid_view, ranked
 
 PICTURE_SIDE_PX = 896
 """The longest side of the picture under the maps; exports use the image's full size."""
+INSIDE_RATIO_ONLY = "This method chooses layer by layer inside the LLM, for one keep ratio: ask again at this one."
 OWN_RATIO_ONLY = "This saved run holds its own keep ratio only: ask again to choose others."
 
 
@@ -99,7 +101,11 @@ def payload(
         body["path_vision"] = packed(array(path.k_visual, np.uint32))
     else:
         body["rule"] = "table"
-        chosen = _at_steps(select, made, method, options, steps) if only is None else _at_one_step(only, steps)
+        chosen = (
+            _at_steps(select, made, method, options, steps, keep_ratio)
+            if only is None
+            else _at_one_step(only, steps, OWN_RATIO_ONLY)
+        )
         body.update(step_tables(chosen, steps))
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
@@ -136,13 +142,17 @@ def _at_steps(
     method: str,
     options: dict[str, Any],
     steps: list[dict[str, Any]],
+    keep_ratio: float,
 ) -> list[Selection | None]:
     """The selection at every slider step; None, and the step's `problem`, where the method refuses the budget."""
     budgets = [int(step["budget"]) for step in steps]
     kind = METHODS[method]
-    if kind.inside_llm:
-        best = select(1)
-        return [_more_of(best, budget) for budget in budgets]
+    if issubclass(kind, InsideMethod):
+        if kind.one_ranking:
+            best = select(1)
+            return [_more_of(best, budget) for budget in budgets]
+        own = select(budget_from_keep_ratio(keep_ratio, scores.size))
+        return _at_one_step(own, steps, INSIDE_RATIO_ONLY)
     made: Iterable[Selection | BudgetError]
     if issubclass(kind, NestedMethod):
         made = kind(**options).path(scores, budgets)
@@ -163,11 +173,11 @@ def _selected(select: Callable[[int], Selection], budget: int) -> Selection | Bu
         return error
 
 
-def _at_one_step(only: Selection, steps: list[dict[str, Any]]) -> list[Selection | None]:
+def _at_one_step(only: Selection, steps: list[dict[str, Any]], problem: str) -> list[Selection | None]:
     """Like `_at_steps`, if there is only one selection for one budget."""
     for step in steps:
         if step["budget"] != only.budget:
-            step["problem"] = OWN_RATIO_ONLY
+            step["problem"] = problem
     return [None if "problem" in step else only for step in steps]
 
 

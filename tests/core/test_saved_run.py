@@ -22,8 +22,12 @@ from adafv_core.saved_run import SavedRun, read_run, write_run
 from adafv_core.saved_run.format import MOST_BYTES, MOST_VALUES
 from adafv_core.scoring import rescored
 
-NEED_THE_MODEL = {"adafv_d", "adav_authors", "cdpruner", "divprune", "eadp_llm", "fastv", "mmtok", "pooling", "scope"}
-NEED_THE_MODEL |= {"visionzip", "vispruner"}
+NEED_THE_MODEL = frozenset(
+    [
+        *("adafv_d", "adav_authors", "cdpruner", "divprune", "eadp_llm", "fastv", "mmtok", "pooling", "pyramiddrop"),
+        *("scope", "sparsevlm", "visionzip", "vispruner"),
+    ]
+)
 """What needs a tensor that a file does not hold."""
 OLD = sorted((Path(__file__).parents[1] / "data" / "saved_runs_0_1").glob("*.json"))
 """Files that AdaFV 0.1 wrote, about a red rectangle: adafv with marks, t2i with options of its own, divprune."""
@@ -75,7 +79,7 @@ def test_a_method_on_an_old_file_refuses_or_selects_what_the_file_says(file: Pat
     except InputError as error:
         no_tensor = "which a saved run does not hold: score the image again with the model" in str(error)
         other_words = file.stem == "all_words" and 'use text_tokens="all"' in str(error)
-        if method == "fastv":
+        if METHODS[method].inside_llm:
             assert "inside the LLM" in str(error)
         elif method in NEED_THE_MODEL:
             assert no_tensor or other_words, error

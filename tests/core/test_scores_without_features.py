@@ -24,7 +24,7 @@ NEEDS = {
         name: f"{name} needs the projected visual tokens, which a saved run does not hold"
         for name in ("adafv_d", "cdpruner", "eadp_llm", "pooling")
     },
-    "fastv": "fastv chooses inside the LLM",
+    **{name: f"{name} chooses inside the LLM" for name in ("fastv", "sparsevlm", "pyramiddrop")},
 }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adafv_core import METHODS, get_method
-from adafv_core.methods.fastv import FastV
+from adafv_core.methods.inside import InsideMethod
 from adafv_core.scoring import most_attended, word_attention
 from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, VisualTokens
 
@@ -32,6 +32,8 @@ SHIPPED = (
     "eadp_llm",
     "pooling",
     "fastv",
+    "sparsevlm",
+    "pyramiddrop",
 )
 """The methods that come with the library; someone's own ones follow them in METHODS."""
 
@@ -76,15 +78,15 @@ def scores_of(visual: VisualTokens, text: Tensor, counted: Tensor, temperature: 
 
 
 def attention_row(scores: TokenScores) -> Tensor:
-    """(2, N): what stands in for the LLM's attention to the visual tokens in tests of fastv."""
+    """(2, N): what stands in for the LLM's attention to the visual tokens in tests of methods inside it."""
     return torch.stack((scores.t2i, scores.saliency))
 
 
 def select(name: str, scores: TokenScores, budget: int, **options: Any) -> Selection:
     """Select with any method; one that chooses inside the LLM gets an attention row."""
     method = get_method(name, **options)
-    if isinstance(method, FastV):
-        return method.select_from_attention(attention_row(scores), budget, LLM_LAYERS)
+    if isinstance(method, InsideMethod):
+        return method.select_from_attention(attention_row(scores), budget, LLM_LAYERS, scores.visual.features)
     return method.select(scores, budget)
 
 

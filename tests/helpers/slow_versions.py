@@ -236,3 +236,59 @@ def reflected(place: int, length: int) -> int:
     if length == 1:
         return 0
     return -place if place < 0 else 2 * (length - 1) - place if place >= length else place
+
+
+def pyramiddrop(attention: list[float], budget: int) -> list[int]:
+    """Three equal spans of layers with λN, λ²N, λ³N tokens, whose mean is the budget; λ by trying a million."""
+    size = len(attention)
+    target = 3 * budget / size
+    step = min(range(1_000_001), key=lambda n: abs(n / 1e6 + (n / 1e6) ** 2 + (n / 1e6) ** 3 - target))
+    return sorted(ranking(attention)[: max(1, round(size * (step / 1e6) ** 3))])
+
+
+LISTS = ((64, (66, 30, 17)), (96, (238, 48, 26)), (128, (303, 110, 36)), (192, (300, 200, 110)), (576, (576,) * 3))
+
+
+def sparsevlm(attention: list[float], hidden: list[list[float]], budget: int) -> list[int]:
+    """Tokens as [places, attention, hidden state]; what is merged has the place of its cluster's center."""
+    size = len(attention)
+    at = budget / size * 576
+    low, few = 0, (0, 0, 0)
+    for high, many in LISTS:
+        if at <= high:
+            break
+        low, few = high, many
+    counts = [a + (at - low) / (high - low) * (b - a) for a, b in zip(few, many, strict=True)]
+    tokens = [(place, attention[place], hidden[place]) for place in range(size)]
+    for count in counts:
+        keep = min(len(tokens), max(1, round(count / 576 * size)))
+        order = ranking([one[1] for one in tokens])
+        dropped = order[keep:]
+        if not dropped:
+            continue
+        best = dropped[: math.floor(0.3 * len(dropped)) + 1]
+        groups = clusters([tokens[i][2] for i in best], min(len(dropped), len(best) // 10 + 1))
+        merged = []
+        for group in groups:
+            members = [tokens[best[i]] for i in group]
+            mean = [total(column) / len(members) for column in zip(*(one[2] for one in members), strict=True)]
+            merged.append((members[0][0], total(one[1] for one in members) / len(members), mean))
+        tokens = [tokens[i] for i in sorted(order[:keep])] + merged
+    return sorted(one[0] for one in tokens)
+
+
+def clusters(points: list[list[float]], count: int) -> list[list[int]]:
+    """Density peaks: indices of each cluster, its center first."""
+    size = len(points)
+    d = [[math.dist(x, y) / math.sqrt(len(x)) for y in points] for x in points]
+    density = [math.exp(-total(x * x for x in sorted(row)[:5]) / min(5, size)) for row in d]
+    peak = []
+    for i in range(size):
+        denser = [d[i][j] for j in range(size) if density[j] > density[i]]
+        peak.append(min(denser) if denser else max(d[i]))
+    centers = ranking([p * r for p, r in zip(peak, density, strict=True)])[:count]
+    groups = [[center] for center in centers]
+    for i in range(size):
+        if i not in centers:
+            groups[min(range(count), key=lambda c: (d[i][centers[c]], c))].append(i)
+    return groups

@@ -50,8 +50,14 @@ def permuted(scores, order):
 
 def test_the_methods_of_the_plan_are_there_in_order() -> None:
     assert EVERY[: len(SHIPPED)] == SHIPPED
-    assert {name for name in SHIPPED if name not in EXACT} == {"full", "adav_authors", "pooling"}
-    assert [name for name in SHIPPED if METHODS[name].inside_llm] == ["fastv"]
+    assert {name for name in SHIPPED if name not in EXACT} == {
+        "full",
+        "adav_authors",
+        "pooling",
+        "sparsevlm",
+        "pyramiddrop",
+    }
+    assert [name for name in SHIPPED if METHODS[name].inside_llm] == ["fastv", "sparsevlm", "pyramiddrop"]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -196,6 +202,7 @@ def test_an_unknown_option_is_answered_with_the_valid_ones() -> None:
         ("adafv_d", {"text_tokens": "words"}),
         ("fastv", {"layer": 0}),
         ("fastv", {"layer": 1.5}),
+        ("pyramiddrop", {"mean_over": "some"}),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, options: dict[str, object]) -> None:

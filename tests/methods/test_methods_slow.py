@@ -60,8 +60,12 @@ def slow_selection(name: str, scores: TokenScores, budget: int) -> list[int]:
         return slow.cdpruner(words, v, budget)
     if name == "eadp_llm":
         return slow.eadp_llm(words, v, [(crop.rows, crop.cols) for crop in visual.grid.crops], budget)
-    assert name == "fastv"
     heads = attention_row(scores).tolist()
+    if name == "sparsevlm":
+        return slow.sparsevlm([sum(pair) / 2 for pair in zip(*heads, strict=True)], v, budget)
+    if name == "pyramiddrop":
+        return slow.pyramiddrop([sum(pair) / 2 for pair in zip(*heads, strict=True)], budget)
+    assert name == "fastv"
     return sorted(slow.ranking([sum(pair) / 2 for pair in zip(*heads, strict=True)])[:budget])
 
 

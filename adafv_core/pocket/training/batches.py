@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from adafv_core.pocket.training.build import POCKET
 from adafv_core.pocket.training.dropping import answerable, draw_budget, draw_kept
 from adafv_core.pocket.training.pool import Pool
 from adafv_core.pocket.world.labels import large_phrases, thing_labels
@@ -66,8 +67,9 @@ class BatchMaker:
         mean: list[float],
         std: list[float],
         seed: int = 0,
+        drop_share: float = POCKET.drop_share,
     ) -> None:
-        self.pool, self.tokenizer, self.seed = pool, tokenizer, seed
+        self.pool, self.tokenizer, self.seed, self.drop_share = pool, tokenizer, seed, drop_share
         self._mean, self._std = torch.tensor(mean), torch.tensor(std)
         self._scenes: dict[int, Scene] = {}
         self._grounded_ids: list[int] = tokenizer.convert_tokens_to_ids(list(GROUNDED))
@@ -93,7 +95,7 @@ class BatchMaker:
         words = torch.tensor(self._grounded_ids + rng.sample(self._ungrounded_ids, 16))
         targets, grounded = _word_targets(scenes, owners, len(words))
         asked = [ask_for_training(scene, questions, rng) if questions else [] for scene in scenes]
-        budget = draw_budget(rng, owners.shape[1]) if questions else owners.shape[1]
+        budget = draw_budget(rng, owners.shape[1], self.drop_share) if questions else owners.shape[1]
         kept = torch.stack([draw_kept(row, budget, rng) for row in owners])
         can_answer = torch.tensor(
             [[answerable(q, owners[row], kept[row]) for q in row_asked] for row, row_asked in enumerate(asked)]

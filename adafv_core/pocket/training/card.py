@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from adafv_core.pocket.training.build import GRID, IMAGE_PX
-from adafv_core.pocket.training.dropping import SHARE
+from adafv_core.pocket.training.build import POCKET_DROP_SHARE as SHARE
 from adafv_core.pocket.training.optimizing import VISION_SHARE
 from adafv_core.pocket.world.phrasings import FAMILIES
 

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from adafv_core.pocket.world.questions import SceneQuestion
 
-SHARE = 0.6
-"""Probability that a batch with questions gets a reduced budget of visual tokens."""
 _FEWEST = 8
 _ENOUGH = 2
 
 
-def draw_budget(rng: random.Random, patches: int) -> int:
-    """Draw the number of visual tokens a batch keeps: all of them, or log-uniform from 8 to all."""
-    if rng.random() >= SHARE:
+def draw_budget(rng: random.Random, patches: int, drop_share: float) -> int:
+    """Draw the number of visual tokens a batch keeps: all of them, or, with probability `drop_share`, log-uniform from
+    8 to all."""
+    if rng.random() >= drop_share:
         return patches
     return round(math.exp(rng.uniform(math.log(_FEWEST), math.log(patches))))
 

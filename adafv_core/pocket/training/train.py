@@ -19,7 +19,7 @@ from transformers import LlavaForConditionalGeneration
 
 from adafv_core.pocket.training.attention import TRAINING
 from adafv_core.pocket.training.batches import BatchMaker
-from adafv_core.pocket.training.build import GRID, IMAGE_PX, build_model, build_processor
+from adafv_core.pocket.training.build import POCKET, RECIPES, Recipe, build_model, build_processor
 from adafv_core.pocket.training.card import summarize_log
 from adafv_core.pocket.training.losses import PocketTrainer
 from adafv_core.pocket.training.optimizing import VISION_SHARE, Stepper
@@ -40,14 +40,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes, one thread each")
     parser.add_argument("--images", type=int, default=16, help="images per worker and step")
     parser.add_argument("--questions", type=int, default=16, help="questions per image, once the LLM is trained")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="pocket", help="which model (default: the bundled)")
+    parser.add_argument("--seed", type=int, help="of weights and questions (default: the recipe's)")
     parser.add_argument("--export-only", action="store_true", help="only write the model from the last checkpoint")
     return parser
 
 
-def build_trainer(seed: int) -> PocketTrainer:
+def build_trainer(seed: int, recipe: Recipe = POCKET) -> PocketTrainer:
     """Build an untrained model with its training heads, without the last vision layer, which nothing reads."""
-    model = build_model(seed=seed)
+    model = build_model(seed=seed, recipe=recipe)
     tower = model.model.vision_tower
     tower.encoder.layers = tower.encoder.layers[:-1]
     model.config.vision_feature_layer = -1
@@ -64,7 +65,8 @@ def run_worker(rank: int, options: argparse.Namespace, port: int) -> None:
     if options.workers > 1:
         address = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=options.workers)
-    trainer = build_trainer(options.seed)
+    recipe = RECIPES[options.recipe]
+    trainer = build_trainer(options.seed, recipe)
     stepper = Stepper(trainer)
     state_file: Path = options.work / "state.pt"
     spent_s, step = 0.0, 0
@@ -72,10 +74,11 @@ def run_worker(rank: int, options: argparse.Namespace, port: int) -> None:
         state = torch.load(state_file, weights_only=True)
         stepper.load(state)
         spent_s, step = state["spent_s"], state["step"]
-    processor = build_processor()
+    processor = build_processor(recipe)
     shape = processor.image_processor
-    pool = Pool(options.work / "pool", "train", options.scenes, IMAGE_PX, GRID)
-    maker = BatchMaker(pool, processor.tokenizer, shape.image_mean, shape.image_std, seed=options.seed * 1000 + rank)
+    pool = Pool(options.work / "pool", "train", options.scenes, recipe.image_px, recipe.grid)
+    seed = options.seed * 1000 + rank
+    maker = BatchMaker(pool, processor.tokenizer, shape.image_mean, shape.image_std, seed, recipe.drop_share)
     started_s, saved_s, logged_s = time.monotonic() - spent_s, time.monotonic(), time.monotonic()
     progress, answers = spent_s / (60 * options.minutes), False
     sums: dict[str, float] = {}
@@ -125,7 +128,7 @@ def _train(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write model and processor for `from_pretrained`: float32 safetensors in shards under 9 MB."""
     state = torch.load(options.work / "state.pt", weights_only=True)
-    model: LlavaForConditionalGeneration = build_model(seed=options.seed)
+    model: LlavaForConditionalGeneration = build_model(seed=options.seed, recipe=RECIPES[options.recipe])
     weights = {
         name.removeprefix("model."): value for name, value in state["weights"].items() if name.startswith("model.")
     }
@@ -133,7 +136,7 @@ def export(options: argparse.Namespace) -> None:
     if unexpected or any("layers.4" not in name and "post_layernorm" not in name for name in missing):
         raise RuntimeError(f"the checkpoint does not fit the model: missing {missing}, unexpected {unexpected}")
     model.save_pretrained(options.out, max_shard_size="8MB")
-    build_processor().save_pretrained(options.out)
+    build_processor(RECIPES[options.recipe]).save_pretrained(options.out)
     log = options.work / "log.jsonl"
     if log.exists():
         training = summarize_log(log, state["spent_s"] / 60)
@@ -168,6 +171,7 @@ def _log(
 def main(argv: list[str] | None = None) -> None:
     """Train, then write the model."""
     options = make_parser().parse_args(argv)
+    options.seed = RECIPES[options.recipe].seed if options.seed is None else options.seed
     options.work.mkdir(parents=True, exist_ok=True)
     if not options.export_only:
         _train(options)
