@@ -198,7 +198,7 @@ class LayerPruning:
                 new = seen + hidden.shape[1] - stage.length
                 stage.mask = self._causal(stage, hidden, new, cache)
                 stage.rotary = None
-                if self.contiguous:
+                if self.contiguous and ids is not None:
                     at = ids.expand(hidden.shape[0], -1) - stage.dropped.to(ids.device)
                     stage.rotary = (self.adapter.language_model.rotary_emb(hidden, position_ids=at), at)
             if stage.rotary is not None:

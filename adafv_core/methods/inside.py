@@ -12,8 +12,8 @@ from torch import Tensor
 
 from adafv_core.checks import check_budget, check_scores
 from adafv_core.errors import InputError, ScoreError
-from adafv_core.methods.base import Choice, Method, over_threshold, threshold_of
-from adafv_core.mixing import BELOW_ONE, top_k
+from adafv_core.methods.base import Choice, Method
+from adafv_core.mixing import top_k
 from adafv_core.types import Selection, TokenScores
 
 
@@ -97,24 +97,16 @@ class InsideMethod(Method):
     def selection_after(self, size: int, budget: int, depth: int, drops: Sequence[Drop]) -> Selection:
         """The selection of one image after its stages.
 
-        Kept are the tokens that reach the last layer, merged ones in the place of their first. The mixed score of a
-        token that was dropped grows with the number of stages it passed. `report`: `layer_averaged_budget`, the mean
+        Kept are the tokens that reach the last layer, merged ones in the place of their first. `report`: `layer_averaged_budget`, the mean
         number of visual tokens that a layer processes, the number to compare methods by; `mean_output`, the mean that
         layers put out; `ranking`, (N,) float32, the first stage's; `drops`, all that was decided.
         """
         device = drops[0].ranking.device
         alive = torch.arange(size, device=device)
-        mixed = torch.zeros(size, device=device)
-        for number, one in enumerate(drops):
-            stays = torch.zeros(alive.shape[0], dtype=torch.bool, device=device)
-            stays[one.order] = True
-            ratio = over_threshold(one.ranking, stays, threshold_of(one.ranking, stays))
-            last = number == len(drops) - 1
-            mixed[alive] = torch.where(stays, ratio if last else 1.0, (ratio + number) / len(drops))
+        for one in drops:
             alive = alive[one.order]
         kept = torch.zeros(size, dtype=torch.bool, device=device)
         kept[alive] = True
-        mixed = torch.where(kept, mixed.clamp(min=1.0), mixed.clamp(max=BELOW_ONE))
         processed = self.layer_tokens(size, budget, depth)
         report = {
             "layer_averaged_budget": sum(processed) / depth,
@@ -122,7 +114,8 @@ class InsideMethod(Method):
             "ranking": drops[0].ranking,
             "drops": tuple(drops),
         }
-        return self.selection(Choice(kept, mixed, report=report), budget)
+        ranking = drops[0].ranking if self.one_ranking else None
+        return self.selection(Choice(kept, ranking=ranking, report=report), budget)
 
     def select_from_attention(
         self, attention: Tensor, budget: int, layers: int, hidden: Tensor | None = None

@@ -107,7 +107,7 @@ def test_neighboring_floats_keep_their_order_at_every_step() -> None:
         assert np.array_equal(why_at(body, number), select(step["budget"]).why.numpy())
 
 
-@pytest.mark.parametrize("method", ["fastv", "adav_authors"])
+@pytest.mark.parametrize("method", ["fastv", "sparsevlm", "pyramiddrop", "adav_authors"])
 def test_the_api_answers_too(method: str) -> None:
     run, _, pruned = shared_context().service.answered(Session("pocket"), question(method=method, more=AskSettings()))
     assert pruned.text and 1 <= pruned.n_kept <= 20 and run.full is not None and run.full.n_kept == 196
