@@ -97,9 +97,10 @@ class InsideMethod(Method):
     def selection_after(self, size: int, budget: int, depth: int, drops: Sequence[Drop]) -> Selection:
         """The selection of one image after its stages.
 
-        Kept are the tokens that reach the last layer, merged ones in the place of their first. `report`: `layer_averaged_budget`, the mean
-        number of visual tokens that a layer processes, the number to compare methods by; `mean_output`, the mean that
-        layers put out; `ranking`, (N,) float32, the first stage's; `drops`, all that was decided.
+        Kept are the tokens that reach the last layer, merged ones in the place of their first. `report`:
+        `layer_averaged_budget`, the mean number of visual tokens that a layer processes, the number to compare methods
+        by; `mean_output`, the mean that layers put out; `ranking`, (N,) float32, the first stage's; `drops`, all that
+        was decided.
         """
         device = drops[0].ranking.device
         alive = torch.arange(size, device=device)
