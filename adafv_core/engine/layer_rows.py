@@ -60,9 +60,10 @@ class PrunedRow:
         self.length = row.ids.numel()
         self.current = torch.arange(self.length)
         self.lengths = [self.length]
+        made_earlier: Sequence[Selection | None] = given or [None] * len(row.images)
         self.images = [
             _Image(one, method, made.budget if made else budget_of(one.visual.size), depth, made)
-            for one, made in zip(row.images, given or [None] * len(row.images), strict=True)
+            for one, made in zip(row.images, made_earlier, strict=True)
         ]
         self.n_newline = sum(image.newlines.numel() for image in self.images)
         self._raters = raters
