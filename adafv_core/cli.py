@@ -112,6 +112,18 @@ def _check(arguments: Sequence[str]) -> int:
     return check(arguments, prog="adafv check")
 
 
+def _serve_vllm_proxy(arguments: Sequence[str]) -> int:
+    from adafv_core.backends.vllm_proxy import main as run_proxy
+
+    return run_proxy(arguments, prog="adafv serve-vllm-proxy")
+
+
+def _prune_dataset(arguments: Sequence[str]) -> int:
+    from adafv_core.study.prune_dataset import main as run_pruning
+
+    return run_pruning(arguments, prog="adafv prune-dataset")
+
+
 def _deploy(arguments: Sequence[str]) -> int:
     return int(_import_app("app.deploy.__main__").main(arguments, prog="adafv deploy"))
 
@@ -134,6 +146,8 @@ FORWARDED: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "check": (_check, "measure whether AdaFV can be expected to work on a model"),
     "page": (_page, "open the page in a browser"),
     "study": (_study, "measure how much accuracy each method retains"),
+    "prune-dataset": (_prune_dataset, "write kept tokens and pruned embeddings of a data set"),
+    "serve-vllm-proxy": (_serve_vllm_proxy, "serve OpenAI-style image chats, pruned, before a vLLM server"),
     "deploy": (_deploy, "make or update a Hugging Face Space (in a clone)"),
 }
 """Subcommands that parse their own arguments: the function to call, and the help text."""

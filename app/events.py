@@ -27,10 +27,13 @@ HALT_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of every event of the page: not part of the API, and no Gradio progress bar."""
 SILENT: dict[str, Any] = {**PRIVATE, "queue": False}
-ON_THE_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""Options of every event and endpoint that uses the model: they share one queue."""
 
 Handler = Callable[[gr.Request, str], None]
+
+
+def on_the_model(context: AppContext) -> dict[str, Any]:
+    """Options of every event and endpoint that asks the model: in the queue they wait in one line."""
+    return {"concurrency_id": "model", "concurrency_limit": context.settings.answers_at_once}
 
 
 def job_handlers(context: AppContext, control_of: Callable[[Session], JobControl]) -> tuple[Handler, Handler]:

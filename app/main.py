@@ -60,6 +60,8 @@ def open_context(settings: Settings) -> AppContext:
     gate = Gate()  # one for all models: they share a device
 
     def load(name: str, progress: Report | None = None) -> Backend:
+        if settings.backend == "ray":
+            return load_on_ray(name, settings)
         return for_this_machine(
             adafv_core.load(
                 name,
@@ -79,12 +81,21 @@ def open_context(settings: Settings) -> AppContext:
 
     scenes = SceneFolder(Path(tempfile.mkdtemp(prefix="adafv-scenes-")))
     started = load_first(settings.model, settings.fallback, load)
-    settings = replace(settings, model=started.name, model_menu=settings.model_menu and not on_zero_gpu())
+    menu = settings.model_menu and settings.backend == "local" and not on_zero_gpu()
+    settings = replace(settings, model=started.name, model_menu=menu)
     pool = ModelPool(started.name, started.engine, load_beside)
     service = Service(pool, Sessions(settings.model, settings.cache_bytes), settings, scenes.index_of)
     exports = Exports(Path(tempfile.mkdtemp(prefix="adafv-exports-")), settings.uploads_kept_s)
     first = first_screen(service, scenes)
     return AppContext(settings, service, scenes, first, exports, gpu=torch.cuda.is_available(), fallback=started.notice)
+
+
+def load_on_ray(name: str, settings: Settings) -> Backend:
+    """Replicas of a model on the cluster that the settings name, or on one that is started here."""
+    from adafv_core.backends import ray
+
+    options = ray.RayOptions(settings.ray_address, max_replicas=settings.ray_replicas, num_gpus=settings.ray_gpus)
+    return ray.load(name, settings.device, settings.dtype, settings.cache_bytes, options, settings.quantization)
 
 
 def make_page(context: AppContext) -> gr.Blocks:

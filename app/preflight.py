@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_vibe_mode
+from app.settings import Settings, read_settings, refuse_missing_mcp, refuse_missing_ray, refuse_vibe_mode
 
 _PROXIES = tuple(name for kind in ("http", "https", "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY"))
 _ABOUT_THE_PORT = frozenset({None, errno.EADDRINUSE, errno.EACCES})
@@ -31,6 +31,7 @@ def settings_to_start_with(arguments: Sequence[str], prog: str = "python -m app"
     leave_socks_out()
     refuse_vibe_mode()
     refuse_missing_mcp(settings)
+    refuse_missing_ray(settings)
     refuse_unusable_address(settings)
     return settings
 

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from adafv_core.images import MAX_PIXELS
 GIGABYTE = 1024**3
 MEGABYTE = 1024**2
 _ANSWER_TOKENS = 64
+RAY = "ray[serve]==2.60.0"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -34,12 +36,13 @@ def _setting(
     most: int | None = None,
     shown_default: str = "",
     on_a_space: str = "",
+    choices: tuple[str, ...] = (),
 ) -> _Value:
     """A field of `Settings`.
 
     variable: the environment variable. meaning: the text of `--help` and of `docs/settings.md`. most: the largest
     number allowed. shown_default: what the help shows as the default, if not the value. on_a_space: the default on a
-    Hugging Face Space, if it differs there.
+    Hugging Face Space, if it differs there. choices: the only values allowed.
     """
     metadata = {
         "variable": variable,
@@ -47,6 +50,7 @@ def _setting(
         "most": most,
         "shown_default": shown_default or str(int(default) if isinstance(default, bool) else default),
         "on_a_space": on_a_space,
+        "choices": choices,
     }
     field: _Value = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -75,6 +79,27 @@ class Settings:
         "ADAFV_QUANTIZATION",
         "8bit or 4bit: bits of the LLM's linear layers (needs bitsandbytes and accelerate)",
         shown_default="none",
+    )
+    backend: str = _setting(
+        "local",
+        "ADAFV_BACKEND",
+        "where the model runs: local, in this process, or ray, replicated by Ray Serve (docs/serving.md)",
+        choices=("local", "ray"),
+    )
+    ray_address: str = _setting(
+        "",
+        "ADAFV_RAY_ADDRESS",
+        "the Ray cluster to join, such as auto or host:6379; by default one is started on this machine",
+        shown_default="none",
+    )
+    ray_replicas: int = _setting(
+        2, "ADAFV_RAY_REPLICAS", "the most replicas that Ray starts; as many answers run at once"
+    )
+    ray_gpus: float | None = _setting(
+        None,
+        "ADAFV_RAY_GPUS",
+        "the share of a GPU for each replica, such as 0.5",
+        shown_default="1 if the cluster has any",
     )
     host: str = _setting("127.0.0.1", "GRADIO_SERVER_NAME", "address to listen on; 0.0.0.0 for every network")
     port: int | None = _setting(
@@ -107,6 +132,11 @@ class Settings:
     def answer_tokens(self) -> int:
         """The token limit of an answer if the request gives none."""
         return min(_ANSWER_TOKENS, self.max_new_tokens)
+
+    @property
+    def answers_at_once(self) -> int:
+        """How many requests the model answers at the same time."""
+        return self.ray_replicas if self.backend == "ray" else 1
 
 
 _FIELDS = dataclasses.fields(Settings)
@@ -167,6 +197,14 @@ def _convert(field: dataclasses.Field[object], text: str) -> object:
         if number < 1 or (most is not None and number > most):
             raise ValueError(f"expected at least 1{f' and at most {most}' if most else ''}, got {number}")
         return number
+    if field.type == "float | None":
+        share = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else -1.0
+        if share < 0:
+            raise ValueError(f"expected a number of at least 0, got {text!r}")
+        return share
+    choices = field.metadata["choices"]
+    if choices and text not in choices:
+        raise ValueError(f"expected {' or '.join(choices)}, got {text!r}")
     return text
 
 
@@ -189,3 +227,9 @@ def refuse_missing_mcp(settings: Settings) -> None:
     """End the program if MCP is requested but its package is not installed."""
     if settings.mcp and importlib.util.find_spec("mcp") is None:
         sys.exit('--mcp needs the package mcp: pip install "gradio[mcp]", or start without --mcp (ADAFV_MCP).')
+
+
+def refuse_missing_ray(settings: Settings) -> None:
+    """End the program if Ray is requested but not installed."""
+    if settings.backend == "ray" and importlib.util.find_spec("ray") is None:
+        sys.exit(f'--backend ray needs Ray: pip install "{RAY}", or start without --backend (ADAFV_BACKEND).')

@@ -1,8 +1,8 @@
 """Installs what the tests need and runs all of them: `python3.11 tests/run.py`. Arguments after it go to pytest.
 
 They run in two parts: tests that measure time have the machine to themselves; the others are distributed over two
-processes, file by file, the files that take longest first. With arguments there is one part, in one process. How long
-each part took is printed last.
+processes, file by file, the files that take longest first. Tests marked `nightly`, which need Ray or vLLM, are left
+out. With arguments there is one part, in one process. How long each part took is printed last.
 
 Uses the virtual environment it is started in, else `.venv` beside the README (created if missing; `.venv-tests` if
 that one belongs to another Python). The browser tests drive chromium: `$CHROMIUM`, else the one on the path, else
@@ -21,7 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WANTED = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PARTS = (["-m", "alone"], ["-m", "not alone", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"])
+PARTS = (
+    ["-m", "alone"],
+    ["-m", "not alone and not nightly", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"],
+)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from tqdm import tqdm
 from adafv_core.engine import Engine, load
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.data.base import DataSet, Omission
-from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
-from adafv_core.study.data.user import SUFFIX, open_user_set
+from adafv_core.study.data.pocket import STUDY_SCENES
+from adafv_core.study.data.source import DataSource
+from adafv_core.study.data.user import SUFFIX
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import write_summary
 from adafv_core.study.report.tables import duration, text_table
@@ -54,11 +56,12 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         help="split of the bundled data set: study for results, validation for tuning [study]",
     )
     add("--held-out-phrasings", action="store_true", help="use phrasings that the pocket model was never trained on")
-    add("--images", type=Path, help="folder with your own pictures, instead of the bundled data set")
+    add("--images", help="folder with your own pictures, instead of the bundled data set; a path or a URL (s3://…)")
+    add("--parquet", nargs="+", default=[], metavar="FILE", help="Parquet files or a folder of them, instead of those")
     add(
         "--annotations",
         nargs="+",
-        type=Path,
+        default=[],
         metavar="FILE",
         help="COCO-style files (boxes or masks; captions or questions), or VQA-style questions without boxes",
     )
@@ -72,6 +75,9 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
     add("--batch-size", type=int, help="questions per batch [64 on the pocket model, else 8]")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps [auto]")
     add("--dtype", default="auto", help="auto, float32, bfloat16, float16 [auto]")
+    add("--ray", action="store_true", help="ask on a Ray cluster (docs/serving.md)")
+    add("--ray-address", default="", metavar="ADDRESS", help="the cluster, such as auto [one on this machine]")
+    add("--ray-workers", type=int, default=2, metavar="N", help="the most workers there, a model each [2]")
     add("--out", type=Path, help="results file, appended to [runs/study/MODEL-DATA.jsonl]")
     add("--store", type=Path, metavar="FOLDER", help="also write the summary and the gzipped results there")
     add("--name", help="name of the stored files [that of the results file]")
@@ -96,12 +102,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_co
 
 def _run(options: argparse.Namespace) -> int:
     configs, ratios = parse_configs(options.methods), check_keep_ratios(options.keep)
-    data, suffix, tokens = _data(options)
-    engine = load(options.model, options.device, options.dtype)
-    pocket = options.model == "pocket" or _is_small(engine)
-    settings = InferenceSettings(options.batch_size or (64 if pocket else 8), options.max_new_tokens or tokens, suffix)
-    file = options.out or Path("runs/study") / f"{_plain_name(engine.name)}-{_plain_name(data.name)}.jsonl"
-    study = Study(engine, data, configs, ratios, file, settings, options.strict)
+    source = _source(options)
+    own = bool(source.images or source.parquet)
+    suffix = options.suffix if options.suffix is not None else SUFFIX if own else ""
+    longest = options.max_new_tokens or (16 if own else 8)
+    study = _study_on_ray(options, source, suffix, longest) if options.ray else None
+    if study is None:
+        data = source.open()
+        engine = load(options.model, options.device, options.dtype)
+        pocket = options.model == "pocket" or _is_small(engine)
+        settings = InferenceSettings(options.batch_size or (64 if pocket else 8), longest, suffix)
+        file = options.out or _default_file(options.model, data)
+        study = Study(engine, data, configs, ratios, file, settings, options.strict)
+    data, file = study.data, study.file
     print(f"{data.name}: {len(data.items):,} questions, {study.total - study.done:,} of {study.total:,} answers to go")
     try:
         _show_progress(study)
@@ -145,15 +158,43 @@ def _print_omissions(omissions: Sequence[Omission]) -> None:
         print(f"  … and {len(omissions) - _LISTED:,} more, all in the summary", file=sys.stderr)
 
 
-def _data(options: argparse.Namespace) -> tuple[DataSet, str, int]:
-    """The data set, the suffix of its questions, and the maximum length of its answers."""
-    if options.images is None and options.annotations is None:
-        held_out = options.held_out_phrasings
-        return PocketSet(options.split, options.scenes, held_out), options.suffix or "", 8
-    if options.images is None or options.annotations is None:
+def _source(options: argparse.Namespace) -> DataSource:
+    """Where the data set comes from. Raises InputError for a mixture."""
+    if options.parquet and (options.images or options.annotations):
+        raise InputError("Give --parquet, or --images with --annotations, not both.")
+    if bool(options.images) != bool(options.annotations):
         raise InputError("Your own data needs both: --images FOLDER and --annotations FILE.")
-    data = open_user_set(options.images, options.annotations, options.strict)
-    return data, SUFFIX if options.suffix is None else options.suffix, 16
+    return DataSource(
+        images=options.images or "",
+        annotations=tuple(options.annotations),
+        parquet=tuple(options.parquet),
+        split=options.split,
+        scenes=options.scenes,
+        held_out=options.held_out_phrasings,
+        strict=options.strict,
+    )
+
+
+def _study_on_ray(options: argparse.Namespace, source: DataSource, suffix: str, longest: int) -> Study:
+    if importlib.util.find_spec("ray") is None:
+        raise InputError('--ray needs Ray: pip install "ray[data,serve]==2.60.0"')
+    from adafv_core.study.run.on_ray import Cluster, Model, RayStudy
+
+    settings = InferenceSettings(options.batch_size or (64 if options.model == "pocket" else 8), longest, suffix)
+    return RayStudy(
+        Model(options.model, options.device, options.dtype),
+        source,
+        parse_configs(options.methods),
+        check_keep_ratios(options.keep),
+        options.out or _default_file(options.model, source.open()),
+        settings,
+        options.strict,
+        Cluster(options.ray_address, options.ray_workers),
+    )
+
+
+def _default_file(model: str, data: DataSet) -> Path:
+    return Path("runs/study") / f"{_plain_name(model)}-{_plain_name(data.name)}.jsonl"
 
 
 def _is_small(engine: Engine) -> bool:

@@ -10,7 +10,7 @@ import gradio as gr
 from adafv_core.errors import InputError
 from app.api.arguments import ASK, SCORES, Endpoints
 from app.context import AppContext
-from app.events import ON_THE_MODEL
+from app.events import on_the_model
 from app.explore.tab import read_request
 from app.serving.ask import AskRequest
 from app.sweep.run import read_sweep, run_sweep, sweep_view
@@ -61,8 +61,8 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
 
     picture = gr.Image(type="filepath", visible=False, label="The drawn scene, PNG")
     swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "positions", "max_new_tokens")
-    endpoints.add(ask, ASK, **ON_THE_MODEL)
-    endpoints.add(scores, SCORES, **ON_THE_MODEL)
+    endpoints.add(ask, ASK, **on_the_model(context))
+    endpoints.add(scores, SCORES, **on_the_model(context))
     endpoints.add(sweep, swept, concurrency_id="sweep", concurrency_limit=1)
     endpoints.add(new_scene, (), (picture, endpoints.values))
 

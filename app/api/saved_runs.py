@@ -10,7 +10,7 @@ from adafv_core.errors import InputError
 from app.api.arguments import ASK, SCORES, Endpoints
 from app.api.ask import read_api_request
 from app.context import AppContext
-from app.events import ON_THE_MODEL
+from app.events import on_the_model
 from app.saved_runs.save_and_open import read_saved, save_json, save_png
 from app.serving.sessions import Session
 from app.wire.parse import AskSettings, PageState
@@ -57,6 +57,6 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
     png = gr.File(visible=False, label="The overlays, PNG")
     saved_json = gr.File(visible=False, label="The run, JSON")
     picture = gr.Image(type="filepath", visible=False, label="The picture of the run")
-    endpoints.add(overlays, SCORES, (png,), **ON_THE_MODEL)
-    endpoints.add(run, ASK, (saved_json,), **ON_THE_MODEL)
+    endpoints.add(overlays, SCORES, (png,), **on_the_model(context))
+    endpoints.add(run, ASK, (saved_json,), **on_the_model(context))
     endpoints.add(read_run, ("file",), (picture, endpoints.values))

@@ -18,11 +18,11 @@ from app.events import (
     ASK_WITH_STATE,
     ASKED_AGAIN,
     HALT_WITH_STATE,
-    ON_THE_MODEL,
     PRIVATE,
     SILENT,
     WITH_STATE,
     job_handlers,
+    on_the_model,
 )
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.gradio_ext.blocks import with_gradio_errors
@@ -207,7 +207,12 @@ def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
 def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     service = context.service
     shown = [tab.stage, tab.answers, tab.notice]
-    streamed: dict[str, Any] = {**PRIVATE, **ON_THE_MODEL, "trigger_mode": "multiple", "inputs_kwargs": tab.inputs}
+    streamed: dict[str, Any] = {
+        **PRIVATE,
+        **on_the_model(context),
+        "trigger_mode": "multiple",
+        "inputs_kwargs": tab.inputs,
+    }
     supersede, stop = job_handlers(context, lambda session: session.asking)
 
     def ask(request: gr.Request, page_state: str, **values: Any) -> Iterator[dict[gr.HTML, str]]:

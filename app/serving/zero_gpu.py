@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -21,8 +20,8 @@ try:
 except ImportError:
     spaces = None
 
-import torch
 
+from adafv_core.backends.remote import moved
 from adafv_core.engine import Engine
 from adafv_core.engine.backend import Backend
 from adafv_core.engine.gate import Gate, Stop, StopSignal, stop_signal
@@ -176,17 +175,3 @@ def _gave_no_gpu(error: Exception) -> bool:
     """
     title = str(getattr(error, "title", ""))
     return title.startswith("ZeroGPU") and title != "ZeroGPU worker error"
-
-
-def moved(value: Any, device: Any) -> Any:
-    """The value with every tensor in it, at any depth, moved to the device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if is_dataclass(value) and not isinstance(value, type):
-        changes = {field.name: moved(getattr(value, field.name), device) for field in fields(value) if field.init}
-        return replace(value, **changes)
-    if isinstance(value, list | tuple):
-        return type(value)(moved(item, device) for item in value)
-    if isinstance(value, dict):
-        return {key: moved(item, device) for key, item in value.items()}
-    return value

@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
+from adafv_core.backends.remote import RemoteEngine
 from adafv_core.engine import Engine, load
 from adafv_core.engine.backend import Backend
 from app.serving.zero_gpu import ZeroGpuEngine
@@ -27,7 +28,7 @@ def test_a_loaded_engine_has_all_that_a_backend_has(engine: Backend) -> None:
         assert isinstance(getattr(engine, name), kind), name
 
 
-@pytest.mark.parametrize("kind", [Engine, ZeroGpuEngine])
+@pytest.mark.parametrize("kind", [Engine, RemoteEngine, ZeroGpuEngine])
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"clear_cache"}))
 def test_a_call_takes_the_arguments_of_every_backend(kind: type[Backend], call: str) -> None:
     """It is the one that `Backend` defines and checks, so that whoever calls one engine can call every other."""

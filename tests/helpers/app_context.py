@@ -27,8 +27,8 @@ MISSING = "nobody/no-such-model"
 
 @cache
 def shared_context() -> AppContext:
-    """The context, its first screen prepared."""
-    return open_context(Settings(port=free_port()))
+    """The context, its first screen prepared; on the backend that ADAFV_BACKEND names, local by default."""
+    return open_context(Settings(backend=os.environ.get("ADAFV_BACKEND", "local"), port=free_port()))
 
 
 def serve(context: AppContext) -> tuple[gr.Blocks, str]:

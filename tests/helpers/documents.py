@@ -13,7 +13,7 @@ EVERYTHING = "\n".join(DOCUMENTS.values())
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```", EVERYTHING, re.MULTILINE | re.DOTALL)
 SHELL = [text for kind, text in BLOCKS if kind == "bash"]
 COMMANDS = [line for text in SHELL for line in text.splitlines()]
-_INLINE = r"`((?:python -m (?:app|adafv_core)|adafv (?:ask|page|study|deploy) )[^`]*)`"
+_INLINE = r"`((?:python -m (?:app|adafv_core)|adafv (?:ask|page|study|deploy|prune-dataset|serve-vllm-proxy) )[^`]*)`"
 INLINE: list[str] = re.findall(_INLINE, EVERYTHING)
 
 

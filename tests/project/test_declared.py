@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NAMES = {"PIL": "pillow", "yaml": "pyyaml"}
+NAMES = {"PIL": "pillow", "yaml": "pyyaml", "upath": "universal_pathlib"}
+EXTRAS = ["study", "ray", "vllm"]
+"""What the library imports only where it is asked for; `ray` and `vllm` pin it themselves."""
 WHERE_IT_IS_INSTALLED = {"spaces"}
 """ZeroGPU installs it on a Space; elsewhere app/serving/zero_gpu.py does without."""
 
@@ -35,7 +37,7 @@ def names(lines: list[str]) -> set[str]:
     return {re.split(r"[\[<>=!~ ]", line)[0].lower() for line in lines if line and line[0] not in "#-"}
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("adafv_core", ["study"]), ("app", ["app"])])
+@pytest.mark.parametrize(("folder", "extras"), [("adafv_core", EXTRAS), ("app", ["app"])])
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     declared = names(PROJECT["dependencies"])
     for extra in extras:
@@ -46,6 +48,14 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
 def test_what_is_imported_is_pinned() -> None:
     """What an extra of the library alone needs is pinned with the tests: the page does without it."""
     pinned = names((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
-    assert (imported("adafv_core") - names(PROJECT["optional-dependencies"]["study"])) | imported("app") <= pinned
-    with_tests = pinned | names((ROOT / "requirements-test.txt").read_text(encoding="utf-8").splitlines())
+    extras = {extra: names(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS}
+    assert (imported("adafv_core") - set().union(*extras.values())) | imported("app") <= pinned
+    for extra in ("ray", "vllm"):
+        assert all("==" in line for line in PROJECT["optional-dependencies"][extra])
+    with_tests = (
+        pinned
+        | extras["ray"]
+        | extras["vllm"]
+        | names((ROOT / "requirements-test.txt").read_text(encoding="utf-8").splitlines())
+    )
     assert imported("adafv_core") <= with_tests

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers.dockerfile import read_dockerfile
 from helpers.documents import INLINE, ROOT, SHELL
 
 from adafv_core import cli
+from adafv_core.backends import vllm_proxy
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import find_known
 from adafv_core.methods import METHODS
 from adafv_core.pocket.training import evaluate, train
-from adafv_core.study import check_cli
+from adafv_core.study import check_cli, prune_dataset
 from adafv_core.study import cli as command
 from adafv_core.study.report import documents as report
 from adafv_core.study.report import draw
@@ -66,7 +68,22 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
 }
 
 
+def pruned_set(words: list[str]) -> argparse.Namespace:
+    options = prune_dataset.make_parser().parse_args(words)
+    expect(not METHODS[options.method].inside_llm, f"{options.method} selects inside the LLM")
+    return options
+
+
+def proxy(words: list[str]) -> argparse.Namespace:
+    options = vllm_proxy.make_parser().parse_args(words)
+    vllm_proxy.check_upstream(options.upstream)
+    return options
+
+
 FORWARDED = {"check": check_cli.make_parser().parse_args, "page": page, "study": study, "deploy": space}
+FORWARDED |= {"prune-dataset": pruned_set, "serve-vllm-proxy": proxy}
+VLLM = ["--model", "--host", "--port", "--enable-prompt-embeds", "--dtype", "--max-model-len", "--enforce-eager"]
+"""The flags of vLLM's server that were tried."""
 
 
 def check_block(text: str) -> None:
@@ -86,6 +103,12 @@ def check_block(text: str) -> None:
                 expect(words[1:] == [cloned], f"cd {words[1]} after a clone into {cloned}")
             elif words[:2] == ["docker", "build"]:
                 check_build(words[2:], built)
+            elif words[:2] == ["serve", "deploy"]:
+                expect((ROOT / words[2]).is_file() and not words[3:], f"{words[2]} is not there")
+            elif words[:3] == ["docker", "compose", "-f"]:
+                services = yaml.safe_load((ROOT / words[3]).read_text(encoding="utf-8"))["services"]
+                expect("adafv" in built, f"the image of {words[3]} stands on one that was not built")
+                expect(words[4:6] == ["up", "--scale"] and words[6].split("=")[0] in services, f"{words[4:]}")
             elif words[:2] == ["docker", "run"]:
                 check_run(words[2:], built)
             else:
@@ -102,6 +125,12 @@ def check_python(words: list[str]) -> None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
         extras = [f".[{name}]" for name in project["project"]["optional-dependencies"]]
         expect(words[3:] in [["."], *([one] for one in extras)], f"{words[-1]} is none of {extras}")
+    elif words[1] == "vllm.entrypoints.openai.api_server":
+        expect({word for word in words if word.startswith("--")} <= set(VLLM), f"vLLM and {words}")
+        expect(words[words.index("--host") + 1] == "127.0.0.1", "embeddings are taken on loopback only")
+    elif words[1] == "pytest":
+        files = [word for word in words[2:] if word.endswith(".py")]
+        expect(files and all((ROOT / file).is_file() for file in files), f"{files} are not there")
     elif words[1] == "pip":
         expect(words[2:-1] == ["install", "-q", "-r"] and (ROOT / words[-1]).is_file(), f"pip and {words[2:]}")
     else:
@@ -114,7 +143,8 @@ def check_adafv(words: list[str]) -> None:
     """A subcommand whose parser takes the arguments, and for `ask` an image and a method that are there."""
     if words[0] in FORWARDED:
         if words[1:] != ["--help"]:
-            FORWARDED[words[0]](words[1:])
+            model = getattr(FORWARDED[words[0]](words[1:]), "model", None)
+            expect(model in (None, AUTO, POCKET) or find_known(str(model)), f"{model} is not in the registry")
         return
     options = cli.make_parser().parse_args(words)
     expect(options.image == "IMAGE" or (ROOT / options.image).is_file(), f"{options.image} is not there")
@@ -192,6 +222,14 @@ def test_commands(text: str) -> None:
         ("ask assets/example.png", "ask assets/none.png"),
         ("adafv page", "adafv pages"),
         ("adafv page --port 7861", "adafv page --ports 7861"),
+        ("--backend ray", "--backend rays"),
+        ("--ray-gpus 1", "--ray-gpus one"),
+        ("prune-dataset pocket pruned", "prune-dataset pocket"),
+        ("--upstream http://127.0.0.1", "--upstream http://10.0.0.1"),
+        ("deploy docs/serving/serve.yaml", "deploy docs/serving/serves.yaml"),
+        ("--scale worker=2", "--scale workers=2"),
+        ("--host 127.0.0.1 --port 8000", "--host 0.0.0.0 --port 8000"),
+        ("study --ray ", "study --rays "),
     ],
 )
 def test_a_wrong_command_is_noticed(right: str, wrong: str) -> None:

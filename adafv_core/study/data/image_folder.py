@@ -24,7 +24,7 @@ _DECODING_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombErr
 def open_picture(file: Path) -> Image.Image:
     """An RGB picture, converted by `to_rgb` and rotated according to its EXIF data. Raises ImageError."""
     try:
-        with Image.open(file) as picture:
+        with file.open("rb") as opened, Image.open(opened) as picture:
             return to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:  # its message holds the whole path
         why = "it is in no known format"
@@ -113,7 +113,7 @@ class ImageFolder:
     def header(self, key: str) -> Header | None:
         """Size and orientation without decoding the picture; None if the file is not a picture."""
         try:
-            with Image.open(self.files[key]) as picture:
+            with self.files[key].open("rb") as opened, Image.open(opened) as picture:
                 orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
                 return Header(picture.size, orientation if orientation in range(1, 9) else 1)
         except _DECODING_ERRORS:

@@ -45,7 +45,7 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
         "system": platform.system(),
         "device": device.type,
     }
-    if device.type == "cuda":
+    if device.type == "cuda" and torch.cuda.is_available():  # on a cluster the GPU may be another machine's
         facts["device"] = torch.cuda.get_device_name(device)
     return facts
 

@@ -158,6 +158,17 @@ def read_records(file: Path, strict: bool = False) -> Records:
     return records
 
 
+def lines_of(file: Path) -> Iterator[dict[str, Any]]:
+    """Every line of a results file that can be read."""
+    for _, text, _ in _lines(file):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "kind" in line:
+            yield line
+
+
 def _lines(file: Path) -> Iterator[tuple[int, str, bool]]:
     """(number, text, whether it ends with a newline) of each line that is not blank."""
     # Not str.splitlines: an answer may contain other Unicode line separators.

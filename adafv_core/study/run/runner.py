@@ -88,12 +88,7 @@ class Study:
         stop: also ends a batch that is running or waiting for the model. Its answers are not recorded and StoppedError
         is raised.
         """
-        writer = self._writer = Writer(self.file, self.records)
-        if not self.records.header:
-            writer.write(self._header())
-        dropped = sorted(self.records.questions.keys() - self.items.keys())
-        session = {"kind": "session", "machine": machine_facts(self.engine.device), "data": self._data_facts()}
-        writer.write({**session, "dropped": dropped}, *(_omission_line(one) for one in self._omissions))
+        writer = self._begin()
         began, before, every = time.monotonic(), self.done, list(self.items)
         try:
             for start in range(0, len(every), self.settings.batch_size):
@@ -104,6 +99,16 @@ class Study:
                     yield Progress(self.done, self.total, left, doing + waiting)
         finally:
             writer.flush()
+
+    def _begin(self) -> Writer:
+        """Open the file, and write what a session begins with."""
+        writer = self._writer = Writer(self.file, self.records)
+        if not self.records.header:
+            writer.write(self._header())
+        dropped = sorted(self.records.questions.keys() - self.items.keys())
+        session = {"kind": "session", "machine": machine_facts(self.engine.device), "data": self._data_facts()}
+        writer.write({**session, "dropped": dropped}, *(_omission_line(one) for one in self._omissions))
+        return writer
 
     def _chunk(self, writer: Writer, numbers: Sequence[int], stop: Stop) -> Iterator[str]:
         """One batch of questions through every configuration; yields what was done."""

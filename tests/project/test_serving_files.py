@@ -1,0 +1,68 @@
+"""The files of docs/serving: the Serve application and the arguments it has, on Kubernetes too, and the containers."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adafv_core.loading.known_models import find_known
+from app.settings import RAY, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "serving"
+VERSION = RAY.partition("==")[2]
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def arguments_of(path: str) -> set[str]:
+    """The arguments that the application of an import path takes; read, not imported: Ray may not be installed."""
+    module, _, function = path.partition(":")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    (found,) = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == function]
+    (defaults,) = [
+        one.value for one in ast.walk(found) if isinstance(one, ast.AnnAssign) and one.target.id == "defaults"
+    ]
+    assert isinstance(defaults, ast.Dict)
+    return {key.value for key in defaults.keys if isinstance(key, ast.Constant)}
+
+
+def applications() -> list[Any]:
+    inner = yaml.safe_load(read("kuberay.yaml")["spec"]["serveConfigV2"])
+    return [read("serve.yaml")["applications"], inner["applications"]]
+
+
+@pytest.mark.parametrize("found", applications(), ids=["serve", "kuberay"])
+def test_the_application_takes_its_arguments(found: Any) -> None:
+    (application,) = found
+    assert application["name"] == "adafv", "the name by which a page joins it"
+    assert set(application["args"]) <= arguments_of(application["import_path"])
+    assert find_known(application["args"]["model"])
+
+
+def test_kubernetes_runs_the_same_application() -> None:
+    one, other = applications()
+    assert one == other
+    spec = read("kuberay.yaml")["spec"]["rayClusterConfig"]
+    assert spec["rayVersion"] == VERSION
+    (group,) = spec["workerGroupSpecs"]
+    assert group["maxReplicas"] == one[0]["args"]["max_replicas"]
+
+
+def test_the_containers_start_a_page_with_flags_that_it_has() -> None:
+    services = read("compose.yaml")["services"]
+    assert RAY.replace("[serve]", "[serve,data]") in services["page"]["build"]["dockerfile_inline"]
+    assert services["page"]["ports"] == ["127.0.0.1:7860:7860"] and "ports" not in services["worker"]
+    ray, _, page = services["page"]["command"][2].partition(" && ")
+    assert shlex.split(ray)[:3] == ["ray", "start", "--head"]
+    words = shlex.split(page)
+    assert words[0] == "python" and (ROOT / words[1]).is_file()
+    settings = read_settings(words[2:], services["page"]["environment"])
+    assert (settings.backend, settings.ray_address, settings.answers_at_once) == ("ray", "auto", 2)
