@@ -140,7 +140,8 @@ def check_selection(selection: object) -> tuple[Selection, ...]:
 def check_fits(selection: Selection, visual: VisualTokens) -> None:
     """Raises InputError unless a selection was made on these visual tokens.
 
-    Size, image and model are compared; a selection that does not carry image and model (from a saved run) by size.
+    Size, image and model are compared. A selection that does not carry image and model (from a saved run of version
+    0.1) fits only visual tokens that do not either.
     """
     size = selection.kept.shape[0]
     if size != visual.size:
@@ -151,6 +152,8 @@ def check_fits(selection: Selection, visual: VisualTokens) -> None:
         ("image", selection.image_key, visual.image_key),
         ("model", selection.model_key, visual.model_key),
     ):
+        if given and not made_on:
+            raise InputError(f"The selection does not hold which {what} it was made on; select anew for this one.")
         if made_on and given and made_on != given:
             raise InputError(f"The selection was made on another {what}; select anew for this one.")
 

@@ -88,7 +88,7 @@ def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
         vision_keys=_together(visuals, "vision_keys"),
         encoder_crop=torch.cat(encoder_crops),
         saliency_source=visuals[0].saliency_source,
-        image_key="+".join(visual.image_key for visual in visuals) if all(v.image_key for v in visuals) else "",
+        image_key=_image_key(visuals),
         model_key=visuals[0].model_key,
     )
 
@@ -97,11 +97,13 @@ def dealt(selection: Selection, visuals: Sequence[VisualTokens]) -> list[Selecti
     """A selection over `joined(visuals)` as one selection per image; an image may keep none of its tokens.
 
     budget is what the image keeps; k_text, k_visual, threshold and report are those of all images together. Raises
-    InputError where the selection is over another number of tokens.
+    InputError where the selection is over another number of tokens, other images, or those of another model.
     """
     sizes = [visual.size for visual in visuals]
     if selection.kept.shape[0] != sum(sizes):
         raise InputError(f"The selection is over {selection.kept.shape[0]} tokens, the images have {sum(sizes)}.")
+    if selection.image_key != _image_key(visuals) or {selection.model_key} != {one.model_key for one in visuals}:
+        raise InputError("The selection was made on other images or in another order; select anew for these.")
     kept, mixed, why = (torch.split(plane, sizes) for plane in (selection.kept, selection.mixed, selection.why))
     ranking: Sequence[Tensor | None] = [None] * len(sizes)
     if selection.ranking is not None:
@@ -124,6 +126,12 @@ def dealt(selection: Selection, visuals: Sequence[VisualTokens]) -> list[Selecti
         )
         for image, visual in enumerate(visuals)
     ]
+
+
+def _image_key(visuals: Sequence[VisualTokens]) -> str:
+    """The key of several images together; empty where one has none."""
+    keys = [visual.image_key for visual in visuals]
+    return "+".join(keys) if all(keys) else ""
 
 
 def _together(visuals: Sequence[VisualTokens], name: str) -> Tensor | None:

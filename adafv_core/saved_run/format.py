@@ -78,6 +78,7 @@ class ScoresRecord(Struct):
     counting: Literal["question", "all"] | None = None
     saliency_source: Text | None = None
     image_key: Text = ""
+    model_key: Text = ""
 
 
 class SelectionRecord(Struct):

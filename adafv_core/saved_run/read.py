@@ -168,6 +168,7 @@ def _scores(record: RunRecord) -> TokenScores:
         stock_features=None,
         cls_attention=None,
         image_key=part.image_key,
+        model_key=part.model_key,
         encoder_crop=None if encoder_crop is None else torch.tensor(encoder_crop),
         saliency_source=UNKNOWN_SALIENCY if part.saliency_source is None else part.saliency_source,
     )
@@ -245,6 +246,7 @@ def _selection(part: SelectionRecord, visual: VisualTokens, method: str, options
         method=method,
         options=options,
         image_key=visual.image_key,
+        model_key=visual.model_key,
     )
 
 

@@ -73,6 +73,7 @@ def _scores(scores: TokenScores) -> ScoresRecord:
         counting="all" if scores.counting == "all" else "question",
         saliency_source=scores.visual.saliency_source,
         image_key=scores.visual.image_key,
+        model_key=scores.visual.model_key,
     )
 
 

@@ -116,6 +116,8 @@ def _run(options: argparse.Namespace) -> int:
         study = Study(engine, data, configs, ratios, file, settings, options.strict)
     data, file = study.data, study.file
     print(f"{data.name}: {len(data.items):,} questions, {study.total - study.done:,} of {study.total:,} answers to go")
+    for note in data.notes:
+        print(f"note: {note}", file=sys.stderr)
     try:
         _show_progress(study)
     finally:

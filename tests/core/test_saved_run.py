@@ -127,10 +127,13 @@ def test_the_options_that_the_scores_depend_on_come_back(options: dict[str, Any]
 def test_the_image_and_what_its_saliency_is_come_back() -> None:
     run = made_run("saliency")
     of_crop = torch.arange(2).repeat_interleave(16)
-    named = replace(run.scores.visual, image_key="abc", saliency_source="attention received", encoder_crop=of_crop)
+    named = replace(
+        run.scores.visual, image_key="abc", model_key="xyz", saliency_source="attention received", encoder_crop=of_crop
+    )
     back = read_run(write_run(replace(run, scores=replace(run.scores, visual=named))))
     visual = back.scores.visual
     assert (visual.image_key, visual.saliency_source, back.selection.image_key) == ("abc", "attention received", "abc")
+    assert (visual.model_key, back.selection.model_key) == ("xyz", "xyz")
     shared = get_method("saliency", per_crop=True)
     assert torch.equal(shared.select(back.scores, 6).indices, shared.select(run.scores, 6).indices)
 

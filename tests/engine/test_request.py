@@ -111,8 +111,9 @@ def test_a_selection_of_another_image_or_model_is_refused(method: str) -> None:
             with pytest.raises(InputError, match=f"made on another {what}; select anew"):
                 call()
     assert engine.answer(picture(80, 60), QUESTIONS[0], selection=made, max_new_tokens=1).selection is made
-    unnamed = replace(made, image_key="", model_key="")
-    assert engine.answer(picture(80, 60, 1), QUESTIONS[0], selection=unnamed, max_new_tokens=1).selection is unnamed
+    for unnamed in (replace(made, image_key=""), replace(made, model_key="")):
+        with pytest.raises(InputError, match=r"does not hold which (image|model) it was made on"):
+            engine.answer(picture(80, 60), QUESTIONS[0], selection=unnamed, max_new_tokens=1)
 
 
 def test_visual_tokens_of_another_model_are_refused() -> None:

@@ -105,6 +105,10 @@ def test_what_does_not_fit_together_is_refused() -> None:
         joined([])
     with pytest.raises(InputError, match="32"):
         dealt(selection, visuals[:2])
+    with pytest.raises(InputError, match="other images or in another order"):
+        dealt(selection, visuals[::-1])
+    with pytest.raises(InputError, match="other images or in another order"):
+        dealt(replace(selection, model_key="another"), visuals)
     with pytest.raises(PromptError, match="1 image placeholders for 2"):
         row_from_template(
             engine.adapter, [3, engine.adapter.image_token_id], [(visual, None) for visual in visuals[:2]]

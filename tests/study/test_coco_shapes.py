@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
 from adafv_core.errors import InputError
+from adafv_core.study.data.base import DataSet
 from adafv_core.study.data.coco_shapes import placement_of, polygon_mask, shape_of, turned_size, unpacked
 from adafv_core.study.data.image_folder import Header
 from adafv_core.study.data.user import open_user_set
@@ -206,3 +207,52 @@ def test_masks_of_real_files_lie_on_the_object(orientation: int, scale: float, k
     mask = data.object_mask("a.jpg", 1) > 0.5
     assert mask.shape == red.shape and mask.sum() == 6000 * scale**2
     assert (red & mask).sum() >= 0.98 * red.sum() and (red & mask).sum() >= 0.98 * mask.sum()
+
+
+def opened(folder: Path, image: dict[str, Any], objects: list[dict[str, Any]], picture: tuple[int, int]) -> DataSet:
+    """A set of one picture of that size with these objects."""
+    Image.new("RGB", picture, "white").save(folder / "a.png")
+    value = {
+        "images": [{"id": 1, "file_name": "a.png", **image}],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"id": at, "image_id": 1, "category_id": 1, **one} for at, one in enumerate(objects, 1)],
+    }
+    (folder / "a.json").write_text(json.dumps(value))
+    return open_user_set(folder, [folder / "a.json"])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    data=st.data(),
+    kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3),
+    factor=st.sampled_from((1, 2)),
+    sized=st.booleans(),
+)
+def test_objects_without_an_annotated_size_are_noted_or_left_out(
+    data: st.DataObject, kinds: list[str], factor: int, sized: bool, tmp_path: Path
+) -> None:
+    """On pictures as they were annotated and on copies of half the size."""
+    annotated, picture = (48, 32), (48 // factor, 32 // factor)
+    drawn = [data.draw(boxes(annotated)) for _ in kinds]
+    objects = [annotation_of(kind, box, annotated) for kind, box in zip(kinds, drawn, strict=True)]
+    image = {"width": 48, "height": 32} if sized else {}
+    guessed = {at for at, kind in enumerate(kinds, 1) if kind in ("bbox", "polygon") and not sized}
+    reaches = [(x + width, y + height) for x, y, width, height in (drawn[at - 1] for at in guessed)]
+    outside = any(right > picture[0] + 1 or bottom > picture[1] + 1 for right, bottom in reaches)
+    if outside and guessed == set(range(1, len(kinds) + 1)):
+        with pytest.raises(InputError, match="reach outside its picture, which may be a resized copy"):
+            opened(tmp_path, image, objects, picture)
+        return
+    found = opened(tmp_path, image, objects, picture)
+    here = set(found.object_ids("a.png"))
+    if outside:
+        assert not here & guessed and not found.notes and len(found.omissions) >= len(guessed)
+    else:
+        assert bool(found.notes) == bool(here & guessed)
+        assert all("wrong for resized copies" in note for note in found.notes)
+    for at in here - guessed:  # where the size is known, the mask is right on the copy too
+        x, y, width, height = (side / factor for side in drawn[at - 1])
+        mask = found.object_mask("a.png", at)
+        rows, columns = np.nonzero(mask)
+        assert columns.min() >= int(x) and columns.max() < x + width and rows.min() >= int(y)
+        assert rows.max() < y + height and mask.sum() == pytest.approx(width * height, abs=width + height + 1)

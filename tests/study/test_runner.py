@@ -234,8 +234,12 @@ def test_own_pictures_on_another_model(tmp_path: Path, capsys: pytest.CaptureFix
     arguments += ["--device", "cpu", "--out", str(tmp_path / "own.jsonl"), "--max-new-tokens", "2"]
     arguments += ["--store", str(tmp_path / "stored"), "--name", "own"]
     assert main(arguments) == 0
-    assert "adafv" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "adafv" in printed.out
+    note = "2 images with objects have no `width` and `height`"
+    assert f"note: {note}" in printed.err
     summary = json.loads((tmp_path / "stored" / "own.json").read_text())
+    assert [one.startswith(note) for one in summary["data"]["notes"]] == [True]
     assert summary["questions"] == 2 and summary["pictures"] == 2 and summary["families"] == ["attribute", "counting"]
     assert summary["figures"]["auc"]["t2i"]["n"] == 3, "the caption is measured too"
     assert set(summary["figures"]["auc"]["t2i"]["families"]) == {"attribute", "counting", "caption"}

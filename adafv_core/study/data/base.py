@@ -48,13 +48,14 @@ class DataSet(ABC):
 
     name: short, without a path. items: in the order of asking, grouped by picture. has_objects: whether objects are
     known, as figures 2 to 4, `oracle` and `blind` require. omissions: entries of the user's files that could not be
-    used.
+    used. notes: what was assumed about the data, a sentence each.
     """
 
     name: str
     items: tuple[Item, ...]
     has_objects: bool = True
     omissions: tuple[Omission, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def picture(self, image: str) -> Image.Image:

@@ -17,7 +17,7 @@ from adafv_core.study.data.annotation_file import AnnotationFile, Omissions
 from adafv_core.study.data.answers import accepted_answers
 from adafv_core.study.data.base import DataSet, Item, unique_keys
 from adafv_core.study.data.coco_index import CocoImage, CocoIndex, entries_of
-from adafv_core.study.data.coco_shapes import shape_of
+from adafv_core.study.data.coco_shapes import has_runs, reach_of, shape_of
 from adafv_core.study.data.image_folder import Header, ImageFolder
 
 EXISTENCE_PER_PICTURE = 3
@@ -32,10 +32,12 @@ class CocoSet(DataSet):
     annotations it is about; `family`). Ids are those of the same file, or of another file that has them; entries of
     two files are one image if they have one id and one picture.
 
-    Objects are located according to `width` and `height`, see `placement_of`. A question without `objects` is about
-    the objects whose category its text names. A caption has no right answer: only figures 2 to 4 are measured on it,
-    for the categories it names. Without questions and captions, existence questions are generated as in POPE: "yes"
-    for up to three categories of a picture, "no" for as many drawn from the other categories; always the same ones.
+    Objects are located according to `width` and `height`, see `placement_of`. Those of an image without them are taken
+    for pixels of the picture, which `notes` says; if one reaches outside, all of them are left out. A question without
+    `objects` is about the objects whose category its text names. A caption has no right answer: only figures 2 to 4
+    are measured on it, for the categories it names. Without questions and captions, existence questions are generated
+    as in POPE: "yes" for up to three categories of a picture, "no" for as many drawn from the other categories;
+    always the same ones.
 
     An entry that cannot be used is left out and listed in `omissions`; with `strict` it raises InputError. So does a
     file without the required lists, and a set in which nothing usable is left.
@@ -53,7 +55,11 @@ class CocoSet(DataSet):
         ]
         for number, file, index, entry in annotations:
             if "caption" not in entry and "question" not in entry:
+                self._note_reach(number, file, index, entry)
+        for number, file, index, entry in annotations:
+            if "caption" not in entry and "question" not in entry:
                 self._read_object(number, file, index, entry)
+        self.notes = self._index.assumed_sizes()
         items: list[Item] = []
         for number, file, index, entry in annotations:
             if "caption" in entry or "question" in entry:
@@ -86,6 +92,12 @@ class CocoSet(DataSet):
         text = repr([(number, one.categories[number], shape.key()) for number, shape in one.shapes.items()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def _note_reach(self, number: int, file: AnnotationFile, index: int, entry: dict[str, Any]) -> None:
+        """Let the image of an object know how far the object reaches."""
+        image = self._index.find_image(number, entry)
+        if image is not None and image.size is None:
+            image.reach = tuple(map(max, image.reach, reach_of(entry)))  # type: ignore[assignment]
+
     def _read_object(self, number: int, file: AnnotationFile, index: int, entry: dict[str, Any]) -> None:
         image = None
         before = len(self._omissions.found)
@@ -108,6 +120,12 @@ class CocoSet(DataSet):
         own_id = entry.get("id")
         if not isinstance(own_id, int) or isinstance(own_id, bool) or own_id in image.shapes:
             raise file.error("an object needs an `id` of its own, a whole number", "annotations", index, "id")
+        if image.is_smaller_copy and not has_runs(entry):
+            why = (
+                "objects of this image reach outside its picture, which may be a resized copy, and the image has no "
+                "`width` and `height` to place them by; add both"
+            )
+            raise file.error(why, "annotations", index)
         try:
             # The size of a picture that cannot be read is unknown, but such a picture is never asked about.
             shape = shape_of(entry, image.size, image.header or Header(image.size or (1 << 12, 1 << 12), 1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from adafv_core.study.data.annotation_file import AnnotationFile, EntryError, Omissions, is_id
-from adafv_core.study.data.coco_shapes import Shape, Size, annotated_size
+from adafv_core.study.data.coco_shapes import Shape, Size, annotated_size, turned_size
 from adafv_core.study.data.image_folder import Header, ImageFolder
 
 T = TypeVar("T")
@@ -18,8 +18,9 @@ class CocoImage:
     """One image of the files.
 
     key: its name in the study. file: its key in the folder. size: annotated (width, height). header: None if the file
-    is not a picture. shapes, categories: of its usable objects, by annotation id. unusable_ids, unusable_categories:
-    of the objects that were left out; "" stands for an unknown category.
+    is not a picture. reach: how far right and down its objects lie, where size is None. shapes, categories: of its
+    usable objects, by annotation id. unusable_ids, unusable_categories: of the objects that were left out; "" stands
+    for an unknown category.
     """
 
     key: str
@@ -30,6 +31,15 @@ class CocoImage:
     categories: dict[int, str] = field(default_factory=dict)
     unusable_ids: set[int] = field(default_factory=set)
     unusable_categories: set[str] = field(default_factory=set)
+    reach: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def is_smaller_copy(self) -> bool:
+        """Whether objects reach outside of the picture and nothing says how large the annotated picture was."""
+        if self.size is not None or self.header is None:
+            return False
+        shown = turned_size(self.header.stored, self.header.orientation)
+        return any(far > side + 1 for far, side in zip(self.reach, shown, strict=True))  # COCO's boxes are rounded
 
 
 class ById(Generic[T]):
@@ -105,6 +115,25 @@ class CocoIndex:
             raise file.error(f"`image_id` {wanted!r} is not one of the images", "annotations", index, "image_id")
         self._dependents[omission] = self._dependents.get(omission, 0) + 1
         return None
+
+    def find_image(self, number: int, entry: dict[str, Any]) -> CocoImage | None:
+        """The usable image of an annotation, if there is one."""
+        omitted = self._omitted.own(number, entry.get("image_id")) is not None
+        return None if omitted else self._images.find(number, entry.get("image_id"))
+
+    def assumed_sizes(self) -> tuple[str, ...]:
+        """What is said about images with objects whose entries have no `width` and `height`; nothing if all have."""
+        count = sum(
+            image.size is None and any(not shape.runs for shape in image.shapes.values())
+            for image in self.images.values()
+        )
+        if not count:
+            return ()
+        subject = f"{count:,} images with objects have" if count > 1 else "1 image with objects has"
+        return (
+            f"{subject} no `width` and `height`: the objects are taken for pixels of the pictures as they are, which "
+            "is wrong for resized copies.",
+        )
 
     def category_of(self, number: int, entry: dict[str, Any]) -> str | None:
         """The name of an annotation's category, in lower case; None if there is none."""

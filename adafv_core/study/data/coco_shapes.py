@@ -146,8 +146,8 @@ def shape_of(annotation: dict[str, Any], size: Size | None, header: Header) -> S
     outside the picture.
     """
     segmentation, box = annotation.get("segmentation"), annotation.get("bbox")
-    if isinstance(segmentation, dict) and segmentation:
-        rows, columns, runs = _runs_of(segmentation)
+    if has_runs(annotation):
+        rows, columns, runs = _runs_of(annotation["segmentation"])
         if size is not None and not _is_scaled((columns, rows), size):
             raise ValueError(
                 f"`segmentation` is for {columns} × {rows} pixels, its image has `width` and `height` of "
@@ -162,6 +162,30 @@ def shape_of(annotation: dict[str, Any], size: Size | None, header: Header) -> S
         if (low < np.array(placement.shown)).all() and (high > 0).all():
             return Shape(polygons, (), placement)
     raise ValueError(f"it lies outside of the picture of {placement.annotated[0]} × {placement.annotated[1]} pixels")
+
+
+def has_runs(annotation: dict[str, Any]) -> bool:
+    """Whether the object is given as run lengths."""
+    segmentation = annotation.get("segmentation")
+    return isinstance(segmentation, dict) and bool(segmentation)
+
+
+def reach_of(annotation: dict[str, Any]) -> tuple[float, float]:
+    """The largest x and y of an object's box and polygons, in annotated pixels; 0 where they cannot be read, and for
+    run lengths, which hold the annotated size.
+    """
+    segmentation, box = annotation.get("segmentation"), annotation.get("bbox")
+    if has_runs(annotation):
+        return 0.0, 0.0
+    found = [(0.0, 0.0)]
+    for read, values in [(_corners_of, [box]), (_points_of, segmentation if isinstance(segmentation, list) else [])]:
+        for one in values:
+            try:
+                x, y = read(one).max(axis=0)
+            except ValueError:
+                continue
+            found.append((float(x), float(y)))
+    return max(x for x, _ in found), max(y for _, y in found)
 
 
 def polygon_mask(points: Points, size: Size) -> Mask:

@@ -61,4 +61,6 @@ def _selection(kept: Tensor, budget: int, method: str, visual: VisualTokens) -> 
         k_visual=0,
         budget=budget,
         method=method,
+        image_key=visual.image_key,
+        model_key=visual.model_key,
     )

@@ -250,13 +250,14 @@ class Study:
         return lines
 
     def _data_facts(self) -> dict[str, Any]:
-        return {
+        facts = {
             "name": self.data.name,
             "questions": len(self.data.items),
             "pictures": len(images_of(self.data.items)),
             "has_objects": self.data.has_objects,
             "fingerprint": self.data.fingerprint(),
         }
+        return {**facts, "notes": list(self.data.notes)} if self.data.notes else facts
 
     def _header(self) -> dict[str, Any]:
         return {
