@@ -253,6 +253,8 @@ def test_objects_without_an_annotated_size_are_noted_or_left_out(
     for at in here - guessed:  # where the size is known, the mask is right on the copy too
         x, y, width, height = (side / factor for side in drawn[at - 1])
         mask = found.object_mask("a.png", at)
+        if min(width, height) < 1 and not mask.any():
+            continue  # less than a pixel of the copy
         rows, columns = np.nonzero(mask)
         assert columns.min() >= int(x) and columns.max() < x + width and rows.min() >= int(y)
         assert rows.max() < y + height and mask.sum() == pytest.approx(width * height, abs=width + height + 1)
