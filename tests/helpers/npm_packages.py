@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def npm_program() -> str:
         pytest.skip(NEEDS_NPM)
     locked = (LINT / "package-lock.json").read_bytes()
     installed = LINT / "node_modules" / ".adafv-lock.json"
-    with FileLock(str(LINT / ".npm.lock")):
+    with FileLock(str(Path(tempfile.gettempdir()) / "adafv-npm.lock")):
         if not installed.is_file() or installed.read_bytes() != locked:
             done = run(program, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
             assert done.returncode == 0, (
