@@ -21,7 +21,7 @@ from adafv_core.errors import AdaFVError
 if TYPE_CHECKING:
     from adafv_core.types import Answer
 
-_NOT_IN_JSON = ("selection", "selections", "first_logprobs")
+_NOT_IN_JSON = ("selection", "selections", "first_logprobs", "draft_logprob")
 _PAGE_PACKAGES = {"gradio": "gradio>=6.31,<7", "plotly": "plotly>=6.0", "yaml": "pyyaml>=6.0"}
 
 

@@ -291,6 +291,7 @@ class Answer:
     finished: whether the answer ended by itself or reached its length limit; false in a snapshot and if stopped early.
     prefill_flops, vision_flops: a multiply-add counts as two. kv_cache_bytes: size after the prefill.
     first_logprobs: (V,) float32 log-probabilities of the first new token, for the KL divergence from another run.
+    draft_logprob: log-probability of a given answer in nats, see `answer_batch`; None if none was given.
     """
 
     text: str
@@ -312,3 +313,4 @@ class Answer:
     finished: bool
     first_logprobs: Tensor | None = None
     selections: tuple[Selection, ...] = ()
+    draft_logprob: float | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from adafv_core.checks import whole
+from adafv_core.engine.drafts import Draft, check_drafts
 from adafv_core.engine.gate import Stop
 from adafv_core.engine.question import check_images, check_questions
 from adafv_core.engine.request import Request, check_selections, request_of
@@ -183,6 +184,7 @@ class Backend(ABC):
         *,
         batch_size: int = 16,
         selections: Iterable[Selection | None] | None = None,
+        drafts: Iterable[Sequence[int] | None] | None = None,
         stop: Stop = None,
         **fields: Any,
     ) -> list[Answer]:
@@ -191,16 +193,19 @@ class Backend(ABC):
         Tokens kept and answers are those of `answer` for each question alone. Images may repeat (each is encoded once
         while it stays in the cache); in place of one image a list of several may stand. request, method,
         max_new_tokens, fields: as in `stream`. selections: one per question (a list of them, one per image, where there
-        are several), or None to select for that one anew. Times in the answers are those of the whole batch a question
-        was in. After `stop` the answers so far are returned, those of the running batch cut short. Raises InputError
-        of some kind, also if a question is not such a pair, or OutOfMemoryError.
+        are several), or None to select for that one anew. drafts: one per question, the token ids of an answer (such
+        as `token_ids` of the answer with all tokens), () for the answer itself, or None; the answers are the same, and
+        `draft_logprob` says how likely the run finds the draft. Times in the answers are those of the whole batch a
+        question was in. After `stop` the answers so far are returned, those of the running batch cut short. Raises
+        InputError of some kind, also if a question is not such a pair, or OutOfMemoryError.
         """
         asked = request_of(request, method, max_new_tokens, **fields)
         if asked.selection is not None:
             raise InputError("answer_batch takes `selections`, one per question; got `selection`, a single one.")
         whole("batch_size", batch_size, 1)
         pairs = check_questions(questions)
-        return self._answer_batch(pairs, asked, batch_size, check_selections(selections, len(pairs)), stop)
+        given, expected = check_selections(selections, len(pairs)), check_drafts(drafts, len(pairs))
+        return self._answer_batch(pairs, asked, batch_size, given, expected, stop)
 
     @abstractmethod
     def clear_cache(self) -> None:
@@ -234,5 +239,6 @@ class Backend(ABC):
         request: Request,
         batch_size: int,
         selections: list[tuple[Selection, ...]],
+        drafts: list[Draft | None],
         stop: Stop,
     ) -> list[Answer]: ...

@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from adafv_core.engine.backend import Backend
 from adafv_core.engine.batch import planned, row_from_template
 from adafv_core.engine.conversation import Conversation
+from adafv_core.engine.drafts import Draft, ForceDraft, check_vocabulary, draft_logprobs
 from adafv_core.engine.gate import Gate, Stop, StopSignal, gate_of, stop_signal
 from adafv_core.engine.question import Question, question_of
 from adafv_core.engine.request import Request, acting_method, check_fits
@@ -176,8 +177,10 @@ class Engine(Backend):
         request: Request,
         batch_size: int,
         selections: list[tuple[Selection, ...]],
+        drafts: list[Draft | None],
         stop: Stop,
     ) -> list[Answer]:
+        check_vocabulary(drafts, int(self.adapter.text_config.vocab_size))
         stopped = stop_signal(stop)
         answers: list[Answer] = []
         for start in range(0, len(questions), batch_size):
@@ -185,11 +188,29 @@ class Engine(Backend):
             pairs = zip(questions[chunk], selections[chunk], strict=True)
             batch = [question_of(self.prompter, image, prompt, (), made) for (image, prompt), made in pairs]
             try:
-                answers += self._run(batch, request, stop)
+                answers += self._run_with_drafts(batch, request, drafts[chunk], stop)
             except StoppedError:
                 break
             if stopped():
                 break
+        return answers
+
+    def _run_with_drafts(
+        self, batch: list[Question], request: Request, drafts: Sequence[Draft | None], stop: Stop
+    ) -> list[Answer]:
+        """One batch of answers, each with the log-probability of its draft if it has one."""
+        answers = self._run(batch, request, stop, drafts=drafts)
+        others = [
+            row
+            for row, (draft, answer) in enumerate(zip(drafts, answers, strict=True))
+            if draft is not None and answer.draft_logprob is None
+        ]
+        if others and not stop_signal(stop)():
+            chosen = [replace(batch[row], selections=answers[row].selections) for row in others]
+            given = [drafts[row] for row in others]
+            longest = replace(request, max_new_tokens=max(len(draft or ()) for draft in given))
+            for row, forced in zip(others, self._run(chosen, longest, stop, drafts=given, force=True), strict=True):
+                answers[row] = replace(answers[row], draft_logprob=forced.draft_logprob)
         return answers
 
     @contextmanager
@@ -199,9 +220,19 @@ class Engine(Backend):
             yield
 
     def _run(
-        self, questions: Sequence[Question], request: Request, *stops: Stop, emit: Emit | None = None
+        self,
+        questions: Sequence[Question],
+        request: Request,
+        *stops: Stop,
+        emit: Emit | None = None,
+        drafts: Sequence[Draft | None] = (),
+        force: bool = False,
     ) -> list[Answer]:
-        """Encode, select and generate for one batch. emit: is given a snapshot per new token of a batch of one."""
+        """Encode, select and generate for one batch.
+
+        emit: is given a snapshot per new token of a batch of one. drafts: see `answer_batch`. force: whether every row
+        has to answer its draft.
+        """
         given = [one.selections for one in questions]
         method, (pad_id, ends) = acting_method(request, given), self._special_ids()
         with self._turn(*stops):
@@ -215,7 +246,9 @@ class Engine(Backend):
                 times.add_earlier(scores.encode_s, scores.score_s if request.chooser.reads_t2i else 0.0)
             first = FirstLogits()
             plans = planned(self.adapter, rows, request, method, request.budget_of, pad_token_id=pad_id, given=given)
-            with plans as plan, self.model.get_output_embeddings().register_forward_hook(first):
+            forced = LogitsProcessorList([ForceDraft([draft or () for draft in drafts])] if force else [])
+            head = self.model.get_output_embeddings()
+            with plans as plan, head.register_forward_hook(first), draft_logprobs(self.model, drafts) as watched:
                 text = TextStream(self.tokenizer)
 
                 def on_token(token_id: int) -> None:
@@ -230,6 +263,7 @@ class Engine(Backend):
                     num_beams=1,
                     max_new_tokens=request.max_new_tokens,
                     pad_token_id=pad_id,
+                    logits_processor=forced,
                     stopping_criteria=StoppingCriteriaList([StopWhen(stop_signal(*stops))]),
                     streamer=TokenStreamer(on_token) if emit is not None else None,
                 )
@@ -240,7 +274,12 @@ class Engine(Backend):
                     ids = new[: next((at for at, one in enumerate(new) if one in ends), len(new)) + 1]
                     whole = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
                     finished = len(ids) >= request.max_new_tokens or (bool(ids) and ids[-1] in ends)
-                    answers.append(make_answer(plan, row, times, first, ids, whole, finished))
+                    answer = make_answer(plan, row, times, first, ids, whole, finished)
+                    if drafts:
+                        draft = drafts[row]
+                        same = ids if not force or draft is None else new[: len(draft)]
+                        answer = replace(answer, draft_logprob=watched.of(row, same))
+                    answers.append(answer)
                 return answers
 
     def _encode(self, prompts: Sequence[Sequence[object]]) -> tuple[list[list[VisualTokens]], float]:

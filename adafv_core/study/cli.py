@@ -17,6 +17,7 @@ from adafv_core.study.data.base import DataSet, Omission
 from adafv_core.study.data.pocket import STUDY_SCENES
 from adafv_core.study.data.source import DataSource
 from adafv_core.study.data.user import SUFFIX
+from adafv_core.study.report.compare import main as compare
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import write_summary
 from adafv_core.study.report.tables import duration, text_table
@@ -36,6 +37,7 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         prog=prog,
         description="Measure how much accuracy each method retains at each keep ratio. If interrupted, run the same "
         "command again to resume.",
+        epilog=f"Compare two results files, question by question: {prog} compare A B",
     )
     add = parser.add_argument
     add("--model", default="pocket", help="pocket, a hub id, or a folder with a model [pocket]")
@@ -44,8 +46,8 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         nargs="+",
         default=["all"],
         metavar="METHOD",
-        help="method names, with options as in adafv:floor=0.25,temperature=30; oracle; blind; all; or ablation "
-        "(AdaFV with one option changed at a time) [all]",
+        help="method names, with options as in adafv:floor=0.25,temperature=30; oracle; blind; all; seeds (four more "
+        "runs of random); or ablation (AdaFV with one option changed at a time) [all]",
     )
     add("--keep", nargs="+", type=float, default=list(RATIOS), metavar="RATIO", help="keep ratios [1 .25 .1 .05]")
     add("--scenes", type=int, default=STUDY_SCENES, help=f"scenes of the bundled data set [{STUDY_SCENES}]")
@@ -85,11 +87,14 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_core.study") -> int:
-    """Run or resume a study, then print the table and write the summary beside the results.
+    """Run or resume a study, then print the table and write the summary beside the results; or compare two files.
 
     Returns 0; 1 if results could not be written; 2 on wrong input; 130 if interrupted.
     """
-    options = make_parser(prog).parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["compare"]:
+        return compare(words[1:], prog=f"{prog} compare")
+    options = make_parser(prog).parse_args(words)
     try:
         return _run(options)
     except AdaFVError as error:

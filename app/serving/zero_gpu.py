@@ -140,9 +140,10 @@ class ZeroGpuEngine(Backend):
         request: Request,
         batch_size: int,
         selections: list[tuple[Selection, ...]],
+        drafts: list[tuple[int, ...] | None],
         stop: Stop,
     ) -> list[Answer]:
-        options = {"batch_size": batch_size, "selections": [made or None for made in selections]}
+        options = {"batch_size": batch_size, "selections": [made or None for made in selections], "drafts": drafts}
         return cast("list[Answer]", self._value("answer_batch", stop, questions, request, **options))
 
     def _value(self, call: str, stop: Stop, *arguments: Any, **options: Any) -> Any:

@@ -28,7 +28,7 @@ NOT_LLAVA = (
     "masks of the objects: these numbers show the mechanism, and do not show LLaVA's accuracy on photographs."
 )
 COMMANDS = """\
-python -m adafv_core.study --model pocket --methods all --keep 1.0 0.25 0.10 0.05 --store assets/results --name pocket
+python -m adafv_core.study --model pocket --methods all seeds --store assets/results --name pocket
 python -m adafv_core.study --methods ablation --split validation --store assets/results --name ablation
 python -m adafv_core.study.report.draw assets/results/pocket.json
 python -m adafv_core.study.report"""
@@ -63,6 +63,10 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
         "what a method can achieve. At a reduction of 0 every method equals `full`.",
         "## Against the paper's averages\n\n" + markdown.expectation(main),
         "## Where AdaFV does not win\n\n" + markdown.not_won(main),
+        "## How sure this is\n\n" + markdown.how_sure(main),
+        "## Beside accuracy\n\n" + markdown.FIDELITY,
+        *(f"### {reduction(ratio)}\n\n{markdown.fidelity_table(main, ratio)}" for ratio in ratios),
+        *_downsampled(main),
         f"## By question family, {reduction(middle)}\n\nAccuracy in %.\n\n"
         + markdown.family_table(main, middle, COMPARED),
         "<details><summary>Paired tests of AdaFV against every other method</summary>\n\n"
@@ -85,6 +89,14 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
         ]
     texts.append("## Measure it again\n\n```bash\n" + COMMANDS + "\n```")
     return "\n\n".join(texts)
+
+
+def _downsampled(main: Summary) -> list[str]:
+    table = markdown.downsample_table(main)
+    title = (
+        "## Where a smaller image is not enough\n\nAccuracy, in %, on the questions that `downsample` gets wrong at "
+    )
+    return [f"{title}the same number of tokens.\n\n{table}"] if table else []
 
 
 def with_section(document: str, text: str) -> str:

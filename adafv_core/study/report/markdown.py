@@ -94,12 +94,19 @@ def behind(summary: Summary) -> str:
     for ratio in ratios_of(summary):
         names = [f"`{test['other']}`" for test in _ahead(summary, ratio)]
         texts.append(f"{_list(names) if names else 'no method'} at {reduction(ratio)}")
-    return f"More accurate than AdaFV on the same questions, at 95 % confidence: {', '.join(texts)}."
+    holm = f", corrected for {summary['holm']['tests']} tests" if summary.get("holm") else ""
+    return f"More accurate than AdaFV on the same questions, at 95 % confidence{holm}: {', '.join(texts)}."
 
 
 def _ahead(summary: Summary, ratio: float) -> list[dict[str, Any]]:
-    """Paired tests whose whole 95 % interval favors the other method."""
-    return [test for test in summary["paired"] if test["keep"] == ratio and test["difference"]["high"] < 0]
+    """Paired tests that the other method wins."""
+    return [test for test in summary["paired"] if test["keep"] == ratio and verdict_of(test) == "behind"]
+
+
+def verdict_of(test: dict[str, Any]) -> str:
+    """Of AdaFV: "ahead", "behind" or "level", after Holm; by the interval in summaries of version 0.1."""
+    low, high = test["difference"]["low"], test["difference"]["high"]
+    return str(test.get("verdict") or ("behind" if high < 0 else "ahead" if low > 0 else "level"))
 
 
 def family_table(summary: Summary, ratio: float, labels: tuple[str, ...]) -> str:
@@ -165,10 +172,86 @@ def paired_table(summary: Summary) -> str:
                 p_text(test["p_bootstrap"]),
                 f"{test['only_first']} / {test['only_other']}",
                 p_text(test["p_mcnemar"]),
+                p_text(test["p_holm"]) if "p_holm" in test else "–",
+                verdict_of(test),
+                value_text(test.get("detectable"), 2),
+                f"{test['n_for_a_point']:,}" if "n_for_a_point" in test else "–",
             ]
         )
     header = ["AdaFV against", "reduction", "difference, points", "p (bootstrap over images)"]
-    return markdown([*header, "only AdaFV right / only the other", "p (McNemar)"], lines)
+    header += ["only AdaFV right / only the other", "p (McNemar)", "p after Holm", "AdaFV is"]
+    return markdown([*header, "detectable, points", "questions for one point"], lines)
+
+
+def how_sure(summary: Summary) -> str:
+    """What the paired tests are corrected for, what they can find, and how far runs of `random` are apart."""
+    holm = summary.get("holm")
+    if not holm:
+        return ""
+    (small, large), (few, many) = holm["detectable"], holm["n_for_a_point"]
+    text = (
+        f"Differences are paired by question, with a bootstrap over images (questions about one image go together). "
+        f"“Ahead”, “behind” and “level” are after Holm's correction over all {holm['tests']} tests (methods × ratios) "
+        f"at the 5 % level. With a power of 80 %, {summary['questions']:,} questions find a difference of "
+        f"{small:.1f} to {large:.1f} points, by pair; a difference of one point would need {few:,} to {many:,}."
+    )
+    if summary.get("seeds"):
+        runs = [
+            f"{one['mean']:.1f} ± {one['sd']:.1f} % at {reduction(one['keep'])} "
+            f"({min(one['accuracies']):.1f} to {max(one['accuracies']):.1f})"
+            for one in summary["seeds"]
+        ]
+        text += f" {summary['seeds'][0]['runs']} runs of `random`, mean ± standard deviation: {_list(runs)}."
+    return text
+
+
+FIDELITY = (
+    "Loyalty: questions answered as with all tokens. Flips: answers that were right with all tokens and are wrong "
+    "now / the other way round. ΔNLL: how much less likely the run finds the answer given with all tokens, nats a "
+    "question. KL: of the first token's distribution from that with all tokens, nats. ECE: expected calibration "
+    "error, of the first token's probability. FLOPs: of the LLM's prefill, by formula. “–”: not recorded by the "
+    "version that measured the row."
+)
+
+
+def fidelity_table(summary: Summary, ratio: float) -> str:
+    """How far each row departs from `full` at one keep ratio, and its share of the prefill's FLOPs."""
+    lines = []
+    for label in labels_of(summary):
+        row = row_at(summary, label, ratio)
+        if row is None or "loyalty" not in row:
+            continue
+        flops = row["flops"] or {}
+        lines.append(
+            [
+                f"**`{label}`**" if label == "adafv" else f"`{label}`",
+                with_interval(row["loyalty"]),
+                f"{row['flips']['lost']} / {row['flips']['gained']}",
+                with_interval(row["delta_nll"], 2) if row["delta_nll"] else "–",
+                with_interval(row["kl"], 2) if row["kl"] else "–",
+                value_text(row["ece"]),
+                value_text(flops.get("percent_of_full")),
+            ]
+        )
+    header = ["method", "loyalty, %", "flips: lost / gained", "ΔNLL", "KL", "ECE, %", "prefill FLOPs, % of full"]
+    return markdown(header, lines)
+
+
+def downsample_table(summary: Summary) -> str:
+    """Accuracy on the questions that a smaller image at the same number of tokens gets wrong; "" without that row."""
+    ratios = [ratio for ratio in ratios_of(summary) if (row_at(summary, "downsample", ratio) or {}).get("flips")]
+    if not ratios:
+        return ""
+    lines, counts = [], {}
+    for label in labels_of(summary):
+        cells = []
+        for ratio in ratios:
+            found = (row_at(summary, label, ratio) or {}).get("where_downsample_fails")
+            counts[ratio] = found["n"] if found else counts.get(ratio, 0)
+            cells.append(with_interval(found["accuracy"]) if found and found["n"] else "–")
+        if label not in ("full", "downsample", "blind"):
+            lines.append([f"`{label}`", *cells])
+    return markdown(["method", *(f"{reduction(ratio)} ({counts[ratio]} questions)" for ratio in ratios)], lines)
 
 
 def not_won(summary: Summary) -> str:
@@ -177,7 +260,7 @@ def not_won(summary: Summary) -> str:
     for ratio in ratios_of(summary):
         tests = [test for test in summary["paired"] if test["keep"] == ratio]
         ahead = _ahead(summary, ratio)
-        level = [test for test in tests if test["difference"]["low"] <= 0 <= test["difference"]["high"]]
+        level = [test for test in tests if verdict_of(test) == "level"]
         texts = []
         if ahead:
             texts.append("it is behind " + _list([_points(test) for test in ahead]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,12 +12,17 @@ import numpy as np
 
 from adafv_core.errors import InputError
 from adafv_core.study.data.base import Omission
+from adafv_core.study.measure.accuracy import normalize
 from adafv_core.study.measure.bounds import BOUNDS
+from adafv_core.study.measure.fidelity import calibration_error
 from adafv_core.study.measure.intervals import (
+    LEVEL,
     Array,
     Interval,
+    Paired,
     by_picture,
     draw_weights,
+    holm,
     interval,
     paired,
     ratio_interval,
@@ -24,8 +31,11 @@ from adafv_core.study.report.figure_data import figure_data
 from adafv_core.study.run.configs import FULL
 from adafv_core.study.run.results_file import Key, Records
 
-FIRST = "adafv"
-"""The row that all others are tested against."""
+FIRST, RANDOM = "adafv", "random"
+"""The row that all others are tested against, and the one that is run several times."""
+
+DOWNSAMPLE = "downsample"
+"""The row that gets a smaller image instead of fewer tokens of the whole one."""
 
 ORDER = ("attribute", "existence", "location", "reading", "counting", "relation", "salient")
 
@@ -77,6 +87,15 @@ class Table:
             "percent_of_full": _plain(ratio_interval(right, right_full, self.weights, 100.0)),
         }
 
+    def mean(self, values: Sequence[float | None]) -> dict[str, Any] | None:
+        """The mean over questions with its interval; None unless every question has a value."""
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        top = by_picture(np.array(known, dtype=np.float64), self.picture, self.pictures)
+        count = by_picture(np.ones(len(known)), self.picture, self.pictures)
+        return _plain(ratio_interval(top, count, self.weights))
+
     def mean_percent(self, key: Key) -> dict[str, Any]:
         """The mean of the families' percent of full: the paper's average over benchmarks."""
         values, samples = [], []
@@ -92,13 +111,17 @@ class Table:
 def summarize(records: Records) -> dict[str, Any]:
     """All results of a study, as plain values for a JSON file.
 
-    rows: one entry per row and ratio. paired: AdaFV against each other row at the same ratio. left_out: rows that
-    cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 2 to 4. Raises
-    InputError if there are not enough records yet.
+    rows: one entry per row and ratio; per row accuracy, percent_of_full, loyalty (questions answered as `full` does,
+    %), flips (questions that only `full` answers right: lost; only this row: gained), delta_nll (nats a question), kl
+    (nats), ece (%), flops (of the prefill), and `where_downsample_fails`; what was not measured is None. paired: AdaFV
+    against each other row at the same ratio. holm: what they are corrected for. seeds: the runs of `random`. left_out:
+    rows that cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 1 to 4.
+    Raises InputError if the records are not enough yet.
     """
     table = Table(records) if records.answers else None
     if table is None and not records.measures:
         raise InputError("The study has neither answers nor measurements yet; let it run longer before summarizing it.")
+    tests = _tests(table) if table else []
     return {
         "data": records.data or records.header["data"],
         "model": records.header["model"],
@@ -113,7 +136,9 @@ def summarize(records: Records) -> dict[str, Any]:
         "families": list(table.families) if table else [],
         "groups": list(table.groups) if table else [],
         "rows": [_row(table, key) for key in table.scores] if table else [],
-        "paired": _tests(table) if table else [],
+        "paired": tests,
+        "holm": _holm(tests),
+        "seeds": _seeds(table) if table else [],
         "left_out": [{"row": row, "keep": keep, "why": why} for (row, keep), why in _left_out(records).items()],
         "omitted": [asdict(omission) for omission in _omitted(records)],
         "figures": figure_data(records),
@@ -157,24 +182,101 @@ def _row(table: Table, key: Key) -> dict[str, Any]:
     if any(one.k_text or one.k_visual for one in given):
         row["text_share"] = round(float(np.mean([one.k_text / one.kept for one in given])), 4)
         row["visual_share"] = round(float(np.mean([one.k_visual / one.kept for one in given])), 4)
+    row |= _against_full(table, key)
     row["families"] = {name: table.accuracy(key, chosen) for name, chosen in table.families.items()}
     row["groups"] = {name: table.accuracy(key, chosen) for name, chosen in table.groups.items()}
     return row
+
+
+def _against_full(table: Table, key: Key) -> dict[str, Any]:
+    """How a row's answers depart from those of `full`, and what they cost."""
+    own, full = ([table.records.answers[one][q] for q in table.numbers] for one in (key, (FULL, 1.0)))
+    same = [normalize(one.text) == normalize(other.text) for one, other in zip(own, full, strict=True)]
+    right, right_full = (table.scores[one] >= 0.5 for one in (key, (FULL, 1.0)))
+    found: dict[str, Any] = {
+        "loyalty": table.mean([100.0 * one for one in same]),
+        "flips": {"lost": int((right_full & ~right).sum()), "gained": int((right & ~right_full).sum())},
+    }
+    gaps = [
+        None if one.nll is None or other.nll is None else one.nll - other.nll
+        for one, other in zip(own, full, strict=True)
+    ]
+    found["delta_nll"], found["kl"] = table.mean(gaps), table.mean([one.kl for one in own])
+    sure = [one.p for one in own if one.p is not None]
+    all_sure = len(sure) == len(own)
+    found["ece"] = round(calibration_error(np.array(sure), table.scores[key]), 2) if all_sure else None
+    found["flops"] = table.mean([one.flops for one in own])
+    of_full = table.mean([one.flops for one in full])
+    if found["flops"] and of_full:
+        found["flops"]["percent_of_full"] = round(100 * found["flops"]["value"] / of_full["value"], 2)
+    smaller = table.scores.get((DOWNSAMPLE, key[1]))
+    found["where_downsample_fails"] = None if smaller is None else table.accuracy(key, (smaller < 0.5).astype(float))
+    return found
 
 
 def _tests(table: Table) -> list[dict[str, Any]]:
     found = []
     for (row, keep), scores in table.scores.items():
         first = table.scores.get((FIRST, keep))
-        if first is None or row == FIRST or row in BOUNDS:
+        if first is None or row == FIRST or row in BOUNDS or is_seed(row):
             continue
-        test = paired(first, scores, table.picture, table.weights)
-        values = asdict(test)
-        values["difference"] = _plain(Interval(*(100 * one for one in asdict(test.difference).values())))
-        values["p_bootstrap"] = float(f"{test.p_bootstrap:.3g}")
-        values["p_mcnemar"] = float(f"{test.p_mcnemar:.3g}")
-        found.append({"first": FIRST, "other": row, "keep": keep, **values})
+        found.append({"first": FIRST, "other": row, "keep": keep, **comparison(paired_of(table, first, scores))})
+    for test, p_holm in zip(found, holm([test["p_bootstrap"] for test in found]), strict=True):
+        test |= {"p_holm": float(f"{p_holm:.3g}"), "verdict": verdict(test["difference"]["value"], p_holm)}
     return found
+
+
+def paired_of(table: Table, first: Array, other: Array) -> Paired:
+    """Two rows of one table, paired by question and resampled by picture."""
+    return paired(first, other, table.picture, table.weights)
+
+
+def comparison(test: Paired) -> dict[str, Any]:
+    """A paired test as plain values; differences in points of accuracy."""
+    values = asdict(test)
+    values["difference"] = _plain(Interval(*(100 * one for one in asdict(test.difference).values())))
+    values["detectable"] = round(100 * test.detectable, 3)
+    for name in ("p_bootstrap", "p_mcnemar"):
+        values[name] = float(f"{values[name]:.3g}")
+    return values
+
+
+def verdict(difference: float, p: float) -> str:
+    """Of the first of two rows: "ahead", "behind", or "level" where the corrected p is not below 0.05."""
+    return "level" if p >= 1 - LEVEL else "ahead" if difference > 0 else "behind"
+
+
+def _holm(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the paired tests are corrected for, and how small a difference they can find."""
+    if not tests:
+        return {}
+    return {
+        "tests": len(tests),
+        "level": round(1 - LEVEL, 4),
+        "detectable": [min(test["detectable"] for test in tests), max(test["detectable"] for test in tests)],
+        "n_for_a_point": [min(test["n_for_a_point"] for test in tests), max(test["n_for_a_point"] for test in tests)],
+    }
+
+
+def is_seed(label: str) -> bool:
+    """Whether a row is one more run of `random`, which stands for itself in no table."""
+    return label.startswith(f"{RANDOM} seed=")
+
+
+def _seeds(table: Table) -> list[dict[str, Any]]:
+    """Per ratio, the accuracies in percent of all runs of `random`, where there are several."""
+    found = []
+    for keep in dict.fromkeys(ratio for row, ratio in table.scores if row == RANDOM):
+        runs = [scores for (row, ratio), scores in table.scores.items() if ratio == keep and _is_random(row)]
+        values = [round(100 * float(one.mean()), 3) for one in runs]
+        if len(values) > 1:
+            spread = {"mean": round(statistics.mean(values), 3), "sd": round(statistics.stdev(values), 3)}
+            found.append({"keep": keep, "runs": len(values), **spread, "accuracies": values})
+    return found
+
+
+def _is_random(label: str) -> bool:
+    return label == RANDOM or is_seed(label)
 
 
 def _plain(found: Interval) -> dict[str, float | None]:

@@ -15,8 +15,9 @@ def ratios_of(summary: Summary) -> list[float]:
 
 
 def labels_of(summary: Summary) -> list[str]:
-    """Row labels in the order of asking."""
-    return list(dict.fromkeys(row["row"] for row in summary["rows"]))
+    """Row labels in the order in which they were asked, without the further runs of `random`."""
+    labels = dict.fromkeys(row["row"] for row in summary["rows"])
+    return [label for label in labels if not label.startswith("random seed=")]
 
 
 def row_at(summary: Summary, label: str, keep: float | None) -> dict[str, Any] | None:

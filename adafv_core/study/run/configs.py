@@ -43,6 +43,10 @@ ABLATION = (
 """AdaFV with its defaults (floor 0, temperature 100, question, contiguous), then with one of them changed at a time."""
 
 
+SEEDS = tuple(Config("random", {"seed": seed}) for seed in range(1, 5))
+"""Four more runs of `random`, which make five with `random` itself."""
+
+
 def parse_config(text: str) -> Config:
     """A configuration from "adafv" or "adafv:floor=0.25,temperature=30". Raises UnknownNameError or InputError."""
     name, _, given = text.strip().partition(":")
@@ -52,7 +56,7 @@ def parse_config(text: str) -> Config:
         return Config(name)
     if name not in METHODS:
         raise UnknownNameError(
-            f"There is no method {name!r}; expected all, ablation, {', '.join(METHODS)}, {' or '.join(BOUNDS)}."
+            f"There is no method {name!r}; expected all, ablation, seeds, {', '.join(METHODS)}, {' or '.join(BOUNDS)}."
         )
     types = {one.name: str(one.type) for one in fields(METHODS[name])}
     options: dict[str, Any] = {}
@@ -67,13 +71,18 @@ def parse_config(text: str) -> Config:
 
 
 def parse_configs(texts: Sequence[str]) -> tuple[Config, ...]:
-    """Configurations in order, each once. "all" is every method and both bounds, "ablation" is ABLATION."""
+    """Configurations in order, each once.
+
+    "all" is every method and both bounds, "ablation" is ABLATION, "seeds" is SEEDS.
+    """
     configs: list[Config] = []
     for text in texts:
         if text == "all":
             configs += [Config(name) for name in (*METHODS, *BOUNDS)]
         elif text == "ablation":
             configs += ABLATION
+        elif text == "seeds":
+            configs += SEEDS
         else:
             configs.append(parse_config(text))
     if not configs:

@@ -20,6 +20,9 @@ from adafv_core.study.measure.object_tokens import ObjectTokens, object_tokens
 from adafv_core.study.run.configs import Config
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
+_SEED_STEP = 1_000_003
+"""More questions than any study has, so that no two runs of `random` share a seed."""
+
 
 @dataclass(frozen=True)
 class InferenceSettings:
@@ -82,22 +85,23 @@ def answer_items(
     asked: Sequence[ScoredItem],
     settings: InferenceSettings,
     stop: Stop = None,
+    drafts: Sequence[Sequence[int] | None] | None = None,
 ) -> list[Answer]:
-    """The model's greedy answers to scored questions, in order.
+    """The model's greedy answers to scored questions, in order. drafts: see `Backend.answer_batch`.
 
     Raises InputError if the method cannot serve this budget, and StoppedError once `stop` is set.
     """
     chosen = [select_tokens(engine, config, keep, one) for one in asked]
-    arguments: dict[str, Any] = {"selections": chosen}
+    arguments: dict[str, Any] = {"selections": chosen, "drafts": drafts}
     if chosen and chosen[0] is None:
-        arguments = {"keep_ratio": keep, "method": config.method, **config.options}
+        arguments = {"keep_ratio": keep, "method": config.method, "drafts": drafts, **config.options}
     return _batches(engine, asked, settings, arguments, stop)
 
 
 def select_tokens(engine: Backend, config: Config, keep: float | None, one: ScoredItem) -> Selection | None:
     """The tokens that a configuration keeps; None for a method that selects inside the LLM.
 
-    `random` uses a different seed for each question.
+    `random` uses a different seed for each question, so its option `seed` stands for a whole run of them.
     """
     visual = one.scores.visual
     if config.method in (BLIND, ORACLE) and one.objects is None:
@@ -108,8 +112,10 @@ def select_tokens(engine: Backend, config: Config, keep: float | None, one: Scor
         return oracle(visual, one.objects, one.item.needed, budget_from_keep_ratio(keep, visual.size))
     if METHODS[config.method].inside_llm:
         return None
-    seed = {"seed": one.q} if config.method == "random" else {}
-    return engine.select(one.scores, keep_ratio=keep, method=config.method, **{**seed, **config.options})
+    options = dict(config.options)
+    if config.method == "random":
+        options["seed"] = one.q + _SEED_STEP * int(options.get("seed", 0))
+    return engine.select(one.scores, keep_ratio=keep, method=config.method, **options)
 
 
 def _encode(

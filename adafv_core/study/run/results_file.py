@@ -4,7 +4,8 @@
     {"kind": "session", "machine": {…}, "data": {…}, "dropped": [7]}            a start, or a resumption
     {"kind": "question", "q": 0, "id", "objects", "key", "image", "family", "question", "answers"}
     {"kind": "measure", "q": 0, "auc_t2i": 0.98, …}                             figures 2 to 4
-    {"kind": "answer", "row": "adafv", "keep": 0.1, "q": 0, "text", "score", "kept"}
+    {"kind": "answer", "row": "adafv", "keep": 0.1, "q": 0, "text", "score", "kept", "nll", "kl", "p", "flops"}
+    {"kind": "answer", "row": "full", "keep": 1.0, "q": 0, …, "ids": [8, 2], "top": [[8, 3], [-0.1, -2.4]]}
     {"kind": "unanswered", "row", "keep", "q": 0, "why"}                        a budget that a method cannot serve here
     {"kind": "omitted", "where", "why"}                                         what this session could not use
     {"kind": "time", "answers": 64, "seconds": 0.4}
@@ -12,7 +13,8 @@
 `q` numbers the questions of the file; `id` identifies a question, see `DataSet.question_id`. A later `question` line
 with the same q replaces the earlier one; if its `objects` differ, measurements that used them no longer count. A file
 whose name ends in .gz is read and appended to as gzip. Files of version 0.1 can be read as well: they have neither ids
-nor `omitted`, and `left out` for a whole row.
+nor `omitted`, and `left out` for a whole row, and their
+answers have no `nll`, `kl`, `p`, `flops`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from adafv_core.errors import InputError
 from adafv_core.study.data.base import Omission
 from adafv_core.study.measure.accuracy import score_answer
 from adafv_core.study.measure.bounds import BOUNDS
+from adafv_core.study.measure.fidelity import Reference
 
 FORMAT = 1
 _FIRST = '{"kind":"header"'
@@ -37,22 +40,32 @@ Key = tuple[str, float | None]
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """One answer. score: 0 to 1. kept: distinct visual tokens. k_text, k_visual: sizes of the two heads."""
+    """One answer.
+
+    score: 0 to 1. kept: distinct visual tokens. k_text, k_visual: sizes of the two heads. nll: negative
+    log-likelihood, in nats, that this run gives the answer of `full`. kl: KL divergence of the first token's
+    distribution from that of `full`, in nats, see `fidelity`. p: probability of the most likely first token. flops: of
+    the prefill. These four are None in files of version 0.1.
+    """
 
     text: str
     score: float
     kept: int
     k_text: int = 0
     k_visual: int = 0
+    nll: float | None = None
+    kl: float | None = None
+    p: float | None = None
+    flops: int | None = None
 
 
 @dataclass
 class Records:
     """The content of a results file.
 
-    questions: by number q. answers: by row and ratio, then by q; unanswered: likewise, with the reason. measures: by q.
-    dropped: questions no longer in the data set. omitted: what the last session could not use. damaged: lines of the
-    file that could not be read.
+    questions: by number q. references: by q, what `full` answered there. answers: by row and ratio, then by q;
+    unanswered: likewise, with the reason. measures: by q. dropped: questions that the data set no longer has. omitted:
+    what the last session could not use. damaged: lines of the file that could not be read.
     """
 
     header: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +73,7 @@ class Records:
     machines: list[dict[str, Any]] = field(default_factory=list)
     questions: dict[int, dict[str, Any]] = field(default_factory=dict)
     measures: dict[int, dict[str, Any]] = field(default_factory=dict)
+    references: dict[int, Reference] = field(default_factory=dict)
     answers: dict[Key, dict[int, StoredAnswer]] = field(default_factory=dict)
     unanswered: dict[Key, dict[int, str]] = field(default_factory=dict)
     left_out: dict[Key, str] = field(default_factory=dict)
@@ -76,8 +90,15 @@ class Records:
             if not (isinstance(line["text"], str) and isinstance(line["q"], int)):
                 raise TypeError("an answer needs a text and the number of its question")
             given = StoredAnswer(
-                line["text"], line["score"], line["kept"], line.get("k_text", 0), line.get("k_visual", 0)
+                line["text"],
+                line["score"],
+                line["kept"],
+                line.get("k_text", 0),
+                line.get("k_visual", 0),
+                *(line.get(name) for name in ("nll", "kl", "p", "flops")),
             )
+            if "ids" in line:
+                self.references[line["q"]] = Reference.from_line(line)
             self.answers.setdefault((line["row"], line["keep"]), {})[line["q"]] = given
         elif kind == "question":
             known = self.questions.get(line["q"])

@@ -15,7 +15,8 @@ from adafv_core.study.data.base import DataSet, Item, Omission, images_of
 from adafv_core.study.measure.accuracy import score_answer
 from adafv_core.study.measure.alignment import measure
 from adafv_core.study.measure.bounds import BOUNDS
-from adafv_core.study.run.configs import Config, jobs
+from adafv_core.study.measure.fidelity import Reference, fidelity
+from adafv_core.study.run.configs import FULL, Config, jobs
 from adafv_core.study.run.inference import InferenceSettings, ScoredItem, answer_items, score_items
 from adafv_core.study.run.numbering import KnownQuestions
 from adafv_core.study.run.provenance import machine_facts, model_facts, versions
@@ -158,13 +159,22 @@ class Study:
         if not asked:
             return []
         try:
-            return list(zip(asked, answer_items(self.engine, config, keep, asked, self.settings, stop), strict=True))
+            drafts = [self._draft(config, one.q) for one in asked]
+            answers = answer_items(self.engine, config, keep, asked, self.settings, stop, drafts)
+            return list(zip(asked, answers, strict=True))
         except StoppedError:
             raise
         except Exception as error:  # one question must not end the study
             if len(asked) == 1:
                 return [(asked[0], error)]
         return [pair for one in asked for pair in self._ask(config, keep, [one], stop)]
+
+    def _draft(self, config: Config, q: int) -> tuple[int, ...] | None:
+        """What `full` answered, whose likelihood every row is asked for; None where it was answered by 0.1."""
+        if config.method == FULL:
+            return ()
+        known = self.records.references.get(q)
+        return None if known is None else known.ids
 
     def _omit(self, writer: Writer, omission: Omission, error: Exception) -> None:
         if self.strict:
@@ -217,6 +227,10 @@ class Study:
         selection = answer.selection
         if selection.k_text or selection.k_visual:
             line |= {"k_text": selection.k_text, "k_visual": selection.k_visual}
+        reference = Reference.of(answer) if config.method == FULL else self.records.references.get(one.q)
+        line |= fidelity(answer, reference)
+        if config.method == FULL and reference is not None:
+            line |= reference.to_line()
         return line
 
     def _question_line(self, q: int) -> dict[str, Any]:
