@@ -64,7 +64,7 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
         "## Against the paper's averages\n\n" + markdown.expectation(main),
         "## Where AdaFV does not win\n\n" + markdown.not_won(main),
         "## How sure this is\n\n" + markdown.how_sure(main),
-        "## Beside accuracy\n\n" + markdown.FIDELITY,
+        "## Beside accuracy\n\n" + markdown.beside_accuracy(main),
         *(f"### {reduction(ratio)}\n\n{markdown.fidelity_table(main, ratio)}" for ratio in ratios),
         *_downsampled(main),
         f"## By question family, {reduction(middle)}\n\nAccuracy in %.\n\n"

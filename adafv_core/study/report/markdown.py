@@ -214,6 +214,16 @@ FIDELITY = (
 )
 
 
+def beside_accuracy(summary: Summary) -> str:
+    """What the columns of `fidelity_table` mean, and on how many questions they were measured."""
+    known = {row["delta_nll"]["n"] for row in summary["rows"] if row.get("delta_nll")}
+    if not known or known == {summary["questions"]}:
+        return FIDELITY
+    few, many = min(known), max(known)
+    count = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+    return f"{FIDELITY} ΔNLL, KL, ECE and FLOPs: on the first {count} of the {summary['questions']:,} questions."
+
+
 def fidelity_table(summary: Summary, ratio: float) -> str:
     """How far each row departs from `full` at one keep ratio, and its share of the prefill's FLOPs."""
     lines = []
@@ -242,7 +252,8 @@ def downsample_table(summary: Summary) -> str:
     ratios = [ratio for ratio in ratios_of(summary) if (row_at(summary, "downsample", ratio) or {}).get("flips")]
     if not ratios:
         return ""
-    lines, counts = [], {}
+    lines: list[list[str]] = []
+    counts: dict[float, int] = {}
     for label in labels_of(summary):
         cells = []
         for ratio in ratios:

@@ -88,13 +88,15 @@ class Table:
         }
 
     def mean(self, values: Sequence[float | None]) -> dict[str, Any] | None:
-        """The mean over questions with its interval; None unless every question has a value."""
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
+        """The mean over the n questions that have a value, with its interval; None if none has."""
+        known = np.array([0.0 if value is None else 1.0 for value in values])
+        if not known.any():
             return None
-        top = by_picture(np.array(known, dtype=np.float64), self.picture, self.pictures)
-        count = by_picture(np.ones(len(known)), self.picture, self.pictures)
-        return _plain(ratio_interval(top, count, self.weights))
+        top, count = (
+            by_picture(one, self.picture, self.pictures)
+            for one in (np.array([value or 0.0 for value in values], dtype=np.float64), known)
+        )
+        return {"n": int(known.sum()), **_plain(ratio_interval(top, count, self.weights))}
 
     def mean_percent(self, key: Key) -> dict[str, Any]:
         """The mean of the families' percent of full: the paper's average over benchmarks."""
@@ -115,8 +117,9 @@ def summarize(records: Records) -> dict[str, Any]:
     %), flips (questions that only `full` answers right: lost; only this row: gained), delta_nll (nats a question), kl
     (nats), ece (%), flops (of the prefill), and `where_downsample_fails`; what was not measured is None. paired: AdaFV
     against each other row at the same ratio. holm: what they are corrected for. seeds: the runs of `random`. left_out:
-    rows that cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 1 to 4.
-    Raises InputError if the records are not enough yet.
+    rows that cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 1 to 4. What
+    0.1 answered has no likelihoods: `n` beside a mean says how many questions have one. Raises InputError if the
+    records do not hold enough yet.
     """
     table = Table(records) if records.answers else None
     if table is None and not records.measures:
@@ -202,11 +205,11 @@ def _against_full(table: Table, key: Key) -> dict[str, Any]:
         for one, other in zip(own, full, strict=True)
     ]
     found["delta_nll"], found["kl"] = table.mean(gaps), table.mean([one.kl for one in own])
-    sure = [one.p for one in own if one.p is not None]
-    all_sure = len(sure) == len(own)
-    found["ece"] = round(calibration_error(np.array(sure), table.scores[key]), 2) if all_sure else None
-    found["flops"] = table.mean([one.flops for one in own])
-    of_full = table.mean([one.flops for one in full])
+    sure = [(one.p, score) for one, score in zip(own, table.scores[key], strict=True) if one.p is not None]
+    found["ece"] = round(calibration_error(*np.array(sure).T), 2) if sure else None
+    both = [one.flops if other.flops else None for one, other in zip(own, full, strict=True)]
+    found["flops"] = table.mean(both)
+    of_full = table.mean([other.flops if one.flops else None for one, other in zip(own, full, strict=True)])
     if found["flops"] and of_full:
         found["flops"]["percent_of_full"] = round(100 * found["flops"]["value"] / of_full["value"], 2)
     smaller = table.scores.get((DOWNSAMPLE, key[1]))
