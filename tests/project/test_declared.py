@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NAMES = {"PIL": "pillow", "yaml": "pyyaml", "upath": "universal_pathlib"}
-EXTRAS = ["study", "ray", "vllm"]
-"""What the library imports only where it is asked for; `ray` and `vllm` pin it themselves."""
+NAMES = {"PIL": "pillow", "yaml": "pyyaml", "upath": "universal_pathlib", "lmms_eval": "lmms-eval"}
+EXTRAS = ["study", "ray", "vllm", "eval"]
+"""What the library imports only where it is asked for; `ray`, `vllm` and `eval` pin it themselves."""
 WHERE_IT_IS_INSTALLED = {"spaces"}
 """ZeroGPU installs it on a Space; elsewhere app/serving/zero_gpu.py does without."""
 
@@ -50,12 +50,13 @@ def test_what_is_imported_is_pinned() -> None:
     pinned = names((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
     extras = {extra: names(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS}
     assert (imported("adafv_core") - set().union(*extras.values())) | imported("app") <= pinned
-    for extra in ("ray", "vllm"):
+    for extra in ("ray", "vllm", "eval"):
         assert all("==" in line for line in PROJECT["optional-dependencies"][extra])
     with_tests = (
         pinned
         | extras["ray"]
         | extras["vllm"]
+        | extras["eval"]
         | names((ROOT / "requirements-test.txt").read_text(encoding="utf-8").splitlines())
     )
     assert imported("adafv_core") <= with_tests

@@ -16,7 +16,8 @@ from adafv_core.study.cli import main
 from adafv_core.study.measure.fidelity import Reference, calibration_error, kl_of_first_token
 from adafv_core.study.measure.intervals import draw_weights, holm, paired
 from adafv_core.study.report.compare import compare
-from adafv_core.study.run.results_file import Records, StoredAnswer, Writer, pack
+from adafv_core.study.run.results_file import Records, StoredAnswer
+from adafv_core.study.run.results_writer import Writer, pack
 
 HEADER: dict[str, Any] = {"kind": "header", "format": 1, "data": {}, "model": {}, "asking": {}, "versions": {}}
 
