@@ -112,10 +112,11 @@ class RemoteEngine(Backend):
         request: Request,
         batch_size: int,
         selections: list[tuple[Selection, ...]],
+        drafts: list[tuple[int, ...] | None],
         stop: Stop,
     ) -> list[Answer]:
         pairs = [(_readable(image), prompt) for image, prompt in questions]
-        options = {"batch_size": batch_size, "selections": [made or None for made in selections]}
+        options = {"batch_size": batch_size, "selections": [made or None for made in selections], "drafts": drafts}
         return cast("list[Answer]", self._value("answer_batch", stop, pairs, request, **options))
 
     def _value(self, call: str, stop: Stop, *arguments: Any, **options: Any) -> Any:
