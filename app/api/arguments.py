@@ -9,11 +9,10 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
-from adafv_core.types import POSITIONS
 from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, JsonList
 from app.settings import Settings
-from app.wire.parse import METHOD_OPTIONS, TEXT_TOKENS, AskSettings
+from app.wire.parse import METHOD_OPTIONS, POSITION_CHOICES, TEXT_TOKENS, AskSettings
 
 RATIOS = (0.25, 0.1, 0.05)
 MEANINGS = {
@@ -26,7 +25,7 @@ MEANINGS = {
     "temperature": "Temperature γ of the text-to-image similarity, above 0.",
     "floor": "Share of the budget guaranteed to each side of the adaptive mix, from 0 to 0.5.",
     "text_tokens": "Text tokens that count: those of the question, or all, including the template's.",
-    "positions": "Position ids of kept tokens: contiguous, or the original ones.",
+    "positions": "Position ids of kept tokens: default (as the model's family does), contiguous or original.",
     "force_keep": "Indices of visual tokens that are always kept (adafv only).",
     "force_drop": "Indices of visual tokens that are never kept (adafv only).",
     "methods": "Names of pruning methods, all of them by default.",
@@ -57,7 +56,7 @@ def make_fields(settings: Settings) -> dict[str, Field]:
         "temperature": AnyNumber(AskSettings.temperature, **hidden("temperature")),
         "floor": AnyNumber(AskSettings.floor, **hidden("floor")),
         "text_tokens": AnyChoice(list(TEXT_TOKENS), value=AskSettings.text_tokens, **hidden("text_tokens")),
-        "positions": AnyChoice(list(POSITIONS), value=AskSettings.positions, **hidden("positions")),
+        "positions": AnyChoice(list(POSITION_CHOICES), value=AskSettings.positions, **hidden("positions")),
         "force_keep": JsonList([], items="integer", **hidden("force_keep")),
         "force_drop": JsonList([], items="integer", **hidden("force_drop")),
         "methods": JsonList(list(METHODS), items="string", **hidden("methods")),

@@ -144,7 +144,12 @@ def build(context: AppContext) -> Explore:
                     label="Text tokens that count",
                     elem_id="text-tokens",
                 )
-                positions = gr.Radio(list(POSITIONS), value="contiguous", label="Position ids", elem_id="positions")
+                positions = gr.Radio(
+                    [("the model's own way", "default"), *((name, name) for name in POSITIONS)],
+                    value="default",
+                    label="Position ids of kept tokens",
+                    elem_id="positions",
+                )
                 max_new_tokens = AnyNumber(
                     context.settings.answer_tokens, label="New tokens at most", elem_id="max-new-tokens", precision=0
                 )

@@ -19,6 +19,8 @@ from app.settings import Settings
 from app.wire.look import Look, make_look
 
 TEXT_TOKENS = ("question", "all")
+POSITION_CHOICES = ("default", *POSITIONS)
+"""`default` is what the model's family does: contiguous, or positions in time, height and width of its own."""
 _JOINER = "\u200d"  # joins emoji; invisible by itself
 _NO_PROMPT = "There is no question yet: type one below the image."
 
@@ -75,7 +77,7 @@ class AskSettings:
     temperature: float = 100.0
     floor: float = 0.0
     text_tokens: str = "question"
-    positions: str = "contiguous"
+    positions: str = "default"
     max_new_tokens: int = 64
     with_full: bool = True
 
@@ -86,7 +88,7 @@ class AskSettings:
 
     @property
     def positions_asked(self) -> str | None:
-        """For a `Request`. None instead of contiguous (the default), so that families with other position ids work."""
+        """For a `Request`: None stands for what the family does."""
         return None if self.positions == AskSettings.positions else self.positions
 
 
@@ -181,8 +183,8 @@ def read_ask_settings(values: Mapping[str, Any], settings: Settings) -> AskSetti
     given = {name: values.get(name, getattr(AskSettings, name)) for name in AskSettings.__dataclass_fields__}
     if given["text_tokens"] not in TEXT_TOKENS:
         raise UnknownNameError(f"text tokens must be question or all; got {shortened(given['text_tokens'])}.")
-    if given["positions"] not in POSITIONS:
-        raise UnknownNameError(f"positions must be contiguous or original; got {shortened(given['positions'])}.")
+    if given["positions"] not in POSITION_CHOICES:
+        raise UnknownNameError(f"positions must be {', '.join(POSITION_CHOICES)}; got {shortened(given['positions'])}.")
     most = settings.max_new_tokens
     return AskSettings(
         temperature=check_temperature(read_number(given["temperature"], "The temperature", AskSettings.temperature)),

@@ -127,7 +127,7 @@ BAD = [
     ({"floor": 0.7}, "from 0 to 0.5"),
     ({"floor": "half"}, "The floor must be a number"),
     ({"text_tokens": "<b>"}, "text tokens must be question or all; got '&lt;b&gt;'."),
-    ({"positions": 3}, "positions must be contiguous or original"),
+    ({"positions": 3}, "positions must be default, contiguous, original; got 3"),
     ({"force_keep": [-1]}, "force_keep must be a list of token indices, numbered from 0; got [-1]."),
     ({"force_keep": [1.5]}, "force_keep must be a list of token indices"),
     ({"force_drop": [True]}, "force_drop must be a list of token indices"),

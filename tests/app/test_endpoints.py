@@ -167,7 +167,7 @@ def test_a_model_is_loaded_for_one_session_alone() -> None:
 
 
 def test_a_family_with_position_ids_of_its_own_answers_by_default(tmp_path: Path) -> None:
-    """Qwen2-VL has no contiguous ones, which the page and the API have as their default."""
+    """Qwen2-VL has no contiguous ones: what was asked for is either done or refused, never something else."""
     mine, folder = Client(shared_address(), verbose=False), str(save_tiny("qwen2_vl", tmp_path))
     assert mine.predict(folder, api_name="/load_model")["answers"] == folder
     answered = mine.predict(handle_file(scene_path()), QUESTION, max_new_tokens=2, api_name="/ask")
@@ -175,6 +175,9 @@ def test_a_family_with_position_ids_of_its_own_answers_by_default(tmp_path: Path
         handle_file(scene_path()), QUESTION, positions="original", max_new_tokens=2, api_name="/ask"
     )
     assert answered["model"] == folder and answered["answer"] == original["answer"]
+    assert answered["options"]["positions"] == "default"
+    with pytest.raises(AppError, match="positions='contiguous' is not defined for it"):
+        mine.predict(handle_file(scene_path()), QUESTION, positions="contiguous", max_new_tokens=2, api_name="/ask")
     assert mine.predict("pocket", api_name="/load_model")["answers"] == "pocket"
 
 

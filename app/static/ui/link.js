@@ -12,7 +12,7 @@ const CHOICES = {
   scale: ["root", "linear", "rank"],
   large: ["t2i", "saliency", "mixed", "kept"],
 };
-const DEFAULTS = { temperature: 100, floor: 0, text_tokens: "question", positions: "contiguous" };
+const DEFAULTS = { temperature: 100, floor: 0, text_tokens: "question", positions: "default" };
 const NUMBERS = ["scene", "temperature", "floor", "max_new_tokens"];
 
 let tab = "Explore";
