@@ -59,7 +59,7 @@ def test_ci_runs_the_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     python, file = command.split()
     assert f'"$python" {file}' in script and f"python={python}\n" in script
-    assert "timeout --kill-after=20 1800 " in script
+    assert "timeout --kill-after=20 3000 " in script
 
 
 def test_the_requirements_are_exact() -> None:

@@ -32,6 +32,12 @@ NAMES = (
     r"arXiv \d{4}\.\d{5}",
     r"http://127\.0\.0\.1:7860",
     r"layer 2 of the LLM",
+    r"lmms-eval 0\.7\.3",
+    r"Ray 2\.60",
+    r"T2I",
+    r"VQAv2",
+    r"Qwen2-VL",
+    r"\bs3\b",
 )
 
 
