@@ -63,7 +63,7 @@ def test_answers_of_threads_are_those_of_one(method: str) -> None:
     assert not first.model.lm_head._forward_hooks
 
 
-@pytest.mark.parametrize("method", ["adafv", "fastv"])
+@pytest.mark.parametrize("method", ["adafv", "adafv_d", "fastv", "sparsevlm", "pyramiddrop"])
 def test_a_call_that_fails_in_the_middle_leaves_the_others_alone(method: str) -> None:
     """One caller's stop signal raises at its second token while others wait for their turn."""
     engine, _ = engines()
