@@ -96,11 +96,8 @@ def density_peaks(tokens: Tensor, clusters: int) -> list[Tensor]:
     joins = distance[:, centers].argmin(dim=1)
     joins[centers] = torch.arange(clusters, device=centers.device)
     members = torch.arange(values.shape[0], device=centers.device)
-    groups = []
-    for number, center in enumerate(centers.tolist()):
-        others = members[(joins == number) & (members != center)]
-        groups.append(torch.cat([members[center : center + 1], others]))
-    return groups
+    is_center = torch.zeros_like(members, dtype=torch.bool).scatter_(0, centers, True)
+    return [torch.cat([centers[k : k + 1], members[(joins == k) & ~is_center]]) for k in range(clusters)]
 
 
 def _recycled(dropped: int) -> int:

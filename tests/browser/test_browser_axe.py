@@ -28,6 +28,7 @@ def test_axe_finds_nothing(open_page: Callable[..., Page], width: int) -> None:
     for scheme in ("light", "dark"):
         for tab in ("Explore", "Sweep", "Study", "About"):
             page.get_by_role("tab", name=tab).click()
+            page.wait_for_function("!document.querySelector('#study [aria-label=\"Empty value\"]')")  # charts to come
             page.wait_for_timeout(600)
             if violations := page.evaluate(RUN):
                 found[f"{tab}, {scheme}"] = violations

@@ -52,7 +52,7 @@ def test_3_the_floor_is_a_share_of_each_ranking() -> None:
 
 
 def test_4_no_prefix_length_or_patch_count_of_one_checkpoint() -> None:
-    """The registry is what it is for: it lists known checkpoints with their figures."""
+    """Only SparseVLM's published lists, which are interpolated at any share, name the number that they are of."""
     for side, crops, words in ((3, 1, 3), (5, 2, 9), (7, 4, 40)):
         scores = made_scores(side=side, crops=crops, words=words)
         budget = scores.size // 3
@@ -60,14 +60,13 @@ def test_4_no_prefix_length_or_patch_count_of_one_checkpoint() -> None:
     files = [*CORE.glob("*.py"), *(CORE / "methods").glob("*.py"), *(CORE / "models").glob("*.py")]
     assert len(files) > 20
     for file in files:
-        if file.name == "registry.py":
-            continue
         numbers = {
             node.value
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
             if isinstance(node, ast.Constant) and type(node.value) is int
         }
-        assert not numbers & {35, 336, 576, 577, 2880}, file.name
+        published = {576} if file.name == "sparsevlm.py" else set()
+        assert not (numbers - published) & {35, 336, 576, 577, 2880}, file.name
 
 
 def test_5_batches_work() -> None:

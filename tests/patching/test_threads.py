@@ -131,7 +131,8 @@ def test_each_of_two_tasks_has_its_own_block(engine: Engine, jobs: list[dict[str
         five, nine = await asyncio.gather(task(5, barrier), task(9, barrier))
         return five, nine
 
-    assert asyncio.run(both()) == ([5, 5, 5], [9, 9, 9])
+    with ThreadPoolExecutor(1) as pool:  # this thread may have a loop of its own already, Playwright's for example
+        assert pool.submit(lambda: asyncio.run(both())).result(timeout=120) == ([5, 5, 5], [9, 9, 9])
 
 
 @pytest.mark.parametrize("method", ["adafv", "fastv"])

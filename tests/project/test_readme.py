@@ -77,11 +77,11 @@ def test_paths(name: str) -> None:
     text = re.sub(r"^```.*?^```", "", (ROOT / name).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     names = [ROOT / one for one in re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:md|txt|py|toml))`", text)]
     for link, heading in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", text):
-        target = (ROOT / name).parent / link
+        target = (ROOT / name).parent / link if link else ROOT / name
         names.append(target)
         if heading:
             titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
-            assert heading in [title.lower().replace(" ", "-") for title in titles]
+            assert heading in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
     hub_ids = {known.model_id for known in KNOWN_MODELS}
     made_or_to_be_written = {".venv", "adafv_core/methods/first.py", "adafv_core/models/toy.py"}
     missing = {os.path.relpath(one, ROOT) for one in names if not one.exists()}

@@ -84,6 +84,8 @@ FORWARDED = {"check": check_cli.make_parser().parse_args, "page": page, "study":
 FORWARDED |= {"prune-dataset": pruned_set, "serve-vllm-proxy": proxy}
 VLLM = ["--model", "--host", "--port", "--enable-prompt-embeds", "--dtype", "--max-model-len", "--enforce-eager"]
 """The flags of vLLM's server that were tried."""
+LMMS_EVAL = {"--model", "--tasks", "--batch_size", "--output_path"}
+"""The flags of lmms-eval that were tried, beside the model's arguments."""
 
 
 def check_block(text: str) -> None:
@@ -128,6 +130,14 @@ def check_python(words: list[str]) -> None:
     elif words[1] == "vllm.entrypoints.openai.api_server":
         expect({word for word in words if word.startswith("--")} <= set(VLLM), f"vLLM and {words}")
         expect(words[words.index("--host") + 1] == "127.0.0.1", "embeddings are taken on loopback only")
+    elif words[1] == "lmms_eval":
+        given = dict(zip(words[2:-1:2], words[3:-1:2], strict=True))
+        arguments = dict(one.split("=") for one in given.pop("--model_args").split(","))
+        expect(words[-1] == "--log_samples" and set(given) == LMMS_EVAL, f"lmms-eval and {words}")
+        expect(given["--model"] == "adafv" and arguments.pop("method") in METHODS, f"{words} name no method")
+        expect(find_known(arguments.pop("pretrained")), f"{words} name no known model")
+        check_keep_ratios([float(arguments.pop("keep_ratio"))])
+        expect(set(arguments) == {"device"}, f"{arguments} are no arguments of the model")
     elif words[1] == "pytest":
         files = [word for word in words[2:] if word.endswith(".py")]
         expect(files and all((ROOT / file).is_file() for file in files), f"{files} are not there")

@@ -55,11 +55,13 @@ def test_both_parts_are_run_and_a_failure_in_either_counts(
     monkeypatch.setattr(run.subprocess, "run", done)
     assert (run.main() == 0) == (codes == (0, 0))
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(r"installing \d+ s; pytest -m alone: \d+ s; pytest -m not alone -n 2 .*: \d+ s", last)
+    assert re.fullmatch(
+        r"installing \d+ s; pytest -m alone: \d+ s; pytest -m not alone and not nightly -n 2 .*: \d+ s", last
+    )
     assert "install" in asked[0]
     assert [command[1:5] for command in asked[1:]] == [
         ["-m", "pytest", "-m", "alone"],
-        ["-m", "pytest", "-m", "not alone"],
+        ["-m", "pytest", "-m", "not alone and not nightly"],
     ]
 
 
