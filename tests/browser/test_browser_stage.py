@@ -117,6 +117,23 @@ def test_what_changed_without_asking_dims_what_is_shown(open_page: Callable[...,
     expect(line).to_be_hidden()
 
 
+def test_an_answer_of_another_budget_or_other_marks_is_dimmed(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    settled(page)
+    page.uncheck("#answer-while-sliding")
+    answers = page.locator(".answers")
+    page.get_by_role("button", name="Keep 25 %").click()
+    expect(answers).to_have_attribute("data-outdated", "")
+    page.get_by_role("button", name="Keep 10 %").click()
+    expect(answers).not_to_have_attribute("data-outdated", "")
+    page.get_by_role("button", name="Force keep").click()
+    page.locator("canvas[data-panel=kept]").click(position={"x": 12, "y": 12})
+    expect(answers).to_have_attribute("data-outdated", "")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    settled(page)
+    expect(answers).not_to_have_attribute("data-outdated", "")
+
+
 DROP = """async ([kind, color]) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 30 });
   const context = canvas.getContext("2d");

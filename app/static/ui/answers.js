@@ -100,12 +100,20 @@ export function answers(element) {
 
   /* From the click until the server's first reply, what is shown belongs to the previous question. */
   let last = null;
+  let marked = false; // whether patches were forced or released since the question
+  function dimOutdated() {
+    const kept = last && last.pruned && last.pruned.n_kept;
+    const moved = Boolean(kept && page.result && kept !== page.result.size);
+    answersSection.toggleAttribute("data-outdated", moved || marked);
+  }
   const setStates = (text) => Object.values(cards).forEach((card) => (card.state.textContent = text));
   page.on((what) => {
     const waited = answersSection.hasAttribute("data-waiting");
     if (["asked", "halted", "answered"].includes(what)) {
       answersSection.toggleAttribute("data-waiting", page.waiting > 0);
     }
+    if (what === "asked" || what === "forced") marked = what === "forced";
+    if (["budget", "forced", "scores", "asked", "answered"].includes(what)) dimOutdated();
     if (what === "asked") setStates(STATES.waiting);
     if (what === "halted" && waited) setStates(STATES.stopped);
     if (what === "answered" && last) draw(last);
