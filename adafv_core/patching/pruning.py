@@ -155,10 +155,11 @@ def prune(
 ) -> Iterator[Pruning]:
     """Within the block, `model.generate` keeps only part of each image's visual tokens.
 
-    model: a stock `…ForConditionalGeneration` of a known family. keep_ratio: fraction kept (0.1 if neither it nor
-    budget is given). budget: a number of tokens per image instead; an image that has fewer is kept whole, with a
-    warning and a count in `Pruning.totals`. processor: the model's, which tells the question's words from the
-    template's; without it, the one among the model's files is used, and if there is none, every text token counts.
+    model: a stock `…ForConditionalGeneration` of a known family, or PEFT's `PeftModel` around one. keep_ratio:
+    fraction kept (0.1 if neither it nor budget is given). budget: a number of tokens per image instead; an image that
+    has fewer is kept whole, with a warning and a count in `Pruning.totals`. processor: the model's, which tells the
+    question's words from the template's; without it, the one among the model's files is used, and if there is none,
+    every text token counts.
     share: "image", every image of a prompt has this budget, or "all", the images of a prompt have it together.
     newline, positions, options: as in `Engine.stream`.
 
@@ -177,6 +178,8 @@ def prune(
     request = Request(method, options, keep_ratio, budget, newline=newline, positions=positions, share=share)
     if share == "all":
         check_several(request, 2)
+    if hasattr(model, "get_base_model"):  # PEFT's wrapper, whose `generate` calls that of the model inside
+        model = model.get_base_model()
     adapter = adapter_for(model, processor if processor is not None else _processor_beside(model))
     pruning = Pruning(adapter, request, _finder(adapter))
     dispatch = Dispatch.enter(model, pruning)

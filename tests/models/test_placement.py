@@ -11,6 +11,7 @@ import torch
 from helpers.models_shared import QUESTIONS, engine_of, folder_of, image_arguments, pictures
 from helpers.tiny_families import NEWER
 from helpers.tiny_models import picture
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
 import adafv_core
@@ -117,39 +118,27 @@ def test_threads_encode_at_the_same_time(family: str) -> None:
     assert not any(module._forward_hooks for module in engine.adapter.modules().values())
 
 
-class _LowRank(torch.nn.Module):
-    """A linear layer with a low-rank update beside it, as PEFT lays one around it."""
-
-    def __init__(self, base: torch.nn.Linear) -> None:
-        super().__init__()
-        self.base_layer = base
-        self.down = torch.nn.Linear(base.in_features, 2, bias=False)
-        self.up = torch.nn.Linear(2, base.out_features, bias=False)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.base_layer.weight
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        updated: torch.Tensor = self.base_layer(states) + self.up(self.down(states))
-        return updated
-
-
+@pytest.mark.parametrize("how", ["get_peft_model", "add_adapter"])
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3"])
-def test_low_rank_updates_of_projections_are_part_of_what_is_scored(family: str) -> None:
+def test_low_rank_updates_by_peft_are_part_of_what_is_scored(family: str, how: str) -> None:
     """In vision tower and LLM: with everything kept, stock answers; saliency is that of the updated projections."""
     torch.manual_seed(3)
     model = AutoModelForImageTextToText.from_pretrained(folder_of(family)).eval()
     engine, image = engine_of(family), picture(80, 60)
-    for module in list(model.modules()):
-        for name in ("q_proj", "k_proj", "qkv"):
-            linear = getattr(module, name, None)
-            if isinstance(linear, torch.nn.Linear):
-                setattr(module, name, _LowRank(linear))
     inputs = _inputs(family, engine, image)
-    stock = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    before = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    lora = LoraConfig(r=4, lora_alpha=64, target_modules=r".*(q_proj|k_proj|qkv|up_proj)", init_lora_weights=False)
+    outer = get_peft_model(model, lora).eval() if how == "get_peft_model" else model
+    if how == "add_adapter":
+        model.add_adapter(lora)
+        model.eval()
+    stock = outer.generate(**inputs, max_new_tokens=8, do_sample=False)
+    assert not torch.equal(stock, before), "the update changes the answer"
     for method in ("adafv", "fastv"):
-        with adafv_core.prune(model, 1.0, method, engine.processor):
-            assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), stock)
+        with adafv_core.prune(outer, 1.0, method, engine.processor) as pruning:
+            assert torch.equal(outer.generate(**inputs, max_new_tokens=8, do_sample=False), stock)
+        with adafv_core.prune(outer, 0.3, method, engine.processor) as pruning:
+            outer.generate(**inputs, max_new_tokens=8, do_sample=False)
+        assert pruning.n_calls == 1 and 0 < pruning.totals.n_kept < pruning.totals.n_visual
     found = adapter_for(model, engine.processor).encode(engine.adapter.pixels([image]))[0]
     assert not torch.allclose(found.saliency, engine.encode(image).saliency, atol=1e-6)
