@@ -1,4 +1,4 @@
-"""Behind a proxy that does not pass Host on: images show, questions are answered and every file is saved."""
+"""Behind a proxy, whether or not it passes Host on: images show, questions are answered and every file is saved."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ def saved(page: Page, button: str) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
-@pytest.mark.parametrize("path", ["/", "/tools/adafv/"], ids=["top", "sub-path"])
+@pytest.mark.parametrize(
+    ("path", "with_host"),
+    [("/", False), ("/tools/adafv/", False), ("/tools/adafv/", True)],
+    ids=["top", "sub-path", "sub-path with Host"],
+)
 def test_files_are_found_where_the_page_was_opened(
-    open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, path: str
+    open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, path: str, with_host: bool
 ) -> None:
     """Below a sub-path Gradio has to know it, as its documentation says: GRADIO_ROOT_PATH."""
     monkeypatch.setenv("GRADIO_ROOT_PATH", path.rstrip("/"))
     context = shared_context()
     inner = serve(replace(context, settings=replace(context.settings, port=free_port())))[1]
     inner = inner.removesuffix(path.rstrip("/"))
-    with plain_proxy(inner, path) as outer:
+    with plain_proxy(inner, path, with_host) as outer:
         page = open_page(at=outer)
         page.wait_for_function(SHOWN)
         assert not [address for address in page.evaluate(IMAGES) if inner in address]
@@ -44,7 +48,7 @@ def test_files_are_found_where_the_page_was_opened(
         assert saved(page, "Save PNG").startswith(b"\x89PNG")
         page.get_by_role("tab", name="Study").click()
         assert json.loads(saved(page, "Summary (JSON)"))
-        if path == "/":
+        if path == "/" or with_host:
             page.get_by_role("tab", name="Sweep").click()
             for box in page.locator("#sweep-methods input").all():
                 box.set_checked(False)

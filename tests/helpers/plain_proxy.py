@@ -1,4 +1,4 @@
-"""A reverse proxy as many are set up: under a path of its own, and without passing the visitor's Host on."""
+"""A reverse proxy as many are set up: under a path of its own, and usually without passing the caller's Host on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CHUNK_BYTES = 65_536
 
 
 @contextmanager
-def plain_proxy(inner: str, path: str = "/") -> Iterator[str]:
+def plain_proxy(inner: str, path: str = "/", with_host: bool = False) -> Iterator[str]:
     """Serve what `inner` serves, below `path` (it begins and ends with a slash); yields the address to open.
 
     As nginx's `location PATH { proxy_pass INNER/; }`: the inner server sees its own address as Host, and no header that
-    names the outer one.
+    names the outer one; with_host as with `proxy_set_header Host $http_host`.
     """
     target = urlsplit(inner)
 
@@ -31,7 +31,7 @@ def plain_proxy(inner: str, path: str = "/") -> Iterator[str]:
                 self.send_error(404)
                 return
             size = int(self.headers.get("Content-Length") or 0)
-            dropped = HOP_BY_HOP | {"host", "content-length"}
+            dropped = HOP_BY_HOP | {"content-length"} | (set() if with_host else {"host"})
             headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
             connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=120)
             try:
