@@ -19,8 +19,6 @@ from adafv_core.errors import AdaFVError, InputError, StoppedError
 from adafv_core.loading.load import load_model
 from adafv_core.methods import METHODS
 
-METHODS_ASKED = [name for name in METHODS if name != "adav_authors"]
-
 
 def engines() -> tuple[Engine, Engine]:
     """Two engines over one model object."""
@@ -41,7 +39,7 @@ def calls_of(engine: Engine, image: Any, question: str, method: str) -> list[Cal
     ]
 
 
-@pytest.mark.parametrize("method", METHODS_ASKED)
+@pytest.mark.parametrize("method", METHODS)
 def test_answers_of_threads_are_those_of_one(method: str) -> None:
     """On two engines over one model, with calls that fail in between."""
     first, second = engines()
