@@ -96,9 +96,15 @@ export function makeCard() {
   function place(box) {
     const { width, height } = root.getBoundingClientRect();
     const right = box.right + GAP_PX;
-    const left = right + width <= innerWidth - 4 ? right : box.left - GAP_PX - width;
+    let left = right + width <= innerWidth - 4 ? right : box.left - GAP_PX - width;
+    let top = box.top + box.height / 2 - height / 2;
+    if (left < 4) {
+      // No room on either side: below the patch, or above it.
+      left = box.left + box.width / 2 - width / 2;
+      top = box.bottom + GAP_PX + height <= innerHeight - 4 ? box.bottom + GAP_PX : box.top - GAP_PX - height;
+    }
     root.style.left = within(4, Math.max(4, innerWidth - width - 4), left) + "px";
-    root.style.top = within(4, Math.max(4, innerHeight - height - 4), box.top + box.height / 2 - height / 2) + "px";
+    root.style.top = within(4, Math.max(4, innerHeight - height - 4), top) + "px";
   }
 
   /* box: the patch in the window; null where it is out of sight. */
