@@ -13,7 +13,7 @@ from adafv_core.engine.drafts import Draft, check_drafts
 from adafv_core.engine.gate import Stop
 from adafv_core.engine.question import check_images, check_questions
 from adafv_core.engine.request import Request, check_selections, request_of
-from adafv_core.errors import InputError
+from adafv_core.errors import InputError, StoppedError
 from adafv_core.models.prompts import Turn
 from adafv_core.types import Answer, Selection, TokenScores, VisualTokens
 
@@ -227,10 +227,13 @@ class Backend(ABC):
         self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
     ) -> Iterator[Answer]: ...
 
-    @abstractmethod
     def _answer(
         self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
-    ) -> Answer: ...
+    ) -> Answer:
+        answers = list(self._stream(image, prompt, request, history, stop))
+        if not answers:
+            raise StoppedError("The run was stopped before it began; ask again.")
+        return answers[-1]
 
     @abstractmethod
     def _answer_batch(

@@ -126,14 +126,6 @@ class ZeroGpuEngine(Backend):
 
         yield from from_worker(work, closed)
 
-    def _answer(
-        self, image: object, prompt: str | None, request: Request, history: Sequence[Turn], stop: Stop
-    ) -> Answer:
-        answers = list(self._stream(image, prompt, request, history, stop))
-        if not answers:
-            raise StoppedError("The run was stopped before it began; ask again.")
-        return answers[-1]
-
     def _answer_batch(
         self,
         questions: list[tuple[object, str]],
