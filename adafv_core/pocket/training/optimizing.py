@@ -1,4 +1,4 @@
-"""Data-parallel optimizer steps over worker processes: bfloat16 model, float32 master weights, averaged gradients."""
+"""Data-parallel optimizer steps over worker processes: float32 master weights, averaged gradients."""
 
 from __future__ import annotations
 

@@ -46,6 +46,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def training_dtype() -> torch.dtype:
+    """bfloat16 where this CPU multiplies in it; elsewhere it is emulated, ten times slower than float32."""
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch from the floor on
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+
+
 def build_trainer(seed: int, recipe: Recipe = POCKET) -> PocketTrainer:
     """Build an untrained model with its training heads, without the last vision layer, which nothing reads."""
     model = build_model(seed=seed, recipe=recipe)
@@ -55,7 +61,7 @@ def build_trainer(seed: int, recipe: Recipe = POCKET) -> PocketTrainer:
     tower.set_attn_implementation(TRAINING)
     model.model.language_model.set_attn_implementation(TRAINING)
     trainer = PocketTrainer(model)
-    trainer.model.to(torch.bfloat16)
+    trainer.model.to(training_dtype())
     return trainer
 
 
