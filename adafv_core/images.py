@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from adafv_core.errors import ImageError
+from adafv_core.jpeg import JpegData, is_jpeg
 
 # NumPy is imported lazily: command lines read MAX_PIXELS for their help text and must respond at once.
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MAX_PIXELS = 100_000_000
 """The most pixels that a picture may have."""
 
 _SMALLER = f"make it smaller, to {MAX_PIXELS:,} at most."
+_STRIP_BYTES = 1 << 20
 _CHANNELS = {"uint8": ((), (3,), (4,)), "uint16": ((),)}
 
 
@@ -38,8 +40,8 @@ def read_picture(image: object) -> Picture:
 
     Transparent pixels are blended with white and 16 bits scaled to 8, as in `to_rgb`. EXIF rotation is not applied,
     neither to a file nor to a PIL image (use `PIL.ImageOps.exif_transpose` for that). Raises ImageError for anything
-    else, a missing or unreadable file, several pictures, an empty one, one of unknown value range (mode F), or one
-    with more than 100 million pixels (`MAX_PIXELS`).
+    else, a missing or unreadable file, a JPEG file whose data do not fill the size that it claims, several pictures, an
+    empty one, one of unknown value range (mode F), or one with more than 100 million pixels (`MAX_PIXELS`).
     """
     import numpy as np
 
@@ -61,14 +63,34 @@ def read_picture(image: object) -> Picture:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"The image has {image.width} × {image.height} pixels; {_SMALLER}")
     try:
+        load_whole(image)
         rgb = to_rgb(image)
     except ImageError:
         raise
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise ImageError(f"The image cannot be read: {error}.") from error
-    digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
-    digest.update(rgb.tobytes())
-    return Picture(rgb, digest.hexdigest())
+    return Picture(rgb, _key(rgb))
+
+
+def open_file(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """A picture file, its header read and nothing decoded yet; close it, or use it as a context manager.
+
+    formats: those that Pillow may try, by its names. Raises what `PIL.Image.open` raises. Decode with `load_whole`.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(3)
+        source = JpegData(start + file.read()) if is_jpeg(start) else path
+    return Image.open(source, formats=formats)
+
+
+def load_whole(image: Image.Image) -> None:
+    """Decode a picture. Raises ImageError for one from `open_file` that is a JPEG of another size than it claims, and
+    whatever Pillow raises for a damaged file."""
+    source = getattr(image, "fp", None)
+    if isinstance(image, ImageFile.ImageFile) and isinstance(source, JpegData):
+        source.load(image)
+    else:
+        image.load()
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -109,7 +131,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _from_file(path: str | Path) -> Picture:
     try:
-        with Image.open(path) as opened:
+        with open_file(path) as opened:
             return read_picture(opened)
     except FileNotFoundError:
         raise ImageError(f"There is no picture file {str(path)!r}; give the path of one, or a PIL image.") from None
@@ -119,6 +141,15 @@ def _from_file(path: str | Path) -> Picture:
         raise ImageError(f"{str(path)!r}: The image has far too many pixels; {_SMALLER}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{str(path)!r} cannot be read as a picture ({error}).") from error
+
+
+def _key(rgb: Image.Image) -> str:
+    """SHA-256 of the size and the pixels, read in strips: a large picture is not held twice."""
+    digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
+    rows = max(1, _STRIP_BYTES // (3 * rgb.width))
+    for top in range(0, rgb.height, rows):
+        digest.update(rgb.crop((0, top, rgb.width, min(rgb.height, top + rows))).tobytes())
+    return digest.hexdigest()
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -26,7 +26,8 @@ class Backend(ABC):
 
     name: "pocket", a hub id, or a folder. model_class: name of the transformers class. revision: the commit its files
     came from, None for a local folder. weights: a short key of the checkpoint's weights, the same for every copy of it.
-    device, dtype: where it runs, and the dtype of its weights.
+    device, dtype: where it runs, and the dtype of its weights. kept_pixels: the most pixels of an image that its
+    processor hands to the encoder, None if unknown.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Backend(ABC):
     weights: str
     device: torch.device
     dtype: torch.dtype
+    kept_pixels: int | None = None
 
     def encode(self, image: object, *, stop: Stop = None) -> VisualTokens:
         """Run the vision encoder and projector once on an image, or return the result of an earlier call.

@@ -51,6 +51,7 @@ from adafv_core.loading.download import Report
 from adafv_core.loading.load import LoadedModel, load_model
 from adafv_core.memory import VisualCache, memory_guard
 from adafv_core.methods.base import check_scored
+from adafv_core.models.processors import kept_pixels
 from adafv_core.models.prompts import Prompter, Turn
 from adafv_core.scoring import score_tokens, unscored
 from adafv_core.types import Answer, Row, Selection, TokenScores, VisualTokens
@@ -109,6 +110,7 @@ class Engine(Backend):
         self.device = loaded.device
         self.dtype = loaded.dtype
         self.weights = loaded.weights
+        self.kept_pixels = kept_pixels(self.processor.image_processor)
         self.cache = VisualCache(cache_bytes)
         self.prompter = Prompter(self.processor, self.adapter.image_token_id)
         self.gate = gate_of(self.model, gate)

@@ -34,3 +34,25 @@ def stills(stock: Any) -> Any:
 
     overridden = {"get_attributes": classmethod(get_attributes), "__call__": call, "__module__": stock.__module__}
     return type(stock.__name__, (stock,), overridden)
+
+
+def kept_pixels(image_processor: Any) -> int | None:
+    """The most pixels of one image that this image processor hands to the encoder; None if it is not known.
+
+    Larger images are shrunk to that, so that what they have beyond a multiple of it is never seen.
+    """
+    size = dict(image_processor.size or {})
+    side = size.get("shortest_edge") or size.get("height")
+    if getattr(image_processor, "merge_size", None) is not None:  # Qwen: limits of the area, not of sides
+        found = size.get("longest_edge")
+    elif pinpoints := getattr(image_processor, "image_grid_pinpoints", None):
+        found = max(height * width for height, width in pinpoints)
+    elif getattr(image_processor, "crop_to_patches", False):
+        found = None if side is None else side**2 * image_processor.max_patches
+    elif getattr(image_processor, "do_image_splitting", False):
+        found = None if size.get("longest_edge") is None else size["longest_edge"] ** 2
+    elif "longest_edge" in size:
+        found = None
+    else:
+        found = None if side is None else side**2
+    return None if found is None else int(found)

@@ -24,8 +24,9 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
 
     def ask(request: gr.Request, **values: Any) -> dict[str, Any]:
         """Answer a question about an image with pruned visual tokens, and with all of them to compare."""
-        asked = read_api_request(context, values)
-        run, selection, pruned = service.answered(service.sessions.of(request.session_hash), asked)
+        session = service.sessions.of(request.session_hash)
+        asked = read_api_request(context, values, session.model)
+        run, selection, pruned = service.answered(session, asked)
         return {
             "answer": pruned.text,
             "full_answer": run.full.text if run.full else None,
@@ -42,15 +43,15 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
 
     def scores(request: gr.Request, **values: Any) -> dict[str, Any]:
         """Scores of every visual token for a question, and which tokens are kept: lists of equal length."""
-        asked = read_api_request(context, values)
-        run, selection = service.selected(service.sessions.of(request.session_hash), asked)
+        session = service.sessions.of(request.session_hash)
+        run, selection = service.selected(session, read_api_request(context, values, session.model))
         return scores_view(ranked(run.scores, run.options), selection)
 
     def sweep(request: gr.Request, methods: Any, keep_ratios: Any, **values: Any) -> dict[str, Any]:
         """Answer one question with every method at every keep ratio, and with all tokens to compare."""
         cells = read_sweep(methods, keep_ratios)
-        asked = read_api_request(context, {**values, "keep_ratio": 1.0, "method": "adafv"})
         session = service.sessions.of(request.session_hash)
+        asked = read_api_request(context, {**values, "keep_ratio": 1.0, "method": "adafv"}, session.model)
         return sweep_view(list(run_sweep(service, session, asked, cells))[-1])
 
     def new_scene(request: gr.Request) -> tuple[str, dict[str, Any]]:
@@ -67,10 +68,10 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     endpoints.add(new_scene, (), (picture, endpoints.values))
 
 
-def read_api_request(context: AppContext, values: Mapping[str, Any]) -> AskRequest:
-    """One checked question from an endpoint's arguments. Raises InputError."""
+def read_api_request(context: AppContext, values: Mapping[str, Any], model: str) -> AskRequest:
+    """One checked question from an endpoint's arguments. model: the session's. Raises InputError."""
     method = read_method(values["method"])
     keep, drop = (read_marks(values.get(name), name) for name in ("force_keep", "force_drop"))
     if method != "adafv" and (keep or drop):
         raise InputError(f"force_keep and force_drop are for the method adafv; leave them out with {method}.")
-    return read_request(context, TokenChoice(read_ratio(values["keep_ratio"]), keep, drop), values)
+    return read_request(context, TokenChoice(read_ratio(values["keep_ratio"]), keep, drop), values, model)

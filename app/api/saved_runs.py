@@ -23,14 +23,16 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
 
     def overlays(request: gr.Request, **values: Any) -> str:
         """The four overlays on the image as one PNG: similarity, saliency, mixed score, kept tokens."""
-        asked = read_api_request(context, values)
-        run, _ = service.selected(service.sessions.of(request.session_hash), asked)
+        session = service.sessions.of(request.session_hash)
+        asked = read_api_request(context, values, session.model)
+        run, _ = service.selected(session, asked)
         return save_png(context, Session(run.model, run=run), PageState(asked.choice))
 
     def run(request: gr.Request, **values: Any) -> str:
         """Ask, and get the whole run as a JSON file: scores, selection, answers, settings, versions, picture."""
-        asked = read_api_request(context, values)
-        answered, _, _ = service.answered(service.sessions.of(request.session_hash), asked)
+        session = service.sessions.of(request.session_hash)
+        asked = read_api_request(context, values, session.model)
+        answered, _, _ = service.answered(session, asked)
         return save_json(context, Session(answered.model, run=answered), PageState(asked.choice))
 
     def read_run(request: gr.Request, file: Any) -> tuple[str, dict[str, Any]]:

@@ -91,12 +91,13 @@ class Explore:
         }
 
 
-def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, Any]) -> AskRequest:
-    """One checked question. values: image, prompt, method and the settings, by name. Raises InputError."""
+def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, Any], model: str = "") -> AskRequest:
+    """One checked question. values: image, prompt, method and the settings, by name. model: the session's, which
+    `Service.picture` asks how large a picture it needs. Raises InputError."""
     method = read_method(values["method"])
     settings = read_ask_settings(values, context.settings)
     prompt = read_prompt(values["prompt"], context.settings)
-    picture = context.service.picture(read_path(values["image"]))
+    picture = context.service.picture(read_path(values["image"]), model)
     return AskRequest(picture, prompt, method, choice, settings)
 
 
@@ -225,11 +226,11 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         try:
             state = read_page_state(page_state)
             number = state.number
-            asked = read_request(context, state.choice, values)
+            session = service.session(request.session_hash, state)
+            asked = read_request(context, state.choice, values, session.model)
         except Exception as error:
             yield {tab.notice: notice(sentence(error), "error", number)}
             return
-        session = service.session(request.session_hash, state)
         for update in page_stream(service, session, asked, number):
             texts = {tab.stage: update.payload, tab.answers: update.answers, tab.notice: update.notice}
             yield {component: text for component, text in texts.items() if text is not None}

@@ -135,7 +135,7 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
     An answer in progress is stopped once the file proves valid. number: of this request, as counted by the page.
     """
     saved, picture_path = read_saved(context, path)
-    picture = context.service.picture(picture_path)
+    picture = context.service.picture(picture_path, size=saved.scores.visual.grid.image_size)
     known = METHODS[saved.method].__dataclass_fields__
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
     run = Run(
@@ -194,7 +194,7 @@ def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:
     saved = read_run(file.read_bytes())
     picture_path = context.exports.place(f"picture.{saved.picture_type}")
     picture_path.write_bytes(saved.picture)
-    picture = context.service.picture(picture_path).image
+    picture = context.service.picture(picture_path, size=saved.scores.visual.grid.image_size).image
     if picture.size != saved.scores.visual.grid.image_size:
         raise InputError(
             f"This saved run is damaged: grid.image_size: expected the picture's {picture.width} × {picture.height} "

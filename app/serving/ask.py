@@ -13,6 +13,7 @@ from adafv_core.engine.gate import StopSignal
 from adafv_core.engine.request import Request
 from adafv_core.errors import BudgetError, ModelError, StoppedError
 from adafv_core.images import Picture, read_picture
+from adafv_core.memory import return_freed_memory
 from adafv_core.methods import METHODS
 from adafv_core.types import Answer, Selection
 from app.serving.models import ModelPool
@@ -24,6 +25,8 @@ from app.wire.parse import AskSettings, PageState, TokenChoice
 from app.wire.payload import OWN_RATIO_ONLY
 
 UPDATES_PER_S = 15
+LARGE_PIXELS = 4_000_000
+"""After a picture of more pixels than this was decoded, memory that decoding has freed goes back to the system."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,17 @@ class Service:
     settings: Settings
     scene_of: Callable[[str], int | None]
 
-    def picture(self, path: Path | str | None) -> Picture:
-        """The checked picture of an upload, with the key of its content."""
-        return read_picture(open_image(path, self.settings))
+    def picture(self, path: Path | str | None, model: str = "", size: tuple[int, int] | None = None) -> Picture:
+        """The checked picture of an upload, with the key of its content.
+
+        model: the one that is asked about it, if loaded: a picture far larger than it can use is reduced. size: that of
+        the reduced picture in a saved run.
+        """
+        kept = self.pool.engine(model).kept_pixels if model in self.pool.loaded() else None
+        picture = read_picture(open_image(path, self.settings, kept, size))
+        if picture.image.width * picture.image.height > LARGE_PIXELS:
+            return_freed_memory()
+        return picture
 
     def session(self, session_id: str | None, state: PageState) -> Session:
         """The session with this id; one that the server has forgotten continues with the model that its page names."""

@@ -12,11 +12,13 @@ from cachetools import LRUCache
 from PIL import Image
 
 from adafv_core.engine.gate import StopSignal
-from adafv_core.memory import tensor_bytes
+from adafv_core.memory import return_freed_memory, tensor_bytes
 from adafv_core.types import Answer, Selection, TokenScores
+from app.wire.images import held_bytes
 
 _MOST_SESSIONS = 512
 _MOST_FULL = 8
+_LARGE_BYTES = 32 << 20
 
 
 @dataclass
@@ -126,11 +128,18 @@ class Session:
         for control in (self.asking, self.sweeping, self.studying):
             control.stop.set()
 
+    def forget(self) -> None:
+        """Drop its scores, its run and its answers; its model stays."""
+        self.scores = self.run = None
+        self.full.clear()
+
     @property
     def size_bytes(self) -> int:
-        """Memory of the last scores, the encoded image in them, and the run that is shown."""
-        pixels = 3 * self.run.picture.width * self.run.picture.height if self.run is not None else 0
-        return pixels + tensor_bytes(self.scores, self.run.scores if self.run is not None else None)
+        """Memory of the last scores, the encoded image in them, and the answers and the run that are shown."""
+        run = self.run
+        shown = () if run is None else (run.scores, run.selection, run.pruned, run.full)
+        pixels = 0 if run is None else held_bytes(run.picture)
+        return pixels + tensor_bytes(self.scores, *shown, *self.full.values())
 
 
 class Sessions:
@@ -163,6 +172,10 @@ class Sessions:
             session = self._by_id.pop(session_id or "", None)
         if session is not None:
             session.end()
+            large = session.size_bytes > _LARGE_BYTES
+            session.forget()
+            if large:
+                return_freed_memory()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -175,5 +188,4 @@ class Sessions:
             if held <= self.max_bytes:
                 return
             held -= session.size_bytes
-            session.scores = session.run = None
-            session.full.clear()
+            session.forget()

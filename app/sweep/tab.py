@@ -87,7 +87,7 @@ def bind(context: AppContext, tab: SweepTab, explore: Explore) -> None:
         try:
             state = read_page_state(page_state)
             session = service.session(request.session_hash, state)
-            asked = read_request(context, state.choice, values)
+            asked = read_request(context, state.choice, values, session.model)
             cells = read_sweep(methods, keep_ratios)
         except Exception as error:
             yield {tab.progress: json.dumps({"share": None, "text": sentence(error), "level": "error"})}
