@@ -44,7 +44,13 @@ def make_parser() -> argparse.ArgumentParser:
     add = ask.add_argument
     add("image", metavar="IMAGE", help="an image file")
     add("question", metavar="QUESTION")
-    add("--keep", type=float, metavar="RATIO", help="share of the visual tokens to keep, above 0 and at most 1 [0.1]")
+    how_many = ask.add_mutually_exclusive_group()
+    how_many.add_argument(
+        "--keep", type=float, metavar="RATIO", help="share of the visual tokens to keep, above 0 and at most 1 [0.1]"
+    )
+    how_many.add_argument(
+        "--flops", type=float, metavar="RATIO", help="keep as many as cost at most this share of the prefill's FLOPs"
+    )
     add("--method", default="adafv", help="pruning method [%(default)s]")
     add("--model", default="pocket", help="pocket, a model id, or a model folder [%(default)s]")
     add("--max-new-tokens", type=int, default=64, metavar="N", help="longest answer, in tokens [%(default)s]")
@@ -82,7 +88,14 @@ def _answer(options: argparse.Namespace) -> Answer:
     if options.model == "pocket":  # any other model takes long enough to deserve progress bars
         logging.disable_progress_bar()
     engine = load(options.model, options.device, options.dtype, quantization=options.quantization)
-    return engine.answer(options.image, options.question, options.keep, options.method, options.max_new_tokens)
+    return engine.answer(
+        options.image,
+        options.question,
+        options.keep,
+        options.method,
+        options.max_new_tokens,
+        flops_ratio=options.flops,
+    )
 
 
 def as_json(answer: Answer, model: str) -> dict[str, object]:

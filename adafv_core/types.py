@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
@@ -265,6 +265,11 @@ class Row:
 
     ids: Tensor
     images: tuple[PlacedImage, ...]
+
+    def selected(self, selections: Sequence[Selection]) -> Row:
+        """The same prompt with a selection for each image."""
+        images = zip(self.images, selections, strict=True)
+        return replace(self, images=tuple(replace(image, selection=selection) for image, selection in images))
 
     def whole(self) -> Row:
         """The same prompt with nothing selected."""

@@ -84,7 +84,7 @@ def read_chat(body: object, default: Request) -> ImageChat:
 
 
 def read_pruning(given: object, default: Request, max_new_tokens: object) -> Request:
-    """The pruning of one request: "adafv" with keep_ratio or budget, method, options, newline, positions.
+    """The pruning of one request: "adafv" with keep_ratio, budget or flops_ratio, method, options, newline, positions.
 
     Raises InputError for any other field, and what `Request` raises.
     """
@@ -99,8 +99,9 @@ def read_pruning(given: object, default: Request, max_new_tokens: object) -> Req
     whole: dict[str, Any] = {"newline": default.newline, "positions": default.positions}
     if given.get("method", default.method) == default.method:
         whole |= {"method": default.method, "options": default.options}
-    if "budget" not in given and "keep_ratio" not in given:
-        whole |= {"keep_ratio": default.keep_ratio, "budget": default.budget}
+    ways = ("keep_ratio", "budget", "flops_ratio")
+    if not any(name in given for name in ways):
+        whole |= {name: getattr(default, name) for name in ways}
     return request_of(None, **{**whole, **given, "max_new_tokens": max_new_tokens})
 
 

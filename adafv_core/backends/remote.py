@@ -44,7 +44,7 @@ def facts_of(engine: Backend) -> ModelFacts:
 class RemoteEngine(Backend):
     """A `Backend` over `_values`, which carries a call out in another process. All returned tensors are on the CPU.
 
-    A method that selects before the LLM selects here, from the scores.
+    A method that selects before the LLM selects here, from the scores, unless its budget depends on the LLM.
     """
 
     def __init__(self, facts: ModelFacts) -> None:
@@ -73,8 +73,10 @@ class RemoteEngine(Backend):
             if one.visual.model_key not in ("", self.weights):
                 raise InputError(f"These scores are of another model than {self.name}; score the image with this one.")
         check_several(request, len(scores))
-        if not request.chooser.inside_llm:
-            return list(select_images(scores, request.share, request.select))
+        if not request.chooser.inside_llm and request.flops_ratio is None:
+            sizes = [one.size for one in scores]
+            budgets = [request.budget_of(size) for size in ([sum(sizes)] if request.share == "all" else sizes)]
+            return list(select_images(scores, request.share, budgets, request.select))
         return cast("list[Selection]", self._value("select_many", stop, scores, request))
 
     def _stream(

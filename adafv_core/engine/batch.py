@@ -124,7 +124,7 @@ def planned(
     rows: Sequence[Row],
     request: Request,
     method: Method | None,
-    budget_of: Callable[[int], int],
+    budgets_of: Callable[[Row], Sequence[int]],
     *,
     pad_token_id: int,
     given: Sequence[Sequence[Selection]] = (),
@@ -134,8 +134,8 @@ def planned(
     request: of it `newline` and `positions` count: for all rows, or None for those each selection was made with.
     method: with `inside_llm`, the rows go in whole and the method selects at its layer, by hooks that are removed on
     the way out. Any other, or None: every image in the rows has its selection already, and tokens that are not kept
-    never enter the LLM. budget_of: K for an image of N visual tokens. given: per row, the selections made inside the
-    LLM earlier, one per image, which are followed instead of selecting anew.
+    never enter the LLM. budgets_of: K for each image of a row, for methods inside the LLM. given: per row, the
+    selections made inside the LLM earlier, one per image, which are followed instead of selecting anew.
     """
     per_row = [positions_of(adapter, row, request.positions) for row in rows]
     if not isinstance(method, InsideMethod):
@@ -153,7 +153,7 @@ def planned(
         adapter,
         whole,
         method,
-        budget_of,
+        budgets_of,
         newline=request.newline,
         positions=wanted if wanted in adapter.POSITIONS else adapter.POSITIONS[0],
         encoded=encoded,

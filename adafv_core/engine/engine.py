@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,16 @@ class Engine(Backend):
             check_scored(one)
             self._check_own(one.visual)
         check_several(request, len(scores))
-        if not request.chooser.inside_llm:
-            return list(select_images(scores, request.share, request.select))
+        if not request.chooser.inside_llm and request.flops_ratio is None:
+            budgets = request.budgets([one.visual for one in scores], 0, self.adapter.llm_shape)
+            return list(select_images(scores, request.share, budgets, request.select))
         question = question_of(self.prompter, scores, None)
         row = row_from_template(self.adapter, question.tokenized.ids, [(one.visual, None) for one in scores])
         pad_id, _ = self._special_ids()
-        plans = planned(self.adapter, [row], request, request.chooser, request.budget_of, pad_token_id=pad_id)
+        if not request.chooser.inside_llm:
+            return list(select_images(scores, request.share, self._budgets(row, request), request.select))
+        budgets_of = partial(self._budgets, request=request)
+        plans = planned(self.adapter, [row], request, request.chooser, budgets_of, pad_token_id=pad_id)
         with self._turn(stop), plans as plan:
             self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=pad_id)
             return list(plan.kept(0)[0])
@@ -247,7 +252,8 @@ class Engine(Backend):
             for scores in (one for question in questions for one in question.scores):
                 times.add_earlier(scores.encode_s, scores.score_s if request.chooser.reads_t2i else 0.0)
             first = FirstLogits()
-            plans = planned(self.adapter, rows, request, method, request.budget_of, pad_token_id=pad_id, given=given)
+            budgets_of = partial(self._budgets, request=request)
+            plans = planned(self.adapter, rows, request, method, budgets_of, pad_token_id=pad_id, given=given)
             forced = LogitsProcessorList([ForceDraft([draft or () for draft in drafts])] if force else [])
             head = self.model.get_output_embeddings()
             with plans as plan, head.register_forward_hook(first), draft_logprobs(self.model, drafts) as watched:
@@ -328,22 +334,23 @@ class Engine(Backend):
     def _selected_row(self, question: Question, visuals: Sequence[VisualTokens], request: Request) -> Row:
         """The prompt with its images; with their selections too, unless those are made inside the LLM."""
         check_several(request, len(visuals))
-        selections: Sequence[Selection | None] = question.selections
+        given: Sequence[Selection | None] = question.selections or [None] * len(visuals)
+        for selection, visual in zip(question.selections, visuals, strict=False):
+            check_fits(selection, visual)
+        row = row_from_template(self.adapter, question.tokenized.ids, list(zip(visuals, given, strict=True)))
         if question.selections:
-            for selection, visual in zip(question.selections, visuals, strict=True):
-                check_fits(selection, visual)
-        elif request.chooser.inside_llm:
-            for visual in visuals:
-                request.budget_of(visual.saliency.shape[0])
-            selections = [None] * len(visuals)
-        else:
-            scores = question.scores
-            if not scores:
-                read = request.chooser.reads_t2i
-                scores = tuple(self._score(one, question) if read else unscored(one) for one in visuals)
-            selections = select_images(scores, request.share, request.select)
-        images = list(zip(visuals, selections, strict=True))
-        return row_from_template(self.adapter, question.tokenized.ids, images)
+            return row
+        budgets = self._budgets(row, request)
+        if request.chooser.inside_llm:
+            return row
+        scores = question.scores
+        if not scores:
+            read = request.chooser.reads_t2i
+            scores = tuple(self._score(one, question) if read else unscored(one) for one in visuals)
+        return row.selected(select_images(scores, request.share, budgets, request.select))
+
+    def _budgets(self, row: Row, request: Request) -> tuple[int, ...]:
+        return request.budgets([image.visual for image in row.images], row.n_text, self.adapter.llm_shape)
 
     def _check_own(self, visual: VisualTokens) -> None:
         """Raises InputError for visual tokens that another model encoded: this LLM cannot read them."""

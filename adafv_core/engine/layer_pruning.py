@@ -39,7 +39,7 @@ class LayerPruning:
         adapter: Adapter,
         rows: Sequence[Row],
         method: InsideMethod,
-        budget_of: Callable[[int], int],
+        budgets_of: Callable[[Row], Sequence[int]],
         newline: str,
         positions: str,
         encoded: Any,
@@ -50,7 +50,7 @@ class LayerPruning:
         self.depth = len(adapter.language_model.layers)
         followed = [given[number] if number < len(given) else () for number in range(len(rows))]
         self.rows = [
-            PrunedRow(row, method, budget_of, self.depth, newline, raters_of(adapter, method, row), one)
+            PrunedRow(row, method, budgets_of, self.depth, newline, raters_of(adapter, method, row), one)
             for row, one in zip(rows, followed, strict=True)
         ]
         self.prompt_length = max(row.length for row in self.rows)
@@ -266,7 +266,7 @@ def prune_inside(
     adapter: Adapter,
     rows: Sequence[Row],
     method: InsideMethod,
-    budget_of: Callable[[int], int],
+    budgets_of: Callable[[Row], Sequence[int]],
     *,
     newline: str = "drop",
     positions: str = "original",
@@ -292,7 +292,7 @@ def prune_inside(
             f"layer must be at least {deepstack} for this model: its LLM layers 0 to {deepstack - 1} add features at "
             f"every image token (DeepStack); got {at[0]}."
         )
-    state = LayerPruning(adapter, rows, method, budget_of, newline, positions, encoded, given)
+    state = LayerPruning(adapter, rows, method, budgets_of, newline, positions, encoded, given)
 
     # Another thread may run through these modules while the hooks are taken away again; torch then calls a hook without
     # the keyword arguments it asked for. Such a call is not of this run, so every hook takes either form.

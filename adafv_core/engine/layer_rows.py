@@ -50,7 +50,7 @@ class PrunedRow:
         self,
         row: Row,
         method: InsideMethod,
-        budget_of: Callable[[int], int],
+        budgets_of: Callable[[Row], Sequence[int]],
         depth: int,
         newline: str,
         raters: Tensor,
@@ -61,9 +61,10 @@ class PrunedRow:
         self.current = torch.arange(self.length)
         self.lengths = [self.length]
         made_earlier: Sequence[Selection | None] = given or [None] * len(row.images)
+        budgets = [made.budget for made in given] if given else budgets_of(row)
         self.images = [
-            _Image(one, method, made.budget if made else budget_of(one.visual.size), depth, made)
-            for one, made in zip(row.images, made_earlier, strict=True)
+            _Image(one, method, budget, depth, made)
+            for one, budget, made in zip(row.images, budgets, made_earlier, strict=True)
         ]
         self.n_newline = sum(image.newlines.numel() for image in self.images)
         self._raters = raters

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from adafv_core.checks import budget_from_keep_ratio, check_budget, check_choice, check_keep_ratio, whole
+from adafv_core.checks import budget_from_keep_ratio, check_budget, check_choice, check_keep_ratio, real, whole
+from adafv_core.cost import LLMShape
+from adafv_core.engine.equal_flops import solved_budgets
 from adafv_core.errors import BudgetError, InputError
 from adafv_core.methods import METHODS, Method, get_method
 from adafv_core.types import NEWLINES, POSITIONS, SHARES, Selection, TokenScores, VisualTokens
@@ -19,16 +21,18 @@ class Request:
     """How visual tokens are selected and how an answer is generated; plain values that can be pickled.
 
     method, options: a name from `METHODS` and the options of that method. keep_ratio: the fraction of visual tokens
-    kept, above 0 and at most 1; or budget: their number, 1..N; a tenth where neither is given. share: "image", the
+    kept, above 0 and at most 1; or budget: their number, 1..N; or flops_ratio: the most that the prefill may cost, as
+    a share of the unpruned prompt's prefill FLOPs, for which each prompt's largest budget is solved (`equal_flops`); a
+    tenth of the tokens where none is given. share: "image", the
     budget of each image of a prompt, or "all", one budget for all of them together. max_new_tokens: the longest answer.
     selection: one made earlier, used instead of selecting anew; a tuple or list of them, one per image, where a prompt
     has several. newline: "drop" or "rows", which newline tokens of an any-resolution model stay. positions:
     "contiguous" or "original" position ids of kept tokens; None for those the selection was made with, contiguous
     otherwise. chooser, selections: the method with its options, and the selections as a tuple, made here.
 
-    Checked when it is made. Raises BudgetError for both or either of keep_ratio and budget out of range,
-    UnknownNameError for a method, option, newline, positions or share that does not exist, InputError for anything
-    else.
+    Checked when it is made. Raises BudgetError for more than one of keep_ratio, budget and flops_ratio or one out of
+    range, UnknownNameError for a method, option, newline, positions or share that does not exist, InputError for
+    anything else.
     """
 
     method: str = "adafv"
@@ -40,6 +44,7 @@ class Request:
     newline: str = "drop"
     positions: str | None = None
     share: str = "image"
+    flops_ratio: float | None = None
     chooser: Method = field(init=False, repr=False)
     selections: tuple[Selection, ...] = field(init=False, repr=False)
 
@@ -50,23 +55,50 @@ class Request:
         check_choice("positions", self.positions or "contiguous", POSITIONS)
         check_choice("share", self.share, SHARES)
         object.__setattr__(self, "selections", check_selection(self.selection))
-        if self.budget is not None and self.keep_ratio is not None:
-            raise BudgetError(f"Give keep_ratio or budget, not both; got {self.keep_ratio!r} and {self.budget!r}.")
+        ways = {"keep_ratio": self.keep_ratio, "budget": self.budget, "flops_ratio": self.flops_ratio}
+        given = {name: value for name, value in ways.items() if value is not None}
+        if len(given) > 1:
+            came = " and ".join(f"{name}={value!r}" for name, value in given.items())
+            raise BudgetError(f"Give one of {', '.join(ways)}, not several; got {came}.")
         if self.budget is not None:
             whole("The budget of visual tokens", self.budget, 1, error=BudgetError)
         if self.keep_ratio is not None:
             check_keep_ratio(self.keep_ratio)
+        if self.flops_ratio is not None:
+            real("flops_ratio, the share of the full prefill's FLOPs,", self.flops_ratio, 0, 1, True, BudgetError)
         object.__setattr__(self, "chooser", get_method(self.method, **self.options))
 
     def budget_of(self, size: int) -> int:
-        """K for an image of N = `size` visual tokens. Raises BudgetError if the budget is above N."""
+        """K for an image of N = `size` visual tokens.
+
+        Raises BudgetError if the budget is above N, and InputError for flops_ratio, which needs the whole prompt.
+        """
+        if self.flops_ratio is not None:
+            raise InputError(
+                "flops_ratio depends on the length of the prompt: select with an engine, or give a budget."
+            )
         if self.budget is not None:
             return check_budget(self.budget, size)
         return budget_from_keep_ratio(DEFAULT_KEEP_RATIO if self.keep_ratio is None else self.keep_ratio, size)
 
-    def select(self, scores: TokenScores) -> Selection:
-        """Select for one image, before the LLM. Raises BudgetError or ScoreError; InputError for a method inside it."""
-        made = self.chooser.select(scores, self.budget_of(scores.t2i.shape[0]))
+    def budgets(self, visuals: Sequence[VisualTokens], n_text: int, llm: LLMShape) -> tuple[int, ...]:
+        """K for each image of a prompt with `n_text` text tokens; with share="all" a single one for all of them.
+
+        llm: the model's integers. Raises BudgetError for a budget above N or a flops_ratio that no budget reaches.
+        """
+        if self.flops_ratio is not None:
+            return solved_budgets(
+                self.flops_ratio, self.chooser, visuals, n_text, llm, newline=self.newline, share=self.share
+            )
+        sizes = [visual.size for visual in visuals]
+        return tuple(self.budget_of(size) for size in ([sum(sizes)] if self.share == "all" else sizes))
+
+    def select(self, scores: TokenScores, budget: int | None = None) -> Selection:
+        """Select for one image, before the LLM. budget: K; by default that of `budget_of`.
+
+        Raises BudgetError or ScoreError; InputError for a method inside the LLM.
+        """
+        made = self.chooser.select(scores, self.budget_of(scores.size) if budget is None else budget)
         return made if self.positions is None else replace(made, positions=self.positions)
 
 

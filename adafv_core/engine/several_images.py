@@ -34,14 +34,19 @@ def check_several(request: Request, images: int) -> None:
 
 
 def select_images(
-    scores: Sequence[TokenScores], share: str, select: Callable[[TokenScores], Selection]
+    scores: Sequence[TokenScores],
+    share: str,
+    budgets: Sequence[int],
+    select: Callable[[TokenScores, int], Selection],
 ) -> tuple[Selection, ...]:
-    """A selection for each image of one prompt. share: as in a Request. select: for the scores of one image, or of
-    all (`joined_scores`).
+    """A selection for each image of one prompt.
+
+    share: as in a Request. budgets: those of `Request.budgets`. select: for the scores of one image, or of all
+    (`joined_scores`), and a budget.
     """
     if share == "image" or len(scores) == 1:
-        return tuple(select(one) for one in scores)
-    return tuple(dealt(select(joined_scores(scores)), [one.visual for one in scores]))
+        return tuple(select(one, budget) for one, budget in zip(scores, budgets, strict=True))
+    return tuple(dealt(select(joined_scores(scores), budgets[0]), [one.visual for one in scores]))
 
 
 def joined_scores(scores: Sequence[TokenScores]) -> TokenScores:

@@ -32,8 +32,8 @@ class PrunedModel(lmms):  # type: ignore[misc]
     """A LLaVA-style model whose `generate` is pruned for the whole run.
 
     pretrained: "pocket", a hub id, or a folder. device, dtype, revision: as in `adafv_core.load`. batch_size: requests
-    in one `generate` call. method, keep_ratio, budget, options: as in `adafv_core.prune`. Raises what these raise, and
-    InputError for an argument that the method does not have.
+    in one `generate` call. method, keep_ratio, budget, options (and flops_ratio): as in `adafv_core.prune`. Raises what
+    these raise, and InputError for an argument that the method does not have.
     """
 
     is_simple = True

@@ -72,6 +72,10 @@ class Method(ABC):
         """How many visual tokens each layer of an LLM of `depth` layers sees of an image of N = `size`."""
         return (budget,) * depth
 
+    def whole_layers(self, size: int, budget: int, depth: int) -> int:
+        """How many of the first layers see the image as the model without pruning does, newline tokens included."""
+        return depth if budget == size else 0
+
     def options(self) -> dict[str, Any]:
         """The options this method runs with, without masks that were not given."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

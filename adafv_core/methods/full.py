@@ -19,5 +19,11 @@ class Full(Method):
     exact: ClassVar[bool] = False
     reads_t2i: ClassVar[bool] = False
 
+    def layer_tokens(self, size: int, budget: int, depth: int) -> tuple[int, ...]:
+        return (size,) * depth
+
+    def whole_layers(self, size: int, budget: int, depth: int) -> int:
+        return depth
+
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         return Choice(torch.ones_like(scores.t2i, dtype=torch.bool), budget=scores.size)

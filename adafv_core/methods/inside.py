@@ -91,6 +91,10 @@ class InsideMethod(Method):
         stages = self.stages(size, budget, depth)
         return tuple(next((one.size for one in reversed(stages) if one.layer <= layer), size) for layer in range(depth))
 
+    def whole_layers(self, size: int, budget: int, depth: int) -> int:
+        stages = self.stages(size, budget, depth)
+        return next((one.layer for one in stages if one.keep < size), depth)
+
     def choose(self, scores: TokenScores, budget: int) -> Choice:
         raise InputError(f"{self.name} chooses inside the LLM: pass its attention row to select_from_attention.")
 

@@ -6,7 +6,7 @@ Everything a call knows is local to it, so calls in several threads, and calls w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -53,8 +53,8 @@ class How(Protocol):
     request: Request
     find_question: QuestionFinder | None
 
-    def budget_of(self, size: int) -> int:
-        """K for an image of N = `size` visual tokens."""
+    def budgets_of(self, row: Row) -> tuple[int, ...]:
+        """K for each image of a prompt; with share="all" a single one for all of them."""
 
 
 def pruned_call(how: How, stock: Any, given: dict[str, Any]) -> tuple[Any, PrunedCall]:
@@ -78,7 +78,7 @@ def pruned_call(how: How, stock: Any, given: dict[str, Any]) -> tuple[Any, Prune
     prompts = [ids[keep] for ids, keep in zip(input_ids, real, strict=True)]
     visuals = adapter.encode(adapter.from_prompts(pixels, prompts))
     rows = [_selected(how, row) for row in _with_images(adapter, prompts, visuals)]
-    with planned(adapter, rows, request, request.chooser, how.budget_of, pad_token_id=tokens.filler) as plan:
+    with planned(adapter, rows, request, request.chooser, how.budgets_of, pad_token_id=tokens.filler) as plan:
         whole = WholePrompt(input_ids, plan.length)
         arguments = {
             name: value.to(input_ids.device) if isinstance(value, Tensor) else value
@@ -180,9 +180,7 @@ def _selected(how: How, row: Row) -> Row:
     text_tokens = how.adapter.embed(text_ids)
     words = [str(one) for one in text_ids.tolist()]
     scores = [score_tokens(image.visual, text_tokens, words, counted, "") for image in row.images]
-    made = select_images(scores, how.request.share, lambda one: method.select(one, how.budget_of(one.t2i.shape[0])))
-    images = zip(row.images, made, strict=True)
-    return replace(row, images=tuple(replace(image, selection=selection) for image, selection in images))
+    return row.selected(select_images(scores, how.request.share, how.budgets_of(row), method.select))
 
 
 def _text(how: How, row: Row) -> tuple[list[int], list[bool]]:

@@ -33,7 +33,7 @@ from adafv_core.models.prompts import Prompter
 from adafv_core.patching.dispatch import Dispatch, by_name
 from adafv_core.patching.pruned_call import PrunedCall, pruned_call
 from adafv_core.patching.question_finder import QuestionFinder
-from adafv_core.types import Selection
+from adafv_core.types import Row, Selection
 
 _TOTALS_LOCK = threading.Lock()
 
@@ -97,10 +97,13 @@ class Pruning:
         """How many calls with images have returned."""
         return self.totals.n_calls
 
-    def budget_of(self, size: int) -> int:
-        """K for an image of N = `size` visual tokens: a fixed budget is at most N."""
-        fixed = self.request.budget
-        return self.request.budget_of(size) if fixed is None else min(fixed, size)
+    def budgets_of(self, row: Row) -> tuple[int, ...]:
+        """K for each image of a prompt (with share="all" one for all of them): a fixed budget is at most N."""
+        visuals, fixed = [image.visual for image in row.images], self.request.budget
+        if fixed is None:
+            return self.request.budgets(visuals, row.n_text, self.adapter.llm_shape)
+        sizes = [visual.size for visual in visuals]
+        return tuple(min(fixed, size) for size in ([sum(sizes)] if self.request.share == "all" else sizes))
 
     def run(self, stock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One `generate` call of the block. stock: the `generate` that was there before the block."""
@@ -148,6 +151,7 @@ def prune(
     processor: Any = None,
     *,
     budget: int | None = None,
+    flops_ratio: float | None = None,
     newline: str = "drop",
     positions: str | None = None,
     share: str = "image",
@@ -156,8 +160,9 @@ def prune(
     """Within the block, `model.generate` keeps only part of each image's visual tokens.
 
     model: a stock `…ForConditionalGeneration` of a known family, or PEFT's `PeftModel` around one. keep_ratio:
-    fraction kept (0.1 if neither it nor budget is given). budget: a number of tokens per image instead; an image that
-    has fewer is kept whole, with a warning and a count in `Pruning.totals`. processor: the model's, which tells the
+    fraction kept (0.1 if none of the three is given). budget: a number of tokens per image instead; an image that
+    has fewer is kept whole, with a warning and a count in `Pruning.totals`. flops_ratio: the most that a prompt's
+    prefill may cost instead, as in `Request`. processor: the model's, which tells the
     question's words from the template's; without it, the one among the model's files is used, and if there is none,
     every text token counts.
     share: "image", every image of a prompt has this budget, or "all", the images of a prompt have it together.
@@ -175,7 +180,16 @@ def prune(
     full processor (e.g. a bare tokenizer), and InputError or PromptError from `generate` for calls that cannot be
     pruned.
     """
-    request = Request(method, options, keep_ratio, budget, newline=newline, positions=positions, share=share)
+    request = Request(
+        method,
+        options,
+        keep_ratio,
+        budget,
+        newline=newline,
+        positions=positions,
+        share=share,
+        flops_ratio=flops_ratio,
+    )
     if share == "all":
         check_several(request, 2)
     if hasattr(model, "get_base_model"):  # PEFT's wrapper, whose `generate` calls that of the model inside

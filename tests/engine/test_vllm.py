@@ -271,7 +271,10 @@ def picture_at(url: str) -> list[dict[str, Any]]:
         (body_with(messages=picture_at("data:image/png;base64,$$")), "base64"),
         (body_with(messages=picture_at("data:image/png;base64,AAAA")), "cannot be read"),
         (body_with(adafv=7), '"adafv" is an object'),
-        (body_with(adafv={"keep": 0.1}), "\"adafv\" has no field 'keep'; expected budget, keep_ratio, method"),
+        (
+            body_with(adafv={"keep": 0.1}),
+            "\"adafv\" has no field 'keep'; expected budget, flops_ratio, keep_ratio, method",
+        ),
         (body_with(adafv={"keep_ratio": 7}), "keep"),
         (body_with(adafv={"method": "fast"}), "fast"),
         (body_with(adafv={"options": 3}), "are an object"),
@@ -296,6 +299,8 @@ def test_defaults_of_the_front_hold_where_a_request_names_none() -> None:
     assert read_chat(body_with(), default).request.method == "visionzip"
     own = read_chat(body_with(adafv={"method": "adafv", "options": {"floor": 0.25}, "budget": 9}), default).request
     assert (own.method, own.budget, own.keep_ratio, dict(own.options)) == ("adafv", 9, None, {"floor": 0.25})
+    by_flops = read_chat(body_with(adafv={"flops_ratio": 0.5}), default).request
+    assert (by_flops.method, by_flops.flops_ratio, by_flops.keep_ratio) == ("visionzip", 0.5, None)
 
 
 def test_chunks() -> None:

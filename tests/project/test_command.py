@@ -32,6 +32,14 @@ def test_any_method_as_json(method: str, capsys: pytest.CaptureFixture[str]) -> 
     assert len(answer["token_ids"]) >= 1 and answer["finished"] is True
 
 
+def test_a_share_of_the_prefill(capsys: pytest.CaptureFixture[str]) -> None:
+    costs = []
+    for arguments in (["--flops", "0.4"], ["--method", "full"]):
+        assert cli.main(["ask", IMAGE, QUESTION, *arguments, "--json"]) == 0
+        costs.append(json.loads(capsys.readouterr().out)["prefill_flops"])
+    assert 0.39 < costs[0] / costs[1] <= 0.4
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -39,6 +47,7 @@ def test_any_method_as_json(method: str, capsys: pytest.CaptureFixture[str]) -> 
         ([__file__, QUESTION], "cannot be read"),
         ([IMAGE, "  "], "question"),
         ([IMAGE, QUESTION, "--keep", "7"], "keep"),
+        ([IMAGE, QUESTION, "--flops", "0"], "flops_ratio"),
         ([IMAGE, QUESTION, "--method", "fast"], ", ".join(METHODS)),
         ([IMAGE, QUESTION, "--max-new-tokens", "0"], "max_new_tokens"),
         ([IMAGE, QUESTION, "--model", "no/such"], "no/such"),
