@@ -113,6 +113,12 @@ def _page(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _bench(arguments: Sequence[str]) -> int:
+    from adafv_core.bench.cli import main as run_benchmark
+
+    return run_benchmark(arguments)
+
+
 def _study(arguments: Sequence[str]) -> int:
     from adafv_core.study.cli import main as run_study
 
@@ -158,6 +164,7 @@ def _complain(text: str, status: int) -> int:
 FORWARDED: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "check": (_check, "measure whether AdaFV can be expected to work on a model"),
     "page": (_page, "open the page in a browser"),
+    "bench": (_bench, "time encoding, selecting, prefill and decoding on this machine"),
     "study": (_study, "measure how much accuracy each method retains"),
     "prune-dataset": (_prune_dataset, "write kept tokens and pruned embeddings of a data set"),
     "serve-vllm-proxy": (_serve_vllm_proxy, "serve OpenAI-style image chats, pruned, before a vLLM server"),

@@ -71,7 +71,7 @@ def load_model(
     name = str(model)
     source, revision = _source(name, revision)
     device = "auto" if device is None else device
-    place = _device(device)
+    place = resolve_device(device)
     check_quantization(quantization, place)
     with friendly_load_errors(name):
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
@@ -186,7 +186,10 @@ def _commit(source: str, revision: str | None) -> str | None:
     return snapshot.name if snapshot.parent.name == "snapshots" else revision
 
 
-def _device(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device that a setting means: "auto" is CUDA, else MPS, else the CPU. Raises InputError for one that is not
+    there.
+    """
     if str(device) == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -1,0 +1,1 @@
+"""`adafv bench`: what pruning costs and saves, measured variant beside variant on random weights of real shapes."""
