@@ -22,15 +22,21 @@ of the scores.
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from adafv_core.checks import check_budget, check_floor, check_mask, check_scores
 from adafv_core.errors import BudgetError, InputError, ScoreError
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 BELOW_ONE = 1.0 - 2.0**-24
 """The float32 just below 1: the highest mixed score of a dropped token."""
@@ -107,12 +113,30 @@ class _Split:
 
 def rank(scores: Tensor, excluded: Tensor | None = None) -> Ranking:
     """Rank (…, N) scores ≥ 0 on the CPU in float64; tokens in the bool mask `excluded` rank last and add 0 to sums."""
+    narrow = scores.dtype != torch.float64
     scores = scores.to("cpu", torch.float64)
     keys = scores if excluded is None else scores.masked_fill(excluded, -1.0)
-    sorted_keys, order = keys.sort(dim=-1, descending=True, stable=True)
+    if narrow:
+        order = torch.from_numpy(_descending(keys.float().numpy()))
+        sorted_keys = keys.gather(-1, order)
+    else:
+        sorted_keys, order = keys.sort(dim=-1, descending=True, stable=True)
     places = torch.arange(scores.shape[-1]).expand_as(order)
-    sums = functional.pad(sorted_keys.clamp(min=0).cumsum(dim=-1), (1, 0))
+    sums = functional.pad(sorted_keys.clamp_(min=0).cumsum(dim=-1), (1, 0))
     return Ranking(order, torch.empty_like(order).scatter_(-1, order, places), scores, sums)
+
+
+def _descending(scores: Floats) -> Integers:
+    """(…, N) int64, the order of float32 values of at least −1, descending, ties by lower index.
+
+    One sort of 64-bit integers, faster than a stable one: float32 numbers ≥ 0 are ordered as their bits are, so the
+    value stands in the upper half and the index, counted down, in the lower half.
+    """
+    last = scores.shape[-1] - 1
+    upper = np.where(scores < 0, -1, (scores + np.float32(0.0)).view(np.int32)).astype(np.int64) + 1
+    keys = (upper << 32) | np.arange(last, -1, -1)
+    keys.sort(axis=-1)
+    return last - (keys[..., ::-1] & 0xFFFFFFFF)
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
@@ -126,8 +150,8 @@ def largest_k_visual(text: Ranking, visual: Ranking, budget: int) -> Tensor:
     budget: 0..N distinct tokens. Returns (budget + 1,) int64: for each k_text, the largest k_visual with
     |top_{k_text} ∪ top_{k_visual}| = budget. O(N), like `admissible` in the page's script.
     """
-    visual_rank_by_text_rank = visual.rank[text.order].tolist()
-    text_rank_by_visual_rank = text.rank[visual.order].tolist()
+    visual_rank_by_text_rank = visual.rank[text.order[:budget]].tolist()
+    text_rank_by_visual_rank = text.rank[visual.order[: budget + 1]].tolist()  # a head is no longer than the budget
     size, k_visual, largest = len(text_rank_by_visual_rank), budget, [budget]
     for k_text in range(1, budget + 1):
         if visual_rank_by_text_rank[k_text - 1] >= k_visual:
@@ -138,7 +162,7 @@ def largest_k_visual(text: Ranking, visual: Ranking, budget: int) -> Tensor:
         while k_visual < size and text_rank_by_visual_rank[k_visual] < k_text:
             k_visual += 1  # already counted in the text head
         largest.append(k_visual)
-    return torch.tensor(largest)
+    return torch.from_numpy(np.array(largest, np.int64))  # torch.tensor reads a list several times as slowly
 
 
 def mix(
@@ -189,14 +213,15 @@ def budget_path(
 ) -> BudgetPath:
     """The pair that `mix` picks, for every budget K = 0..N at once (what a slider needs).
 
-    Arguments as in `mix`. Together with the two rankings, two numbers per K reproduce every mask. O(N²) time, in blocks
-    of bounded memory.
+    Arguments as in `mix`. Together with the two rankings, two numbers per K reproduce every mask. O(N²) time at worst,
+    in blocks of bounded memory.
     """
     splits = _prepare(t2i, saliency, force_keep, force_drop)
     floor, size = check_floor(floor), t2i.shape[-1]
     paths = torch.full((2, len(splits), size + 1), -1, dtype=torch.int64)
     for row, split in enumerate(splits):
-        paths[:, row, split.n_forced : split.n_forced + split.n_free + 1] = _path_row(split, floor)
+        path = torch.from_numpy(_path_row(split, floor))
+        paths[:, row, split.n_forced : split.n_forced + split.n_free + 1] = path
     if t2i.dim() == 1:
         paths = paths[:, 0]
     return BudgetPath(paths[0].to(t2i.device), paths[1].to(t2i.device))
@@ -210,12 +235,17 @@ def _prepare(t2i: Tensor, saliency: Tensor, force_keep: Tensor | None, force_dro
             "t2i and saliency must score the same visual tokens; "
             f"got shapes {tuple(t2i.shape)} and {tuple(saliency.shape)}."
         )
+    size = t2i.shape[-1]
+    if force_keep is None and force_drop is None:
+        nothing = torch.zeros(size, dtype=torch.bool)
+        pairs = zip(t2i.reshape(-1, size), saliency.reshape(-1, size), strict=True)
+        return [_Split(rank(text), rank(visual), nothing, 0, size) for text, visual in pairs]
     nothing = torch.zeros(t2i.shape, dtype=torch.bool)
     keep = nothing if force_keep is None else check_mask("force_keep", force_keep, t2i.shape)
     drop = nothing if force_drop is None else check_mask("force_drop", force_drop, t2i.shape)
     if bool((keep & drop).any()):
         raise InputError(f"{int((keep & drop).sum())} visual tokens are in both force_keep and force_drop.")
-    rows = zip(*(one.reshape(-1, t2i.shape[-1]) for one in (t2i, saliency, keep, keep | drop)), strict=True)
+    rows = zip(*(one.reshape(-1, size) for one in (t2i, saliency, keep, keep | drop)), strict=True)
     return [
         _Split(rank(text, excluded), rank(visual, excluded), forced, int(forced.sum()), int((~excluded).sum()))
         for text, visual, forced, excluded in rows
@@ -266,31 +296,62 @@ def _ratio(ranking: Ranking, k: int) -> Tensor:
     return ranking.scores / last if last > 0 else (ranking.rank < k).double()
 
 
-def _path_row(split: _Split, floor: float, block: int = 64) -> Tensor:
-    """(2, size + 1) int64: best k_text and k_visual of one image for every budget of its size = n_free tokens.
+def _path_row(split: _Split, floor: float, block: int = 32) -> Integers:
+    """(2, size + 1): best k_text and k_visual of one image for every budget of its size = n_free tokens.
 
     For one k_text, the visual ranks of tokens with text rank ≥ k_text are, in order, the k_visual of budgets k_text,
-    k_text + 1, …, size − 1; a budget of `size` takes them all.
+    k_text + 1, …, size − 1; a budget of `size` takes them all. The next k_text has the same list without one entry.
+
+    Of the O(N²) pairs only those are tried that can win: `reached` is what the first k_text of each block attains for
+    each budget, and no pair of a block exceeds its largest T with the k_visual of its first k_text, which is the
+    largest. Rounding is monotone, so neither bound is ever wrong.
     """
     size = split.n_free
-    text_rank = split.text.rank[split.visual.order[:size]]
-    text_sums, visual_sums = split.text.sums, split.visual.sums
-    best = torch.full((size + 1,), -1.0, dtype=torch.float64)
-    path = torch.zeros((2, size + 1), dtype=torch.int64)
-    for low in range(0, size + 1, block):
-        k_text = torch.arange(low, min(low + block, size + 1)).unsqueeze(1)
-        budgets = torch.arange(low, size + 1)
-        reached = budgets >= k_text
-        k_visual = torch.full(reached.shape, size, dtype=torch.int64)
-        outside = (text_rank >= k_text).nonzero()[:, 1]
-        k_visual[:, :-1] = k_visual[:, :-1].masked_scatter(reached[:, :-1], outside)
-        least = (floor * budgets.double()).floor()
-        product = text_sums[k_text] * visual_sums[k_visual]
-        product.masked_fill_(~reached | (k_text < least) | (k_visual < least), -1.0)
-        top = product.argmax(dim=0, keepdim=True)
-        value = product.gather(0, top)[0]
-        better = value > best[low:]
-        best[low:] = torch.where(better, value, best[low:])
-        path[0, low:] = torch.where(better, top[0] + low, path[0, low:])
-        path[1, low:] = torch.where(better, k_visual.gather(0, top)[0], path[1, low:])
+    text_rank = split.text.rank[split.visual.order[:size]].numpy()
+    visual_rank = split.visual.rank[split.text.order[:size]].numpy()
+    text_sums, visual_sums = split.text.sums.numpy(), split.visual.sums.numpy()
+    least = np.floor(floor * np.arange(size + 1.0)).astype(np.int64)
+    lows = range(0, size + 1, block)
+    firsts = [np.append(np.flatnonzero(text_rank >= low), size) for low in lows]
+    reached = np.full(size + 1, -1.0)
+    for low, first in zip(lows, firsts, strict=True):
+        product = text_sums[low] * visual_sums[first]
+        product[(low < least[low:]) | (first < least[low:])] = -1.0
+        np.maximum(reached[low:], product, out=reached[low:])
+    best = np.full(size + 1, -1.0)
+    path = np.zeros((2, size + 1), np.int64)
+    for low, first in zip(lows, firsts, strict=True):
+        k_text = np.arange(low, min(low + block, size + 1))[:, None]
+        hopeful = np.flatnonzero(text_sums[k_text[-1]] * visual_sums[first] >= reached[low:])
+        if not hopeful.size:
+            continue
+        start, end = int(hopeful[0]), int(hopeful[-1]) + 1
+        gone = np.searchsorted(first, visual_rank[low : low + k_text.size - 1]).tolist()
+        k_visual = _without_one_more(first, gone, start, end)
+        budgets = np.arange(low + start, low + end)
+        product = visual_sums.take(k_visual)
+        product *= text_sums[k_text]
+        product[(k_text > budgets) | (k_text < least[budgets]) | (k_visual < least[budgets])] = -1.0
+        top = product.max(axis=0)
+        better = np.flatnonzero(top > best[budgets])
+        row, won = (product[:, better] == top[better]).argmax(axis=0), budgets[better]
+        best[won], path[0, won], path[1, won] = top[better], low + row, k_visual[row, better]
     return path
+
+
+def _without_one_more(entries: Integers, gone: list[int], start: int, end: int) -> Integers:
+    """(len(gone) + 1, end − start): row j holds the entries without those at gone[:j], moved j places to the right, in
+    columns start … end − 1; what is moved in from the left of the first entry is 0.
+    """
+    rows = len(gone) + 1
+    begin = max(0, start - rows)
+    left = np.zeros((rows, end - begin), np.int64)
+    left[0] = entries[begin:end]
+    taken: list[int] = []
+    for row, place in enumerate(gone, 1):
+        before = bisect.bisect_left(taken, place)
+        taken.insert(before, place)
+        split = min(max(row + place - before - begin, 1), end - begin)
+        left[row, 1:split] = left[row - 1, : split - 1]
+        left[row, split:] = left[row - 1, split:]
+    return left[:, start - begin :]

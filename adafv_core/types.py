@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from adafv_core.errors import InputError
@@ -21,7 +22,6 @@ CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
 
 _MISSING = {
     "features": "projected visual tokens",
-    "stock_features": "projected visual tokens",
     "cls_attention": "saliency by encoder crop",
     "vision_features": "vision features before the projector",
     "vision_keys": "vision encoder's keys",
@@ -93,8 +93,6 @@ class VisualTokens:
     each token (VisionZip).
     newline_after: (R,) int64, ascending, the visual tokens that a newline token follows; newline: (D,), its embedding.
     Both None for models without newline tokens.
-    stock_features: (M, D), M = N + R, exactly what stock transformers would put in place of the image tokens
-    (newlines included); an unpruned run uses it.
     image_key: content hash of the picture; model_key: key of the weights that encoded it (`weights_key`); both empty
     unless an engine encoded the image.
     encoder_crop: (N,) int64, the encoder crop (row of cls_attention) that each visual token came from; None
@@ -110,7 +108,6 @@ class VisualTokens:
     features: Tensor | None
     saliency: Tensor
     grid: TokenGrid
-    stock_features: Tensor | None
     cls_attention: Tensor | None
     vision_features: Tensor | None = None
     vision_keys: Tensor | None = None
@@ -131,6 +128,25 @@ class VisualTokens:
     def stock_size(self) -> int:
         """M = N + R, the number of image tokens in an unpruned prompt, newline tokens included."""
         return self.saliency.shape[0] + (0 if self.newline_after is None else self.newline_after.numel())
+
+    @property
+    def stock_features(self) -> Tensor:
+        """(M, D) exactly what stock transformers would put in place of the image tokens, newlines included. Not kept:
+        with newline tokens each reading makes it anew. Raises InputError if there are no features.
+        """
+        return self.stock_features_at(torch.arange(self.stock_size))
+
+    def stock_features_at(self, places: Tensor) -> Tensor:
+        """Rows of `stock_features`, of which only these are made. places: (K,) int64, ascending, of 0 … M − 1."""
+        features = self.required("features", "The model")
+        places = places.to(features.device)
+        if self.newline_after is None or self.newline is None:
+            return features if places.numel() == self.size else features[places]
+        newlines = self.newline_after.to(places.device)
+        newlines = newlines + torch.arange(1, newlines.numel() + 1, device=places.device)
+        before = torch.searchsorted(newlines, places)
+        found = features[(places - before).clamp(max=self.size - 1)]
+        return torch.where(torch.isin(places, newlines)[:, None], self.newline.to(features), found)
 
     def required(self, name: str, needed_by: str) -> Tensor:
         """The tensor in field `name`. Raises InputError, which names `needed_by`, if it is None."""

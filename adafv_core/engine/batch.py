@@ -107,13 +107,12 @@ def row_from_ids(adapter: Adapter, ids: Tensor, images: Sequence[tuple[VisualTok
 
 def kept_features(visual: VisualTokens, selection: Selection | None, places: Tensor) -> Tensor:
     """(K', D) features of the kept stock tokens, with the method's replacements where it merges tokens."""
-    stock = visual.required("stock_features", "The model")
-    features = stock[places.to(stock.device)]
+    features = visual.stock_features_at(places)
     if selection is None or selection.features is None:
         return features
     tokens, _ = stock_positions(visual.saliency.shape[0], visual.newline_after)
     at = torch.searchsorted(places, tokens[selection.indices.cpu()])
-    features = features.clone()
+    features = features.clone()  # may be the image's own
     features[at.to(features.device)] = selection.features.to(features)
     return features
 

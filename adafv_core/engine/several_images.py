@@ -87,7 +87,6 @@ def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
         features=features,
         saliency=torch.cat(saliency),
         grid=TokenGrid(visuals[0].grid.image_size, tuple(crops)),
-        stock_features=features,
         cls_attention=None,
         vision_features=_together(visuals, "vision_features"),
         vision_keys=_together(visuals, "vision_keys"),

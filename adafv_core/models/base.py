@@ -100,16 +100,31 @@ class Adapter:
 
     def feature_layer(self) -> Any:
         """The encoder layer whose attention is read: the one whose output is the feature layer."""
-        tower = getattr(self.tower, "vision_model", self.tower)
-        layers = getattr(getattr(tower, "encoder", None), "layers", None)
-        layer: Any = layers
-        layer = layer[layer_number(layers, self.config.vision_feature_layer, type(tower).__name__)]
+        layer = self.layers[layer_number(self.layers, self.config.vision_feature_layer, type(self.tower).__name__)]
         attention = getattr(layer, "self_attn", None)
         if not all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q_proj", "k_proj")):
             raise UnsupportedModelError(
                 f"Expected q_proj and k_proj in the attention of {type(layer).__name__}, found neither."
             )
         return layer
+
+    @cached_property
+    def layers(self) -> Any:
+        """The list of the encoder's layers."""
+        tower = getattr(self.tower, "vision_model", self.tower)
+        return getattr(getattr(tower, "encoder", None), "layers", None)
+
+    @cached_property
+    def unused_layers(self) -> tuple[nn.Module, ...]:
+        """The encoder layers behind every feature layer, which `encode` leaves out: one for vision_feature_layer = -2,
+        none where the last layer's output is used, as in the families without `vision_feature_layer`.
+        """
+        wanted = getattr(self.config, "vision_feature_layer", None)
+        if wanted is None:
+            return ()
+        numbers = [wanted] if isinstance(wanted, int) else wanted
+        last = max(layer_number(self.layers, one, type(self.tower).__name__) for one in numbers)
+        return tuple(self.layers[last + 1 :])
 
     @property
     def device(self) -> torch.device:
@@ -259,7 +274,7 @@ class Adapter:
     @cached_property
     def crop_shape(self) -> cost.VisionShape:
         """The encoder's integers for one crop, where all crops have one size."""
-        layers = self.vision_config.num_hidden_layers
+        layers = self.vision_config.num_hidden_layers - len(self.unused_layers)
         return cost.VisionShape.from_config(self.vision_config, layers, self.has_cls)
 
     @cached_property
@@ -281,7 +296,8 @@ class Adapter:
         image_sizes: Sequence[tuple[int, int]] | None = None,
         image_keys: Sequence[str] | None = None,
     ) -> list[VisualTokens]:
-        """Run the vision tower and projector once over all images of `pixels`. Safe from several threads.
+        """Run the vision tower, up to the feature layer, and the projector once over all images of `pixels`. Safe from
+        several threads.
 
         pixels: what the processor returned (pixel_values, and image_sizes where the family has it), as tensors.
         image_sizes: (width, height) of each original image in pixels. Returns one VisualTokens per image.
@@ -289,7 +305,7 @@ class Adapter:
         place = execution_device(self.tower)
         pixels = {name: value.to(place) if isinstance(value, Tensor) else value for name, value in pixels.items()}
         arguments = {name: pixels[name] for name in self.PIXEL_NAMES if pixels.get(name) is not None}
-        with observe(self.base, self.modules()) as calls:
+        with observe(self.base, self.modules(), self.unused_layers) as calls:
             output = self.base.get_image_features(**arguments, return_dict=True)
         found = self.planes(calls, pixels)
         dtype = self.model.get_input_embeddings().weight.dtype

@@ -31,9 +31,12 @@ class InternVLAdapter(Adapter):
     PIXEL_NAMES = ("pixel_values",)
     ATTENTION = "attention"
 
+    @cached_property
+    def layers(self) -> Any:
+        return self.tower.encoder.layer
+
     def feature_layer(self) -> Any:
-        layers = self.tower.encoder.layer
-        return layers[layer_number(layers, self.config.vision_feature_layer, type(self.tower).__name__)]
+        return self.layers[layer_number(self.layers, self.config.vision_feature_layer, type(self.tower).__name__)]
 
     def modules(self) -> dict[str, nn.Module]:
         # Queries and keys as attention uses them: after their norm, which is an identity where the config has none.

@@ -52,12 +52,11 @@ def visual_tokens(
     if stock.shape[0] != saliency.shape[0]:
         places = is_newline.nonzero()[:, 0]
         newline_after = places - 1 - torch.arange(places.numel(), device=places.device)
-        newline, features = stock[places[0]], stock[~is_newline]
+        newline, features = stock[places[0]].clone(), stock[~is_newline]  # the whole is not kept beside them
     return VisualTokens(
         features=features,
         saliency=saliency.float(),
         grid=grid(saliency.shape[0]),
-        stock_features=stock,
         cls_attention=cls_attention.to(device),
         vision_features=packed["vision"],
         vision_keys=packed["keys"],

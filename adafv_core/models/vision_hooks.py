@@ -3,7 +3,7 @@
 Forward hooks on a few modules (projections of queries and keys, projector) are installed for the length of one
 `get_image_features` call. Attention itself stays whatever the model uses (SDPA, FlashAttention): the one row that is
 needed is computed beside it from the same queries and keys, so nothing asks for `output_attentions` and the encoder
-runs once.
+runs once. Layers behind the feature layer are left out of that call, since nothing reads what they compute.
 
 Hooks sit on modules that other threads may be running too, so a hook records the calls of its own thread only, and
 hooks of one model are installed and removed under that model's lock.
@@ -12,7 +12,7 @@ hooks of one model are installed and removed under that model's lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,11 +38,14 @@ class Call:
 
 
 @contextmanager
-def observe(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Call]]:
+def observe(
+    model: nn.Module, modules: Mapping[str, nn.Module], unused: Sequence[nn.Module] = ()
+) -> Iterator[dict[str, Call]]:
     """Record the latest call of each of `modules` that this thread makes inside the block, by the given names.
 
-    model: the model that they belong to; other threads that observe it wait. The hooks are removed on the way out,
-    also after an exception.
+    model: the model that they belong to; other threads that observe it wait. unused: layers that return their input to
+    this thread inside the block, instead of computing. Hooks and layers are put back on the way out, also after an
+    exception.
     """
     thread = threading.get_ident()
     calls: dict[str, Call] = {}
@@ -59,11 +62,26 @@ def observe(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[dict
         handles = [
             module.register_forward_hook(partial(record, name), with_kwargs=True) for name, module in modules.items()
         ]
+        own = [layer.__dict__.get("forward") for layer in unused]
+        for layer in unused:
+            layer.forward = partial(_unless_on, thread, layer.forward)
         try:
             yield calls
         finally:
+            for layer, forward in zip(unused, own, strict=True):
+                if forward is None:
+                    del layer.forward
+                else:
+                    layer.forward = forward
             for handle in handles:
                 handle.remove()
+
+
+def _unless_on(thread: int, forward: Callable[..., Any], hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
+    """The forward of a layer, except on one thread, which gets the layer's input back."""
+    if threading.get_ident() == thread:
+        return hidden_states
+    return forward(hidden_states, *args, **kwargs)
 
 
 def layer_number(layers: Any, wanted: int | list[int], where: str) -> int:

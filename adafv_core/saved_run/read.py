@@ -165,7 +165,6 @@ def _scores(record: RunRecord) -> TokenScores:
         features=None,
         saliency=saliency,
         grid=_grid(record.grid, n),
-        stock_features=None,
         cls_attention=None,
         image_key=part.image_key,
         model_key=part.model_key,

@@ -17,7 +17,7 @@ from app.wire.parse import PageState
 def scores(n: int) -> TokenScores:
     values, row = torch.zeros(n, 4), torch.zeros(n)
     grid = TokenGrid((n, 1), (Crop("base", 1, n, (0.0, 0.0, float(n), 1.0), 0),))
-    visual = VisualTokens(values, row, grid, values, torch.zeros(1, n))
+    visual = VisualTokens(values, row, grid, torch.zeros(1, n))
     return TokenScores(row, row, (), torch.zeros(0, n), torch.zeros(0, dtype=torch.bool), torch.zeros(0, 4), visual, "")
 
 

@@ -30,7 +30,7 @@ NEEDS = {
 
 def bare(scores: TokenScores) -> TokenScores:
     """The scores alone."""
-    none = dict.fromkeys(("features", "stock_features", "cls_attention", "vision_features", "vision_keys"))
+    none = dict.fromkeys(("features", "cls_attention", "vision_features", "vision_keys"))
     return replace(scores, text_tokens=None, visual=replace(scores.visual, **none))
 
 

@@ -64,9 +64,7 @@ def made_scores(
     parts = (Crop(f"crop {i}", side, side, box, i * side * side) for i in range(crops))
     grid = TokenGrid((pixels, pixels), tuple(parts))
     features = tokens(width)
-    visual = VisualTokens(
-        features, cls_attention.flatten(), grid, features, cls_attention, tokens(width), tokens(width)
-    )
+    visual = VisualTokens(features, cls_attention.flatten(), grid, cls_attention, tokens(width), tokens(width))
     return scores_of(visual, normal(words, width), torch.arange(words) < words - 2, temperature)
 
 

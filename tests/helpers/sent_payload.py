@@ -24,9 +24,7 @@ def made_scores(seed: int, crops: tuple[tuple[int, int], ...], ties: bool) -> To
         places.append(Crop(("base", "tiles")[index], rows, cols, (0.0, 0.0, 96.0, 64.0), offset))
         offset += rows * cols
     features, keys = (torch.rand(n, 4, generator=generator) for _ in range(2))
-    visual = VisualTokens(
-        features, saliency, TokenGrid((96, 64), tuple(places)), features, saliency[None], features, keys
-    )
+    visual = VisualTokens(features, saliency, TokenGrid((96, 64), tuple(places)), saliency[None], features, keys)
     words, counted = ("red", ":"), torch.tensor([True, False])
     return TokenScores(
         t2i,

@@ -219,3 +219,55 @@ def test_every_listed_class_finds_its_adapter() -> None:
     for family in FAMILIES:
         model = engine_of(family).model
         assert type(adapter_for(model)) is ADAPTERS[type(model).__name__]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("feature_layer", [-2, [-3, -2], [1, 2], -1])
+def test_layers_behind_the_feature_layer_do_not_run(
+    family: str, feature_layer: int | list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features are bit for bit those of a whole stock call, which runs every layer again afterwards."""
+    engine = engine_of(family)
+    monkeypatch.setattr(engine.model.config, "vision_feature_layer", feature_layer)
+    if isinstance(feature_layer, list):  # a projector that takes the features of two layers
+        projector = engine.model.model.multi_modal_projector
+        name, narrow = next(named for named in projector.named_children() if hasattr(named[1], "in_features"))
+        monkeypatch.setitem(projector._modules, name, torch.nn.Linear(2 * narrow.in_features, narrow.out_features))
+    adapter = adapter_for(engine.model, engine.processor)
+    count, last = len(adapter.layers), max([feature_layer] if isinstance(feature_layer, int) else feature_layer)
+    needed = last + count + 1 if last < 0 else last
+    assert len(adapter.unused_layers) == count - needed
+    ran = _count_layers(adapter.layers, monkeypatch)
+    pixels = adapter.pixels([picture(90, 60)])
+    visual = adapter.encode(pixels)[0]
+    assert ran == list(range(needed))
+    ran.clear()
+    arguments = {name: pixels[name] for name in adapter.PIXEL_NAMES if name in pixels}
+    with torch.inference_mode():
+        stock = engine.model.model.get_image_features(**arguments, return_dict=True).pooler_output[0]
+    assert ran == list(range(count)) and torch.equal(visual.stock_features, stock)
+    assert not any("forward" in vars(layer) for layer in adapter.layers)
+
+
+def test_layers_are_put_back_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of("llava")
+    with pytest.raises(ValueError, match="unpack"):
+        engine.adapter.encode({"pixel_values": torch.zeros(1, 3, 8)})
+    ran = _count_layers(engine.adapter.layers, monkeypatch)
+    with torch.inference_mode():
+        engine.model.model.get_image_features(pixel_values=torch.zeros(1, 3, 56, 56))
+    assert ran == list(range(len(engine.adapter.layers)))
+
+
+def _count_layers(layers: torch.nn.ModuleList, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the layers whose attention runs, in order, from now on."""
+    ran: list[int] = []
+    for number, layer in enumerate(layers):
+        forward = layer.self_attn.forward
+
+        def counted(*args: Any, number: int = number, forward: Any = forward, **kwargs: Any) -> Any:
+            ran.append(number)
+            return forward(*args, **kwargs)
+
+        monkeypatch.setattr(layer.self_attn, "forward", counted)
+    return ran

@@ -18,6 +18,7 @@ from adafv_core.engine import Engine
 from adafv_core.engine.batch import row_from_ids, row_from_template
 from adafv_core.errors import InputError
 from adafv_core.models import ADAPTERS
+from adafv_core.models.vision_hooks import observe
 from app.wire.parse import AskSettings
 
 FAMILIES = [*NEWER, "llava", "llava_next_vicuna", "llava_onevision"]
@@ -375,12 +376,13 @@ def test_beams_inside_the_llm_equal_beams_alone(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_cost_of_an_image_is_what_stock_multiplies(family: str) -> None:
-    """Vision encoder, projector and DeepStack's mergers, counted in an eager model that only encodes."""
+    """Vision encoder up to the feature layer, projector and DeepStack's mergers, in an eager model that encodes."""
     engine, image = engine_of(family), picture(150, 90)
     model = AutoModelForImageTextToText.from_pretrained(folder_of(family), attn_implementation="eager").eval()
     adapter = ADAPTERS[type(model).__name__](model, engine.processor)
     pixels = adapter.pixels([image])
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    left_out = observe(model.model, {}, adapter.unused_layers)
+    with torch.no_grad(), left_out, FlopCounterMode(display=False) as counter:
         model.model.get_image_features(**image_arguments(adapter, pixels), return_dict=True)
     assert engine.adapter.vision_flops(engine.encode(image)) == counter.get_total_flops()
 
