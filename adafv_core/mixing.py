@@ -136,7 +136,8 @@ def _descending(scores: Floats) -> Integers:
     upper = np.where(scores < 0, -1, (scores + np.float32(0.0)).view(np.int32)).astype(np.int64) + 1
     keys = (upper << 32) | np.arange(last, -1, -1)
     keys.sort(axis=-1)
-    return last - (keys[..., ::-1] & 0xFFFFFFFF)
+    order: Integers = last - (keys[..., ::-1] & 0xFFFFFFFF)
+    return order
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
