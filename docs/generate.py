@@ -28,7 +28,7 @@ def models_table() -> str:
         tokens = f"{'up to ' if known.n_visual > 576 else ''}{known.n_visual:,}"
         memory = f"{known.gpu_bytes / 1e9:.0f} / {known.cpu_bytes / 1e9:.0f} GB"
         sizes = f"{known.parameters / 1e9:.1f} B | {known.download_bytes / 1e9:.1f} GB | {memory} | {tokens}"
-        rows.append(f"| {known.title} | `{known.model_id}` | {sizes} | {known.licence} |")
+        rows.append(f"| {known.title} | `{known.model_id}` | {sizes} | {known.license} |")
     return "\n".join(rows)
 
 

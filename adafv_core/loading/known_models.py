@@ -21,7 +21,7 @@ class KnownModel:
     model_class: str
     parameters: int
     download_bytes: int
-    licence: str
+    license: str
     n_visual: int
     chat_template: str
     pixels_per_token: int

@@ -64,7 +64,7 @@ def choices(pool: ModelPool) -> list[tuple[str, str]]:
 
 def cost(known: KnownModel) -> str:
     """What loading a model takes: its download, if it is not on this machine yet, and its license."""
-    return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.licence}"
+    return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.license}"
 
 
 def offer_view(context: AppContext, progress: dict[str, Any] | None = None, taken: bool = False) -> str:

@@ -149,14 +149,14 @@ class ModelPool:
 
 @dataclass(frozen=True)
 class ListedModel:
-    """One entry of the list. download_bytes, licence: None if unknown. on_disk: needs no download. loaded: can answer
+    """One entry of the list. download_bytes, license: None if unknown. on_disk: needs no download. loaded: can answer
     at once. answers: is this session's model. needed_bytes: approximate memory that answering needs, None if unknown.
     fits: whether that much is free on the device now, None if either is unknown."""
 
     name: str
     title: str
     download_bytes: int | None
-    licence: str | None
+    license: str | None
     on_disk: bool
     loaded: bool
     answers: bool
@@ -223,7 +223,7 @@ def _listed(name: str, loaded: bool, answers: bool, on_gpu: bool, fits: bool | N
     known = find_known(name)
     if known is not None:
         size, needed = known.download_bytes, known.needed_bytes(on_gpu)
-        return ListedModel(name, known.title, size, known.licence, on_disk(known), loaded, answers, needed, fits)
+        return ListedModel(name, known.title, size, known.license, on_disk(known), loaded, answers, needed, fits)
     if name == POCKET:
         return ListedModel(name, "Pocket model, bundled", 0, "Apache-2.0", True, loaded, answers)
     return ListedModel(name, name, None, None, True, loaded, answers)

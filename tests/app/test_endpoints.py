@@ -147,7 +147,7 @@ def test_the_models_are_listed() -> None:
     assert sorted(one["name"] for one in others) == sorted(known.model_id for known in KNOWN_MODELS)
     assert [one["fits"] for one in others] == sorted((one["fits"] for one in others), reverse=True)
     assert all(one["needed_bytes"] > one["download_bytes"] for one in others)
-    assert all(one["download_bytes"] > 0 and one["licence"] and not one["answers"] for one in others)
+    assert all(one["download_bytes"] > 0 and one["license"] and not one["answers"] for one in others)
 
 
 @cache

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from helpers.models_shared import QUESTIONS, engine_of, until_end
+from helpers.tiny_families import NEWER
+from helpers.tiny_models import FAMILIES as LLAVA
 from helpers.tiny_models import picture
 
 import adafv_core
@@ -21,6 +23,7 @@ from adafv_core.types import Answer, Row, Selection, TokenScores
 
 PICTURES = [picture(80, 60), picture(60, 120, 1), picture(200, 70, 2)]
 SHARED = ("llava", "llava_next_vicuna", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3")
+FAMILIES = (*LLAVA, *NEWER)
 
 
 def shared(family: str, method: str, budget: int) -> tuple[Any, list[Any], Selection]:
@@ -115,9 +118,6 @@ def test_what_does_not_fit_together_is_refused() -> None:
         )
     with pytest.raises(PromptError, match="need 16"):
         row_from_ids(engine.adapter, torch.tensor([engine.adapter.image_token_id] * 3), [(visuals[0], None)])
-
-
-FAMILIES = (*SHARED, "llava_onevision", "smolvlm")
 
 
 def same(one: Answer, other: Answer) -> bool:

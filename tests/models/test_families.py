@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from helpers.models_shared import QUESTIONS, engine_of, folder_of, image_arguments, until_end
 from helpers.tiny_families import NEWER
+from helpers.tiny_models import FAMILIES as LLAVA
 from helpers.tiny_models import picture
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForImageTextToText
@@ -19,9 +21,10 @@ from adafv_core.engine.batch import row_from_ids, row_from_template
 from adafv_core.errors import InputError
 from adafv_core.models import ADAPTERS
 from adafv_core.models.vision_hooks import observe
+from adafv_core.types import Selection
 from app.wire.parse import AskSettings
 
-FAMILIES = [*NEWER, "llava", "llava_next_vicuna", "llava_onevision"]
+FAMILIES = [*NEWER, *LLAVA]
 MROPE = [family for family in NEWER if family.startswith("qwen")]
 SIZES = {"landscape": (80, 60), "tall": (60, 200), "square": (56, 56)}
 
@@ -74,7 +77,7 @@ def run(model: Any, inputs: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_nothing_pruned_is_stock(family: str, call: str) -> None:
     engine = engine_of(family)
     for inputs in (batch_of(engine), mixed_batch(engine)):
@@ -84,7 +87,7 @@ def test_nothing_pruned_is_stock(family: str, call: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_engine_asks_what_the_processor_would(family: str, size: str) -> None:
     """The same token ids, features and first answers, from the picture and the question alone."""
     engine, image = engine_of(family), picture(*SIZES[size])
@@ -99,9 +102,26 @@ def test_the_engine_asks_what_the_processor_would(family: str, size: str) -> Non
     assert answer.token_ids == until_end(engine, stock.tolist())
 
 
-def masked_logits(engine: Engine, inputs: Any, kept: list[torch.Tensor]) -> torch.Tensor:
+def stays_of(engine: Engine, inputs: Any, selections: Sequence[Sequence[Selection]]) -> list[torch.Tensor]:
+    """Per prompt (tokens,) bool over its image tokens, newline tokens included: which of them are kept."""
+    prompts = [ids[mask.bool()] for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
+    visuals = iter(engine.adapter.encode(engine.adapter.from_prompts(inputs, prompts)))
+    rows = []
+    for made in selections:
+        row = [torch.zeros(0, dtype=torch.bool)]
+        for selection in made:
+            visual = next(visuals)
+            stays = torch.zeros(visual.stock_size, dtype=torch.bool)
+            stays[adafv_core.grid.stock_positions(visual.size, visual.newline_after)[0][selection.indices]] = True
+            row.append(stays)
+        rows.append(torch.cat(row))
+    assert next(visuals, None) is None
+    return rows
+
+
+def masked_logits(engine: Engine, inputs: Any, stays: list[torch.Tensor]) -> torch.Tensor:
     """Last logits (B, V) of the stock model over the whole prompts with the dropped image tokens masked out, position
-    ids as stock makes them for the whole prompts. kept: per prompt (tokens,) bool over its image tokens.
+    ids as stock makes them for the whole prompts. stays: as `stays_of` gives them.
     """
     inputs = dict(inputs)
     ids, mask = inputs["input_ids"], inputs["attention_mask"].clone()
@@ -112,13 +132,13 @@ def masked_logits(engine: Engine, inputs: Any, kept: list[torch.Tensor]) -> torc
         )
     else:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    for row, one in enumerate(kept):
+    for row, one in enumerate(stays):
         mask[row, (ids[row] == engine.adapter.image_token_id).nonzero()[:, 0][~one]] = 0
     with torch.inference_mode():
         return engine.model(**{**inputs, "attention_mask": mask, "position_ids": positions}).logits[:, -1]
 
 
-@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_pruned_is_stock_with_the_dropped_tokens_masked_out(family: str) -> None:
     """First logits of a left-padded batch, through `prune` and through the engine; then decoding, step by step."""
     engine = engine_of(family)
@@ -129,16 +149,19 @@ def test_pruned_is_stock_with_the_dropped_tokens_masked_out(family: str) -> None
         output = engine.model.generate(**inputs, **options, return_dict_in_generate=True, output_logits=True)
     kept = [selections[0].kept for selections in pruning.selections]
     assert all(0 < int(one.sum()) < one.numel() for one in kept)
+    stays = stays_of(engine, inputs, pruning.selections)
     for step in range(5):
         longer = _appended(inputs, output.sequences[:, length : length + step])
-        assert torch.allclose(output.logits[step], masked_logits(engine, longer, kept), atol=3e-5)
+        assert torch.allclose(output.logits[step], masked_logits(engine, longer, stays), atol=3e-5)
     questions = zip(SIZES.values(), QUESTIONS[:3], strict=True)
     asks = [(picture(*size, seed), question) for seed, (size, question) in enumerate(questions)]
-    expected = masked_logits(engine, inputs, kept).log_softmax(-1)
+    expected = masked_logits(engine, inputs, stays).log_softmax(-1)
     for row, answer in enumerate(engine.answer_batch(asks, 0.4, max_new_tokens=5, positions="original")):
         assert torch.equal(answer.selection.kept, kept[row])
         assert torch.allclose(answer.first_logprobs, expected[row], atol=3e-5)
-        assert until_end(engine, list(output.sequences[row, length:]))[: len(answer.token_ids)] == answer.token_ids
+        end = engine.model.generation_config.eos_token_id  # `min_new_tokens` kept the other run from ending there
+        own = [one for one in answer.token_ids if one != end]
+        assert own == output.sequences[row, length : length + len(own)].tolist()
 
 
 def _appended(inputs: Any, new: torch.Tensor) -> dict[str, Any]:
@@ -151,7 +174,7 @@ def _appended(inputs: Any, new: torch.Tensor) -> dict[str, Any]:
     return longer
 
 
-@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_pruned_rows_of_a_mixed_batch_are_stock_too(family: str) -> None:
     """Two images in a prompt, and a prompt without any."""
     engine = engine_of(family)
@@ -160,15 +183,12 @@ def test_pruned_rows_of_a_mixed_batch_are_stock_too(family: str) -> None:
         output = engine.model.generate(
             **inputs, max_new_tokens=2, do_sample=False, return_dict_in_generate=True, output_logits=True
         )
-    kept = [
-        torch.cat([one.kept for one in selections]) if selections else torch.zeros(0, dtype=torch.bool)
-        for selections in pruning.selections
-    ]
+    stays = stays_of(engine, inputs, pruning.selections)
     assert [len(selections) for selections in pruning.selections] == [1, 2, 0]
-    assert torch.allclose(output.logits[0], masked_logits(engine, inputs, kept), atol=3e-5)
+    assert torch.allclose(output.logits[0], masked_logits(engine, inputs, stays), atol=3e-5)
 
 
-@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_beams_of_a_pruned_batch_equal_beams_of_one(family: str) -> None:
     engine = engine_of(family)
     inputs, length = batch_of(engine), batch_of(engine)["input_ids"].shape[1]
@@ -277,7 +297,7 @@ def _pixel_change(engine: Engine, one: Any, other: Any) -> torch.Tensor:
     return adapter.pack(adapter.merge(patches), before, 0, None)[:, 0]
 
 
-@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_features_answer_to_the_pixels_under_their_box(family: str) -> None:
     """The projected features themselves, with attention in the encoder switched off: nothing else changes."""
     engine = engine_of(family)

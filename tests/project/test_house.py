@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGEST_BYTES = 9 * 1024**2
 BINARY = {".png", ".webp", ".jpg", ".safetensors", ".svg", ".gz"}
 BRITISH = re.compile(
-    r"colour|behaviour|favour|neighbour|honour|flavour|\bcentre|\bgrey\b|\bmaths\b|artefact|judgement|defence"
+    r"colour|licence|behaviour|favour|neighbour|honour|flavour|\bcentre|\bgrey\b|\bmaths\b|artefact|judgement|defence"
     r"|whilst|catalogue|analys(e|ed|ing)\b|labell(ed|ing)|modell(ed|ing)|travell"
     r"|(optim|normal|synchron|token|initial|summar|recogn|organ|random|special|general|minim|maxim|quant|serial|visual"
     r"|categor)is(e|ed|es|er|ing|ation)\b",
@@ -71,7 +71,7 @@ def test_no_path_of_one_machine_in_the_files() -> None:
     assert not found, "\n".join(found)
 
 
-def test_every_asset_has_a_licence() -> None:
+def test_every_asset_has_a_license() -> None:
     """assets/LICENSES.md names each top-level entry of assets/."""
     text = (ROOT / "assets" / "LICENSES.md").read_text(encoding="utf-8")
     assets = [path.relative_to(ROOT).parts for path in tracked() if ROOT / "assets" in path.parents]
@@ -96,7 +96,7 @@ def test_files_are_named_for_what_they_hold() -> None:
     assert not found, ", ".join(found)
 
 
-@pytest.mark.parametrize("line", ["# Grey", "normalised", "the colours", "tokenisation", "analyse it"])
+@pytest.mark.parametrize("line", ["# Grey", "licence", "normalised", "the colours", "tokenisation", "analyse it"])
 def test_british_spelling_is_noticed(line: str) -> None:
     assert BRITISH.search(line)
 
