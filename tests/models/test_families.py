@@ -381,6 +381,20 @@ def _fastv_reference(
     return seen[0][0, :, -1].mean(0)[places], logits
 
 
+@pytest.mark.parametrize("method", ["fastv", "sparsevlm", "pyramiddrop"])
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_vl_moe"])
+def test_methods_inside_the_llm_start_after_deepstack_or_are_refused(family: str, method: str) -> None:
+    """The tiny models add features in two layers, as many as the first layer at which these methods drop tokens."""
+    engine, image = engine_of(family), picture(80, 60)
+    first = adafv_core.get_method(method).layers_of(engine.adapter.text_config.num_hidden_layers)[0]
+    added = engine.encode(image).layer_features.shape[0]
+    if first >= added:
+        assert engine.answer(image, QUESTIONS[0], budget=3, method=method, max_new_tokens=2).n_kept > 0
+        return
+    with pytest.raises(InputError, match=f"at least {added}"):
+        engine.answer(image, QUESTIONS[0], budget=3, method=method, max_new_tokens=2)
+
+
 @pytest.mark.parametrize("family", NEWER)
 def test_beams_inside_the_llm_equal_beams_alone(family: str) -> None:
     engine = engine_of(family)
