@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from cachetools import LRUCache
 
 from adafv_core.engine.backend import Backend
+from adafv_core.engine.streaming import now_s
 from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
 from adafv_core.loading.download import Report, cached_folder
 from adafv_core.loading.known_models import KNOWN_MODELS, KnownModel, advised, find_known
@@ -24,6 +27,8 @@ AUTO = "auto"
 POCKET = "pocket"
 ON_A_GPU = "llava-hf/llava-1.5-7b-hf"
 _MOST_BESIDE = 1
+_TEXT_TOKENS = 40
+"""Of a question with its template, for the estimate of an answer's seconds."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,47 @@ def others(first: str, device: torch.device) -> list[tuple[KnownModel, bool | No
     fitting = advised(free, on_gpu)
     rest = sorted((one for one in KNOWN_MODELS if one not in fitting), key=lambda one: one.needed_bytes(on_gpu))
     return [(known, known in fitting) for known in (*fitting, *rest) if known.model_id != first]
+
+
+def offered(pool: ModelPool) -> KnownModel | None:
+    """The smallest known model that fits into the memory that is free; None where none fits or that is unknown."""
+    fitting = [known for known, fits in others(pool.first, pool.device) if fits]
+    return min(fitting, key=lambda known: known.parameters, default=None)
+
+
+def offer_sentence(pool: ModelPool) -> str:
+    """What the smallest known model that fits would take: its download, license and seconds an answer; empty for
+    none."""
+    known = offered(pool)
+    if known is None:
+        return ""
+    size = "on this machine already" if on_disk(known) else f"{known.download_bytes / 1e9:.1f} GB download"
+    return (
+        f"The smallest that fits here is {known.title} ({size}, {known.license}; "
+        f"estimated {max(1, round(estimated_s(known, pool.device)))} s to read a picture with all its tokens)."
+    )
+
+
+def estimated_s(known: KnownModel, device: torch.device) -> float:
+    """Seconds of a prefill with all visual tokens of one picture, estimated from the device's matrix products.
+
+    A multiply-add a parameter and token counts as two FLOPs; attention, decoding and the encoder's own token count are
+    left out, so it tells the order of magnitude.
+    """
+    return 2 * known.parameters * (known.n_visual + _TEXT_TOKENS) / _flops_per_s(device)
+
+
+@cache
+def _flops_per_s(device: torch.device) -> float:
+    """FLOPs a second of matrix products of the dtype that models have there, measured once: the best of three."""
+    side, dtype = (4096, torch.float16) if device.type == "cuda" else (768, torch.float32)
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    best_s = math.inf
+    for _ in range(4):
+        began_s = now_s(device)
+        torch.mm(matrix, matrix)
+        best_s = min(best_s, now_s(device) - began_s)
+    return 2 * side**3 / best_s
 
 
 def on_disk(known: KnownModel) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import InputError, StoppedError
 from app.serving.ask import AnswerProgress, AskRequest, Service
+from app.serving.models import offer_sentence
 from app.serving.sessions import Run, Session
 from app.wire.errors import sentence
 from app.wire.parse import AskSettings, TokenChoice
@@ -62,7 +63,7 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
     run.full = session.full.get(full_key) if settings.with_full else None
     pruned = answer_view(None, "error", problem) if problem else _WAITING
     full = answer_view(run.full, "done") if run.full else _WAITING if settings.with_full else None
-    yield PageUpdate(maps, texts(pruned, full), notice(FOREIGN if foreign else ""))
+    yield PageUpdate(maps, texts(pruned, full), notice(_foreign(service) if foreign else ""))
 
     for progress in [] if problem else service.stream(run, request, stop, run.method):
         run.pruned, pruned = progress.answer, _view(progress)
@@ -106,6 +107,11 @@ def _view_of(service: Service, run: Run) -> dict[str, Any]:
         "positions": run.positions or AskSettings.positions,
         "max_new_tokens": run.max_new_tokens,
     }
+
+
+def _foreign(service: Service) -> str:
+    """The notice about a picture that the pocket model cannot read, with an offer where others may be loaded."""
+    return f"{FOREIGN} {offer_sentence(service.pool)}".strip() if service.settings.model_menu else FOREIGN
 
 
 def _select(service: Service, run: Run, choice: TokenChoice, stop: StopSignal) -> str:

@@ -241,7 +241,7 @@ def test_pictures_from_elsewhere_get_a_notice() -> None:
 
     foreign = replace(question(), picture=read_picture(Image.new("RGB", (80, 60), "teal")))
     stream = list(page_stream(shared_context().service, Session("pocket"), foreign))
-    assert json.loads(stream[0][2])["text"] == FOREIGN
+    assert json.loads(stream[0][2])["text"].startswith(FOREIGN)
     assert json.loads(next(iter(page_stream(shared_context().service, Session("pocket"), question())))[2])["text"] == ""
 
 

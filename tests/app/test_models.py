@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.memory import available_bytes
 from app.explore.model_menu import choices
 from app.serving.model_load import ModelLoad, seconds_left
-from app.serving.models import ModelPool, others
+from app.serving.models import ModelPool, estimated_s, offer_sentence, offered, others
 
 
 def made(load: Callable[[str, Report], Any]) -> ModelPool:
@@ -112,6 +113,23 @@ def test_models_that_fit_into_free_memory_are_listed_first(monkeypatch: pytest.M
     monkeypatch.setattr("app.serving.models.available_bytes", lambda device: None)
     assert [known for known, _ in others("pocket", pool.device)] == list(KNOWN_MODELS)
     assert {fits for _, fits in others("pocket", pool.device)} == {None}
+
+
+def test_a_picture_from_elsewhere_is_answered_by_an_offer_of_the_smallest_model_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = ModelPool("pocket", SimpleNamespace(device=torch.device("cpu")), lambda name, report: None)  # type: ignore
+    for free, title in ((6_000_000_000, "SmolVLM 256M"), (100, None), (None, None)):
+        monkeypatch.setattr("app.serving.models.available_bytes", lambda device, free=free: free)
+        known, text = offered(pool), offer_sentence(pool)
+        assert (known.title if known else None) == title
+        if known is None:
+            assert text == ""
+            continue
+        said = re.search(r"SmolVLM 256M \(0\.5 GB download, Apache-2\.0; estimated (\d+) s to read a picture", text)
+        assert said is not None and int(said[1]) == max(1, round(estimated_s(known, pool.device)))
+    small, large = KNOWN_MODELS[0], max(KNOWN_MODELS, key=lambda known: known.parameters * known.n_visual)
+    assert 0 < estimated_s(small, pool.device) < estimated_s(large, pool.device)
 
 
 def test_memory_that_is_free_here() -> None:

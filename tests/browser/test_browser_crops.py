@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.app_context import many_crops_address, short_queue
+import pytest
+from helpers.app_context import many_crops_address, many_crops_context, short_queue
 from helpers.browser import settled
 from helpers.full_queue import FRIENDLY, full_queue
 from helpers.tiny_models import picture
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 PANELS = ("t2i", "saliency", "mixed", "kept")
@@ -68,3 +70,58 @@ def test_a_full_queue_is_told_in_the_page(open_page: Callable[..., Page]) -> Non
     page.wait_for_timeout(300)
     settled(page)
     assert page.locator(".answer").first.get_attribute("data-state") == "done"
+
+
+BRIGHTEST = """(change) => {
+  const canvas = document.querySelector("canvas[data-panel=t2i]"), context = canvas.getContext("2d");
+  const page = adafv.page;
+  const draw = (values) => {
+    page.scores.t2i = Float32Array.from(values);
+    page.notify("look");
+    return context.getImageData(0, 0, canvas.width, canvas.height).data;
+  };
+  page.crop = "tiles";
+  page.notify("crop");
+  const before = draw(change.map(() => 0)), after = draw(change), box = page.scores.crops[1].box;
+  const moved = (i) => Math.abs(after[i] - before[i]) + Math.abs(after[i + 1] - before[i + 1]);
+  let most = 0;
+  for (let i = 0; i < after.length; i += 4) most = Math.max(most, moved(i));
+  let sum = [0, 0], count = 0;
+  for (let i = 0; i < after.length; i += 4) {
+    if (moved(i) < 0.98 * most) continue;
+    sum = [sum[0] + ((i / 4) % canvas.width), sum[1] + Math.floor(i / 4 / canvas.width)];
+    count += 1;
+  }
+  return [
+    box[0] + ((sum[0] / count + 0.5) / canvas.width) * (box[2] - box[0]),
+    box[1] + ((sum[1] / count + 0.5) / canvas.height) * (box[3] - box[1]),
+    count / (after.length / 4),
+  ];
+}"""
+
+
+@pytest.mark.parametrize("middle", [(40, 30), (110, 70)], ids=str)
+def test_a_bright_patch_lights_the_box_that_the_page_draws(
+    open_page: Callable[..., Page], tmp_path: Path, middle: tuple[int, int]
+) -> None:
+    """Pixels are changed; what the model's features change by, per visual token, is drawn on the page's own canvas."""
+    gray, photo = Image.new("RGB", (150, 100), (110, 110, 110)), tmp_path / "patched.png"
+    patched, (x, y) = gray.copy(), middle
+    patched.paste((255, 255, 255), (x - 10, y - 10, x + 10, y + 10))
+    patched.save(photo)
+    pool = many_crops_context().service.pool
+    engine = pool.engine(pool.first)
+    dark, bright = engine.encode(gray), engine.encode(patched)
+    change = (bright.features - dark.features).norm(dim=-1)
+    page = open_page(at=many_crops_address())
+    page.set_input_files("#question-image input[type=file]", photo)
+    page.wait_for_timeout(800)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_function("adafv.page.scores.size.join() === '150,100'", timeout=60_000)
+    settled(page)
+    assert page.evaluate("adafv.page.scores.n") == bright.size == change.numel()
+    at_x, at_y, share = page.evaluate(BRIGHTEST, change.tolist())
+    tiles = bright.grid.crops[1]
+    width, height = (tiles.box[2] - tiles.box[0]) / tiles.cols, (tiles.box[3] - tiles.box[1]) / tiles.rows
+    assert abs(at_x - x) <= width / 2 + 10 and abs(at_y - y) <= height / 2 + 10, (at_x, at_y, middle)
+    assert 0 < share < 4 / tiles.size, "more than the patch is lit"
