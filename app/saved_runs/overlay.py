@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from adafv_core.saved_run.read import UNKNOWN_SALIENCY
 from adafv_core.types import Crop, Selection, TokenGrid, TokenScores, Why
 from app.saved_runs.levels import mixed_levels, plain_levels
 from app.wire.look import COLOR_MAPS, Look
@@ -24,7 +25,8 @@ _INDENT_PX = 2
 class Maps:
     """The values to draw. t2i, saliency, mixed: (N,) float64. kept: (N,) bool. why: (N,) values of `Why`.
 
-    word: the word whose own map t2i is; "" for that of all counted words.
+    word: the word whose own map t2i is; "" for that of all counted words. source: what saliency measures, as in
+    `VisualTokens`; "" if unknown.
     """
 
     t2i: NDArray[np.float64]
@@ -33,6 +35,7 @@ class Maps:
     kept: NDArray[np.bool_]
     why: NDArray[np.int8]
     word: str = ""
+    source: str = ""
 
     @classmethod
     def of(cls, scores: TokenScores, selection: Selection, word: int = -1) -> Maps:
@@ -44,6 +47,7 @@ class Maps:
             kept=selection.kept.cpu().numpy(),
             why=selection.why.cpu().numpy().astype(np.int8),
             word=scores.words[word].strip() if one else "",
+            source="" if scores.visual.saliency_source == UNKNOWN_SALIENCY else scores.visual.saliency_source,
         )
 
 
@@ -65,7 +69,10 @@ def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look 
     of_word = f" of “{maps.word}”" if maps.word else ""
     panels = (
         ("T2I similarity" + of_word, heat(plain_levels(maps.t2i, look.scale))),
-        ("Visual saliency", heat(plain_levels(maps.saliency, look.scale))),
+        (
+            "Visual saliency" + (f": {maps.source}" if maps.source else ""),
+            heat(plain_levels(maps.saliency, look.scale)),
+        ),
         ("Mixed score", heat(mixed_levels(maps.mixed, look.scale))),
         (f"Kept: {int(maps.kept.sum())} of {grid.size}", kept_overlay(ground, grid, maps.kept, maps.why)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from helpers.app_context import question, shared_context
 from PIL import Image
 
+from adafv_core.saved_run.read import UNKNOWN_SALIENCY
 from adafv_core.types import Crop, TokenGrid, Why
 from app.saved_runs.levels import mixed_levels, plain_levels
 from app.saved_runs.overlay import Maps, heat_overlay, kept_overlay, overlay_sheet
@@ -103,6 +105,20 @@ def test_captions_of_small_pictures_are_whole_and_apart(size: tuple[int, int], w
             panel = sheet[top + 28 : top + 28 + size[1], left : left + column]
             assert (panel[:, size[0] :] == 255).all() and (panel[:, : size[0]] < 255).any(axis=2).all()
         assert (sheet[top : top + 28, column : column + 12] == 255).all()
+
+
+def test_the_sheet_says_which_saliency_it_draws() -> None:
+    """By the caption of the second map alone; a run of version 0.1 does not know, and says nothing."""
+    run, selection = shared_context().service.selected(Session("pocket"), question())
+    maps = Maps.of(run.scores, selection)
+    assert maps.source == "[CLS] attention"
+    unknown = replace(run.scores, visual=replace(run.scores.visual, saliency_source=UNKNOWN_SALIENCY))
+    named, bare = (
+        np.asarray(overlay_sheet(run.picture, run.scores.visual.grid, one))
+        for one in (maps, Maps.of(unknown, selection))
+    )
+    places = np.argwhere((named != bare).any(axis=2))
+    assert places.size and places[:, 0].max() < 28 and places[:, 1].min() > run.picture.width
 
 
 def test_color_maps_rise_in_lightness() -> None:
