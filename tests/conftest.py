@@ -57,6 +57,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    backend = os.environ.get("ADAFV_BACKEND", "local")
+    if backend != "local":
+        elsewhere = pytest.mark.skip(reason=f"the model is not in this process with ADAFV_BACKEND={backend}")
+        for item in items:
+            if item.get_closest_marker("local"):
+                item.add_marker(elsewhere)
 
 
 class LeftTheMachine(BaseException):

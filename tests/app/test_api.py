@@ -217,7 +217,7 @@ def test_only_uploaded_files_are_read(image: Any) -> None:
         ("read_run", [5], "file: only a file that was sent to this page is taken."),
         ("read_run", [{"path": "/etc/passwd"}], "file: only a file that was sent"),
         ("read_run", [None], "There is no file yet"),
-        ("load_model", [""], "Name a model to load"),
+        pytest.param("load_model", [""], "Name a model to load", marks=pytest.mark.local),
     ],
 )
 def test_values_that_are_missing(name: str, data: list[Any], said: str) -> None:

@@ -189,6 +189,7 @@ def test_more_forced_tokens_than_the_budget_leave_the_answer_on_all_tokens() -> 
     assert last["pruned"]["error"].startswith("14 visual tokens are forced to stay, more than the budget of 10")
 
 
+@pytest.mark.local
 def test_many_users_never_overlap_on_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     service, model = shared_context().service, shared_context().service.pool.engine("pocket").model
     texts: dict[int, str] = {}

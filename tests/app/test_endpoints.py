@@ -140,6 +140,7 @@ def test_a_sweep_takes_the_settings_of_the_page() -> None:
     assert row["kl_nats"] == pytest.approx(alone["kl_nats"], rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.local
 def test_the_models_are_listed() -> None:
     told = client().predict(api_name="/models")
     first, *others = told["models"]
@@ -155,6 +156,7 @@ def tiny_folder() -> str:
     return str(save_tiny("llava", Path(tempfile.mkdtemp(prefix="adafv-tiny-"))))
 
 
+@pytest.mark.local
 def test_a_model_is_loaded_for_one_session_alone() -> None:
     mine, other = (Client(shared_address(), verbose=False) for _ in range(2))
     told = mine.predict(tiny_folder(), api_name="/load_model")
@@ -166,6 +168,7 @@ def test_a_model_is_loaded_for_one_session_alone() -> None:
     assert mine.predict("pocket", api_name="/load_model")["answers"] == "pocket"
 
 
+@pytest.mark.local
 def test_a_family_with_position_ids_of_its_own_answers_by_default(tmp_path: Path) -> None:
     """Qwen2-VL has no contiguous ones: what was asked for is either done or refused, never something else."""
     mine, folder = Client(shared_address(), verbose=False), str(save_tiny("qwen2_vl", tmp_path))
@@ -181,6 +184,7 @@ def test_a_family_with_position_ids_of_its_own_answers_by_default(tmp_path: Path
     assert mine.predict("pocket", api_name="/load_model")["answers"] == "pocket"
 
 
+@pytest.mark.local
 def test_a_model_that_cannot_be_loaded_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str, report: Any) -> Any:
         raise RuntimeError("secret")

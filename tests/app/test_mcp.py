@@ -129,7 +129,9 @@ def test_a_run_is_saved_and_read_under_its_address() -> None:
     assert failed and "not its address" in text
 
 
-@pytest.mark.parametrize(("tool", "arguments"), [("stop", {}), ("load_model", {"name": "pocket"})])
+@pytest.mark.parametrize(
+    ("tool", "arguments"), [("stop", {}), pytest.param("load_model", {"name": "pocket"}, marks=pytest.mark.local)]
+)
 def test_nothing_is_changed_in_a_session_that_all_share(tool: str, arguments: dict[str, str]) -> None:
     failed, text = call(tool, **arguments)
     assert failed and "share one session" in text

@@ -76,6 +76,7 @@ def test_the_page_keeps_what_the_engine_keeps(method: str) -> None:
         assert np.array_equal(why_at(body, step), selection.why.numpy())
 
 
+@pytest.mark.local
 def test_inside_the_llm_one_prefill_serves_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     stock, counted = Engine.select, []
 
@@ -133,6 +134,7 @@ def test_a_pruned_answers_time_holds_scoring_and_choosing() -> None:
     assert pruned["ttft_s"] >= pruned["select_s"] + 0.9 * pruned["prefill_s"]
 
 
+@pytest.mark.local
 def test_a_model_loaded_later_has_answered_both_ways_before_its_first_question(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,6 +13,7 @@ from helpers.full_queue import FRIENDLY, full_queue
 from app.gradio_ext.busy import busy_text
 
 
+@pytest.mark.local
 def test_a_full_queue_says_when_to_come_back_and_loses_nothing() -> None:
     with full_queue() as jobs:
         request = urllib.request.Request(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from helpers.app_context import question, shared_context
 
@@ -46,6 +47,7 @@ def test_a_new_question_ends_the_running_one() -> None:
     assert first.is_set() and not second.is_set()
 
 
+@pytest.mark.local
 def test_a_forgotten_visitor_goes_on_with_the_model_of_the_page() -> None:
     service = shared_context().service
     session = service.session("comes back", PageState(model="somebody/else"))

@@ -150,6 +150,7 @@ def test_stop_ends_after_a_batch_and_run_goes_on(tmp_path: Path) -> None:
     assert found is not None and {row["row"] for row in found["rows"]} == {"full", "adafv"}
 
 
+@pytest.mark.local
 def test_stop_ends_a_study_that_waits_for_the_model(tmp_path: Path) -> None:
     service, stop, file = shared_context().service, StopSignal(), tmp_path / "study.jsonl"
     request = read_request(service, "pocket", ["adafv"], [0.1], 2, None)
@@ -169,6 +170,7 @@ def test_stop_ends_a_study_that_waits_for_the_model(tmp_path: Path) -> None:
     assert last.done == last.total and not found.omitted and not any(found.unanswered.values())
 
 
+@pytest.mark.local
 def test_others_get_the_model_between_two_batches(tmp_path: Path) -> None:
     service = shared_context().service
     wanted = read_request(service, "pocket", ["adafv"], [0.1], 2, None)

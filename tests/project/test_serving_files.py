@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from adafv_core.cost import LLMShape, VisionShape, kv_cache_bytes, prefill_flops, projector_flops, vision_flops
 from adafv_core.loading.known_models import find_known
 from app.settings import RAY, read_settings
 
@@ -66,3 +67,20 @@ def test_the_containers_start_a_page_with_flags_that_it_has() -> None:
     assert words[0] == "python" and (ROOT / words[1]).is_file()
     settings = read_settings(words[2:], services["page"]["environment"])
     assert (settings.backend, settings.ray_address, settings.answers_at_once) == ("ray", "auto", 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "n_visual", "crops"), [("LLaVA-1.5-7B, 576 tokens", 576, 1), ("LLaVA-NeXT-7B, 2,880 tokens", 2880, 5)]
+)
+def test_the_arithmetic_for_eight_gpus_is_as_the_document_describes_it(row: str, n_visual: int, crops: int) -> None:
+    flops_per_s, bytes_per_s, weight_bytes, batch, text, new = 0.5 * 989e12, 3.35e12, 13.5e9, 32, 60, 32
+    llm = LLMShape(32, 4096, 11008, 32, 32, 128, 32064)
+    vision = vision_flops(VisionShape(23, 1024, 4096, 576, 577, 14), crops) + projector_flops(n_visual, 1024, 4096)
+
+    def requests_per_s(keep_ratio: float) -> float:
+        n = round(n_visual * keep_ratio) + text
+        decode_s = new * (weight_bytes / batch + kv_cache_bytes(llm, n)) / bytes_per_s
+        return 8 / ((prefill_flops(llm, n) + vision) / flops_per_s + decode_s)
+
+    cells = " | ".join(f"{requests_per_s(keep_ratio):,.0f}" for keep_ratio in (1, 0.25, 0.1, 0.05))
+    assert f"| {row} | {cells} |" in (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
