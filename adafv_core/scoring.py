@@ -11,9 +11,11 @@ from torch.nn import functional
 
 from adafv_core.checks import check_choice, check_temperature
 from adafv_core.errors import InputError, ScoreError
-from adafv_core.types import TokenScores, VisualTokens
+from adafv_core.types import TokenScores, VisualTokens, check_finite, inverse_norms
 
 TEXT_TOKENS = ("question", "all")
+_BLOCK = 192
+"""Visual tokens that are converted to float32 at a time: at D = 4,096 three megabytes, which stay in the cache."""
 
 
 def word_attention(text_tokens: Tensor, visual_tokens: Tensor, temperature: float = 100.0) -> Tensor:
@@ -26,10 +28,24 @@ def word_attention(text_tokens: Tensor, visual_tokens: Tensor, temperature: floa
     """
     temperature = check_temperature(temperature)
     _check_tokens(text_tokens, visual_tokens)
+    for name, tokens in (("text_tokens", text_tokens), ("visual_tokens", visual_tokens)):
+        check_finite(name, tokens)
+    return _attended(text_tokens, visual_tokens, inverse_norms(visual_tokens), temperature)
+
+
+def _attended(text_tokens: Tensor, visual_tokens: Tensor, inverse: Tensor, temperature: float) -> Tensor:
+    """`word_attention` without checks, for visual tokens whose (…, N) `inverse_norms` are known.
+
+    γ and the words' norms are folded into the few words, the visual tokens' norms into the product, and visual tokens
+    of another dtype are converted a block at a time, so that nothing of the size of all of them is written.
+    """
     with torch.autocast(visual_tokens.device.type, enabled=False):
-        words = functional.normalize(text_tokens.detach().float(), dim=-1)
-        image = functional.normalize(visual_tokens.detach().float(), dim=-1)
-        return (temperature * (words @ image.transpose(-1, -2))).softmax(dim=-1)
+        words = functional.normalize(text_tokens.detach().float(), dim=-1) * temperature
+        tokens = visual_tokens.detach()
+        step = tokens.shape[-2] if tokens.dtype == torch.float32 else _BLOCK
+        blocks = [words @ block.float().transpose(-1, -2) for block in tokens.split(step, dim=-2)]
+        products = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
+        return products.mul_(inverse.unsqueeze(-2)).softmax(dim=-1)
 
 
 def t2i_attention(
@@ -72,12 +88,22 @@ def score_tokens(
 ) -> TokenScores:
     """T2I attention and saliency of one image for T text tokens (T, D); t2i is the maximum over the counted ones."""
     features = visual.required("features", "Scoring")
+    temperature, words = check_temperature(temperature), tuple(words)
+    text_tokens = text_tokens.to(features.device)
+    _check_tokens(text_tokens, features)
+    if len(counted) != len(words) or len(words) != text_tokens.shape[0] or not any(counted):
+        raise ScoreError(
+            f"Expected a word and a flag for each of {text_tokens.shape[0]} text tokens, at least one of them true; "
+            f"got {len(words)} words and {sum(map(bool, counted))} true of {len(counted)} flags."
+        )
+    if text_tokens.device.type == "cpu":
+        check_finite("text_tokens", text_tokens)  # on an accelerator it would wait for the device; `select` checks
     mask = torch.tensor(list(counted), dtype=torch.bool, device=features.device)
-    word_t2i = word_attention(text_tokens.to(features.device), features, temperature)
+    word_t2i = _attended(text_tokens, features, visual.inverse_norms, temperature)
     return TokenScores(
-        t2i=most_attended(word_t2i, mask),
+        t2i=word_t2i.masked_fill(~mask.unsqueeze(-1), 0.0).amax(dim=0),
         saliency=visual.saliency,
-        words=tuple(words),
+        words=words,
         word_t2i=word_t2i,
         counted=mask,
         text_tokens=text_tokens,
@@ -203,6 +229,3 @@ def _check_tokens(text_tokens: Tensor, visual_tokens: Tensor) -> None:
             "text_tokens (T, D) and visual_tokens (N, D) must agree in D, and in B where batched; "
             f"got {tuple(text)} and {tuple(image)}."
         )
-    for name, tokens in (("text_tokens", text_tokens), ("visual_tokens", visual_tokens)):
-        if not bool(torch.isfinite(tokens).all()):
-            raise ScoreError(f"{name} must be finite; some values are NaN or infinite.")

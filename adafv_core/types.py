@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from adafv_core.errors import InputError
+from adafv_core.errors import InputError, ScoreError
 
 NEWLINES = ("drop", "rows")
 """Which newline tokens of an any-resolution model to keep: none, or those that end a row with a kept token."""
@@ -148,6 +149,16 @@ class VisualTokens:
         found = features[(places - before).clamp(max=self.size - 1)]
         return torch.where(torch.isin(places, newlines)[:, None], self.newline.to(features), found)
 
+    @cached_property
+    def inverse_norms(self) -> Tensor:
+        """(N,) float32, 1 / ‖features‖, for cosines: worked out, and the features checked, once per image.
+
+        Raises InputError if there are no features, ScoreError if some are NaN or infinite.
+        """
+        features = self.required("features", "Scoring")
+        check_finite("visual_tokens", features)
+        return inverse_norms(features)
+
     def required(self, name: str, needed_by: str) -> Tensor:
         """The tensor in field `name`. Raises InputError, which names `needed_by`, if it is None."""
         value: Tensor | None = getattr(self, name)
@@ -158,6 +169,19 @@ class VisualTokens:
         else:
             reason = "this model's adapter does not provide, nor does a budget shared by images: choose another method"
         raise InputError(f"{needed_by} needs the {_MISSING[name]}, which {reason}.")
+
+
+def check_finite(name: str, tokens: Tensor) -> None:
+    """Raise ScoreError if a value of (…, D) tokens is NaN or infinite."""
+    # A sum is finite where all values are; only one that is not, or overflows, needs a look at every value.
+    if not bool(tokens.detach().sum(dtype=torch.float32).isfinite()) and not bool(torch.isfinite(tokens).all()):
+        raise ScoreError(f"{name} must be finite; some values are NaN or infinite.")
+
+
+def inverse_norms(tokens: Tensor) -> Tensor:
+    """(…, N) float32, 1 / ‖token‖ of (…, N, D) tokens of any floating dtype; large and finite for all-zero tokens."""
+    norms = torch.linalg.vector_norm(tokens.detach(), dim=-1, dtype=torch.float32)
+    return norms.clamp_(min=1e-12).reciprocal_()
 
 
 @dataclass(frozen=True)

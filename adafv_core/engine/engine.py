@@ -272,7 +272,9 @@ class Engine(Backend):
                     max_new_tokens=request.max_new_tokens,
                     pad_token_id=pad_id,
                     logits_processor=forced,
-                    stopping_criteria=StoppingCriteriaList([StopWhen(stop_signal(*stops))]),
+                    stopping_criteria=StoppingCriteriaList(
+                        [StopWhen(stop_signal(*stops))] if any(one is not None for one in stops) else []
+                    ),
                     streamer=TokenStreamer(on_token) if emit is not None else None,
                 )
                 times.last_at_s = times.last_at_s or now_s(self.device)

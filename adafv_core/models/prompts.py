@@ -48,6 +48,7 @@ class Prompter:
             if token_id != unknown and len(str(token)) > 1 and not str(token).isspace()
         }
         self._idle: dict[int, bool] = {}
+        self._pieces: dict[tuple[str, int, int], list[str]] = {}
 
     def __call__(self, question: str, history: Sequence[Turn] = (), images: int = 1) -> Prompt:
         """Tokenize `question` after the (question, answer) turns of `history`; the images stand in the first turn.
@@ -89,7 +90,13 @@ class Prompter:
         return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=True))
 
     def _template(self, turns: int, images: int) -> list[str]:
-        """The literal text around 2 * turns + 1 user-written texts."""
+        """The literal text around 2 * turns + 1 user-written texts, rendered once for each chat template."""
+        key = (str(self.processor.chat_template), turns, images)
+        if key not in self._pieces:
+            self._pieces[key] = self._rendered(turns, images)
+        return self._pieces[key]
+
+    def _rendered(self, turns: int, images: int) -> list[str]:
         marks = [f"\ue0f0{number}\ue0f1" for number in range(2 * turns + 1)]
         conversation = []
         for number, mark in enumerate(marks):

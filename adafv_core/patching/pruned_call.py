@@ -19,7 +19,7 @@ from adafv_core.errors import InputError, PromptError
 from adafv_core.models import Adapter
 from adafv_core.patching.question_finder import QuestionFinder
 from adafv_core.patching.unpruned_view import WholePrompt
-from adafv_core.scoring import score_tokens
+from adafv_core.scoring import score_tokens, unscored
 from adafv_core.types import Row, Selection, VisualTokens
 
 _NOT_SUPPORTED = {
@@ -175,11 +175,14 @@ def _selected(how: How, row: Row) -> Row:
     method = how.request.chooser
     if not row.images or method.inside_llm:
         return row
-    places, counted = _text(how, row)
-    text_ids = row.ids[torch.tensor(places, dtype=torch.long, device=row.ids.device)]
-    text_tokens = how.adapter.embed(text_ids)
-    words = [str(one) for one in text_ids.tolist()]
-    scores = [score_tokens(image.visual, text_tokens, words, counted, "") for image in row.images]
+    if method.reads_t2i:
+        places, counted = _text(how, row)
+        text_ids = row.ids[torch.tensor(places, dtype=torch.long, device=row.ids.device)]
+        text_tokens = how.adapter.embed(text_ids)
+        words = [str(one) for one in text_ids.tolist()]
+        scores = [score_tokens(image.visual, text_tokens, words, counted, "") for image in row.images]
+    else:
+        scores = [unscored(image.visual) for image in row.images]
     return row.selected(select_images(scores, how.request.share, how.budgets_of(row), method.select))
 
 
