@@ -95,10 +95,14 @@ class Pruned:
         words = ("",) * after.numel()
         return score_tokens(self.visual, self.subject.adapter.embed(after), words, counted, "question")
 
+    def budgets_of(self, row: Row) -> tuple[int, ...]:
+        """K of the image, as `planned` asks for it."""
+        return (self.request.budget_of(self.visual.size),)
+
     def _generate(self, row: Row) -> list[float]:
         """When each new token was there."""
         adapter, at_s = self.subject.adapter, list[float]()
-        plans = planned(adapter, [row], self.request, self.request.chooser, self.request.budget_of, pad_token_id=0)
+        plans = planned(adapter, [row], self.request, self.request.chooser, self.budgets_of, pad_token_id=0)
         head = adapter.model.get_output_embeddings()
         hook = head.register_forward_hook(lambda module, args, output: at_s.append(now_s(output.device)))
         try:

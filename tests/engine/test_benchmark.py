@@ -49,7 +49,7 @@ def _agrees_with_the_plan(one: Pruned) -> None:
     adapter, request = one.subject.adapter, one.request
     made = None if request.chooser.inside_llm else request.select(one.scores())
     row = row_from_ids(adapter, one.ids, [(one.visual, made)])
-    with planned(adapter, [row], request, request.chooser, request.budget_of, pad_token_id=0) as plan:
+    with planned(adapter, [row], request, request.chooser, one.budgets_of, pad_token_id=0) as plan:
         if request.chooser.inside_llm:
             adapter.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=0)
         seen = plan.layer_tokens(0) or (plan.length,) * adapter.llm_shape.layers
