@@ -43,7 +43,7 @@ def _attended(text_tokens: Tensor, visual_tokens: Tensor, inverse: Tensor, tempe
         words = functional.normalize(text_tokens.detach().float(), dim=-1) * temperature
         tokens = visual_tokens.detach()
         step = tokens.shape[-2] if tokens.dtype == torch.float32 else _BLOCK
-        blocks = [words @ block.float().transpose(-1, -2) for block in tokens.split(step, dim=-2)]
+        blocks = [words @ block.float().transpose(-1, -2) for block in torch.split(tokens, step, dim=-2)]
         products = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
         return products.mul_(inverse.unsqueeze(-2)).softmax(dim=-1)
 

@@ -180,7 +180,7 @@ def check_finite(name: str, tokens: Tensor) -> None:
 
 def inverse_norms(tokens: Tensor) -> Tensor:
     """(…, N) float32, 1 / ‖token‖ of (…, N, D) tokens of any floating dtype; large and finite for all-zero tokens."""
-    norms = torch.linalg.vector_norm(tokens.detach(), dim=-1, dtype=torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(tokens.detach(), dim=-1, dtype=torch.float32)
     return norms.clamp_(min=1e-12).reciprocal_()
 
 
