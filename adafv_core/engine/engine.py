@@ -45,6 +45,7 @@ from adafv_core.engine.streaming import (
     from_worker,
     make_answer,
     now_s,
+    refuse_not_finite,
 )
 from adafv_core.errors import InputError, StoppedError
 from adafv_core.images import read_picture
@@ -153,7 +154,8 @@ class Engine(Backend):
             return list(select_images(scores, request.share, self._budgets(row, request), request.select))
         budgets_of = partial(self._budgets, request=request)
         plans = planned(self.adapter, [row], request, request.chooser, budgets_of, pad_token_id=pad_id)
-        with self._turn(stop), plans as plan:
+        head = self.model.get_output_embeddings()
+        with self._turn(stop), plans as plan, head.register_forward_hook(FirstLogits()):
             self.model.generate(**plan.arguments, max_new_tokens=1, do_sample=False, pad_token_id=pad_id)
             return list(plan.kept(0)[0])
 
@@ -278,6 +280,7 @@ class Engine(Backend):
                     streamer=TokenStreamer(on_token) if emit is not None else None,
                 )
                 times.last_at_s = times.last_at_s or now_s(self.device)
+                first.check()
                 answers = []
                 for row, new in enumerate(sequences[:, plan.length :].tolist()):
                     # An end token belongs to the answer; what follows it in a batch is padding.
@@ -319,6 +322,8 @@ class Engine(Backend):
                 shown *= 2  # a list of one would be an image alone
             if shown:
                 encoded = self.adapter.encode(self.adapter.pixels(shown, together), [one.size for one in shown])
+                for tensor in (kind for one in encoded for kind in (one.features, one.saliency) if kind is not None):
+                    refuse_not_finite(torch.isfinite(tensor).all(), "image features")
                 for key, unnamed in zip(pictures, encoded, strict=False):
                     new[key] = replace(unnamed, image_key=key, model_key=self.weights)
                     self.cache.put(new[key])

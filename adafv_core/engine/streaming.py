@@ -21,6 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 from adafv_core import cost
 from adafv_core.engine.batch import Plan
 from adafv_core.engine.gate import StopSignal
+from adafv_core.errors import ModelError
 from adafv_core.types import Answer
 
 T = TypeVar("T")
@@ -66,16 +67,37 @@ class TokenStreamer(BaseStreamer):  # type: ignore[misc]
 class FirstLogits:
     """A forward hook on the LM head that keeps its output for the first new token of one `generate` call.
 
-    logprobs: (B, V) float32 log-probabilities on the CPU. at_s: when they were computed, by `now_s`.
+    logprobs: (B, V) float32 log-probabilities on the CPU. at_s: when they were computed, by `now_s`. finite: whether
+    the logits of all later tokens were, a bool scalar on the device. Raises ModelError if the first are not.
     """
 
     logprobs: Tensor | None = None
     at_s: float = 0.0
+    finite: Tensor | None = None
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        last = output[:, -1].detach()
         if self.logprobs is None:
-            self.logprobs = output[:, -1].detach().float().log_softmax(-1).cpu()
+            self.logprobs = last.float().log_softmax(-1).cpu()
             self.at_s = now_s(output.device)
+            refuse_not_finite(torch.isfinite(self.logprobs).all(), "logits")
+            return
+        finite = torch.isfinite(last).all()
+        self.finite = finite if self.finite is None else self.finite & finite
+
+    def check(self) -> None:
+        """Raise ModelError if any logits so far were NaN or infinite."""
+        if self.finite is not None:
+            refuse_not_finite(self.finite, "logits")
+
+
+def refuse_not_finite(finite: Tensor, what: str) -> None:
+    """Raise ModelError if a bool scalar is false: NaN would otherwise be answered as if it were a result."""
+    if not finite:
+        raise ModelError(
+            f"The model's {what} are not finite numbers, so no answer can follow: its weights are damaged, or its dtype "
+            "overflows. Fetch its files again, or load it in float32 or bfloat16."
+        )
 
 
 @dataclass(eq=False)

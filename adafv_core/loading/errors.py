@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is that of the HTTP client in use
@@ -16,8 +17,10 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError i
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from safetensors import SafetensorError
 
 from adafv_core.errors import InputError, ModelError, ModelNotFoundError, PromptError, UnsupportedModelError
+from adafv_core.loading.checksums import unreadable_weights
 from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.memory import is_out_of_memory
 from adafv_core.models import ADAPTERS
@@ -50,8 +53,11 @@ def refuse_broken_template(name: str, processor: Any, image_token_id: int) -> No
 
 
 @contextmanager
-def friendly_load_errors(name: str) -> Iterator[None]:
-    """Within the block, errors of transformers and the hub client become one sentence about the model `name`."""
+def friendly_load_errors(name: str, source: str = "") -> Iterator[None]:
+    """Within the block, errors of transformers and the hub client become one sentence about the model `name`.
+
+    source: its folder or hub id; a weights file there that cannot be read is named.
+    """
     try:
         yield
     except (ModelError, InputError):
@@ -59,6 +65,12 @@ def friendly_load_errors(name: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        damaged = unreadable_weights(Path(source)) if source and isinstance(error, SafetensorError) else None
+        if damaged is not None:
+            raise ModelNotFoundError(
+                f"{name} cannot be loaded, its file {damaged.name} is missing or unreadable (truncated, or no "
+                "safetensors file): fetch it again."
+            ) from error
         raise _in_one_sentence(name, error) from error
 
 

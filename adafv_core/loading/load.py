@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 
 from adafv_core.bundled import ASSETS
 from adafv_core.errors import InputError, ModelNotFoundError, UnsupportedModelError
+from adafv_core.loading.checksums import check_sums
 from adafv_core.loading.download import Report, download
 from adafv_core.loading.errors import friendly_load_errors, refuse_broken_template, refuse_missing_weights
 from adafv_core.loading.fingerprint import weights_key
@@ -63,7 +64,7 @@ def load_model(
     receives the progress of a download, as in `download`; never called if nothing is downloaded. quantization: "8bit"
     or "4bit" for the linear layers of the LLM, where bitsandbytes and accelerate are installed; None for none.
 
-    Raises ModelNotFoundError if there is nothing to load, weights are missing or a download breaks off,
+    Raises ModelNotFoundError if there is nothing to load, weights are missing, damaged or a download breaks off,
     UnsupportedModelError if no adapter knows the model's class, OutOfMemoryError if it does not fit into the device's
     memory, ModelError for a chat template that cannot be rendered, InputError for a device, dtype, attention
     implementation or quantization that is not available.
@@ -95,9 +96,10 @@ def load_model(
         options.setdefault("device_map", {"": str(place)})
     moves = None if "device_map" in options else place
     too_large = "Load a smaller model, or this one quantized, in a smaller dtype or on the CPU."
-    with memory_guard(f"what was loaded of {name} was freed. {too_large}"), friendly_load_errors(name):
+    with memory_guard(f"what was loaded of {name} was freed. {too_large}"), friendly_load_errors(name, source):
         folder = download(source, revision, progress) if revision is not None else None
         files = source if folder is None else str(folder)
+        check_sums(Path(files))
         adapter, weights = _read(files, revision, name, config, moves, options)
     adapter.model.name_or_path = source
     return LoadedModel(adapter, name, revision, place, adapter.model.dtype, weights)

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from transformers import LlavaForConditionalGeneration
 
+from adafv_core.loading.checksums import write_sums
 from adafv_core.pocket.training.attention import TRAINING
 from adafv_core.pocket.training.batches import BatchMaker
 from adafv_core.pocket.training.build import POCKET, RECIPES, Recipe, build_model, build_processor
@@ -142,6 +143,7 @@ def export(options: argparse.Namespace) -> None:
     if unexpected or any("layers.4" not in name and "post_layernorm" not in name for name in missing):
         raise RuntimeError(f"the checkpoint does not fit the model: missing {missing}, unexpected {unexpected}")
     model.save_pretrained(options.out, max_shard_size="8MB")
+    write_sums(options.out)
     build_processor(RECIPES[options.recipe]).save_pretrained(options.out)
     log = options.work / "log.jsonl"
     if log.exists():
