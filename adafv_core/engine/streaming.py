@@ -80,9 +80,9 @@ class FirstLogits:
         if self.logprobs is None:
             self.logprobs = last.float().log_softmax(-1).cpu()
             self.at_s = now_s(output.device)
-            refuse_not_finite(torch.isfinite(self.logprobs).all(), "logits")
+            refuse_not_finite(torch.isfinite(self.logprobs.amax(-1)).all(), "logits")
             return
-        finite = torch.isfinite(last).all()
+        finite = torch.isfinite(last.amax(-1)).all()  # NaN spreads; -inf is a word ruled out
         self.finite = finite if self.finite is None else self.finite & finite
 
     def check(self) -> None:
@@ -95,8 +95,8 @@ def refuse_not_finite(finite: Tensor, what: str) -> None:
     """Raise ModelError if a bool scalar is false: NaN would otherwise be answered as if it were a result."""
     if not finite:
         raise ModelError(
-            f"The model's {what} are not finite numbers, so no answer can follow: its weights are damaged, or its dtype "
-            "overflows. Fetch its files again, or load it in float32 or bfloat16."
+            f"The model's {what} are not finite numbers, so no answer can follow: its weights are damaged, or its "
+            "dtype overflows. Fetch its files again, or load it in float32 or bfloat16."
         )
 
 

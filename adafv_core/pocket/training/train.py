@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def training_dtype() -> torch.dtype:
     """bfloat16 where this CPU multiplies in it; elsewhere it is emulated, ten times slower than float32."""
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch from the floor on
+    able: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch from the floor on
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
