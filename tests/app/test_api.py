@@ -234,7 +234,7 @@ def test_arguments_left_out_at_the_end_take_their_defaults() -> None:
 def test_an_error_that_nobody_foresaw_stays_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(path: Any) -> Any:
+    def broken(path: Any, *_: Any) -> Any:
         raise RuntimeError(f"<secret> {path}")
 
     monkeypatch.setattr(shared_context().service, "picture", broken)
