@@ -74,8 +74,7 @@ class RemoteEngine(Backend):
                 raise InputError(f"These scores are of another model than {self.name}; score the image with this one.")
         check_several(request, len(scores))
         if not request.chooser.inside_llm and request.flops_ratio is None:
-            sizes = [one.size for one in scores]
-            budgets = [request.budget_of(size) for size in ([sum(sizes)] if request.share == "all" else sizes)]
+            budgets = request.budgets_by_size([one.size for one in scores])
             return list(select_images(scores, request.share, budgets, request.select))
         return cast("list[Selection]", self._value("select_many", stop, scores, request))
 

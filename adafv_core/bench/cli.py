@@ -94,14 +94,14 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         costs = one.costs()
         times = {phase: asdict(Spread.of([run[phase] for run in runs[name]])) for phase in _MS}
         speedup = {
-            phase: asdict(_inverse(ratio(runs[name], runs["full"], phase)))
+            phase: asdict(ratio(runs[name], runs["full"], phase).inverse())
             for phase in ("prefill_s", "ttft_s", "all_s")
         }
         floor_s = machine.floor_s(costs["prefill_flops"], subject.weight_bytes)
         step_s = machine.floor_s(0, subject.weight_bytes + costs["kv_cache_bytes"])
         methods[name] = {
             **costs,
-            "flops_ratio": full["prefill_flops"] / costs["prefill_flops"],
+            "flops_ratio": costs["prefill_flops"] / full["prefill_flops"],
             "peak_bytes": peak_bytes(one.run, device),
             **times,
             "speedup": speedup,
@@ -153,22 +153,16 @@ def report(found: dict[str, Any]) -> str:
         decode = "–" if one["decode_of_roofline"] is None else f"{one['decode_of_roofline']:.2f}"
         lines.append(
             f"{name:16} {one['score_s']['median'] * 1e3:8.2f} {one['select_s']['median'] * 1e3:8.2f} "
-            f"{_ms(one['prefill_s']):>24} {_ratio(one['speedup']['prefill_s']):>20} {one['flops_ratio']:6.2f} "
+            f"{_ms(one['prefill_s']):>24} {_ratio(one['speedup']['prefill_s']):>20} {1 / one['flops_ratio']:6.2f} "
             f"{one['prefill_of_roofline']:5.2f} {_ratio(one['speedup']['ttft_s']):>20} "
             f"{_ratio(one['speedup']['all_s']):>18} {one['token_s']['median'] * 1e3:8.2f} {decode:>5} "
             f"{one['kv_cache_bytes'] / 1e6:7.2f} {peak:>8}"
         )
-    lines.append("speed-up, TTFT, all: the unpruned run's time over this one's; roof: fraction of the roofline.")
+    lines.append("speed-up, TTFT, all, FLOPs: the unpruned run's over this one's; roof: fraction of the roofline.")
     wide = [name for name, one in found["methods"].items() if _width(one["speedup"]["prefill_s"]) > UNSTABLE]
     if wide:
         lines.append(f"Too unsteady for a verdict (ratios spread by more than ±15 %): {', '.join(wide)}.")
     return "\n".join(lines)
-
-
-def _inverse(ratio: Any) -> Any:
-    from adafv_core.bench.sampling import Spread
-
-    return Spread(1 / ratio.median, 1 / ratio.highest, 1 / ratio.lowest)
 
 
 def _width(spread: dict[str, float]) -> float:
@@ -176,9 +170,8 @@ def _width(spread: dict[str, float]) -> float:
 
 
 def _ms(spread: dict[str, float]) -> str:
-    return " ".join(
-        (f"{spread['median'] * 1e3:.2f}", f"[{spread['lowest'] * 1e3:.2f} – {spread['highest'] * 1e3:.2f}]")
-    )
+    median, lowest, highest = (1e3 * spread[name] for name in ("median", "lowest", "highest"))
+    return f"{median:.2f} [{lowest:.2f} – {highest:.2f}]"
 
 
 def _ratio(spread: dict[str, float]) -> str:

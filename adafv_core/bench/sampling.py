@@ -36,6 +36,10 @@ class Spread:
         """From at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
+    def inverse(self) -> Spread:
+        """The spread of 1 / value, for values above 0."""
+        return Spread(1 / self.median, 1 / self.highest, 1 / self.lowest)
+
 
 def alternate(variants: Mapping[str, Callable[[], Seconds]], runs: int, warmup: int = 1) -> dict[str, list[Seconds]]:
     """Run every variant `warmup` + `runs` times in turn; the seconds of the `runs` by variant, in order of rounds."""

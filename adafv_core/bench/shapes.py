@@ -82,27 +82,24 @@ def _vicuna(scale: float) -> LlamaConfig:
     )
 
 
-def _llava(scale: float) -> tuple[Any, PixelInputs]:
-    config = LlavaConfig(
+def _of_llava(config_class: type[LlavaConfig | LlavaNextConfig], scale: float) -> Any:
+    return config_class(
         vision_config=_clip(scale),
         text_config=_vicuna(scale),
         image_token_id=_LLAVA_IMAGE,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
-    return LlavaForConditionalGeneration(config), {"pixel_values": torch.randn(1, 3, 336, 336)}
+
+
+def _llava(scale: float) -> tuple[Any, PixelInputs]:
+    model = LlavaForConditionalGeneration(_of_llava(LlavaConfig, scale))
+    return model, {"pixel_values": torch.randn(1, 3, 336, 336)}
 
 
 def _llava_next(scale: float) -> tuple[Any, PixelInputs]:
-    config = LlavaNextConfig(
-        vision_config=_clip(scale),
-        text_config=_vicuna(scale),
-        image_token_id=_LLAVA_IMAGE,
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="default",
-    )
     pixels = {"pixel_values": torch.randn(1, 5, 3, 336, 336), "image_sizes": torch.tensor([[672, 672]])}
-    return LlavaNextForConditionalGeneration(config), pixels
+    return LlavaNextForConditionalGeneration(_of_llava(LlavaNextConfig, scale)), pixels
 
 
 def _qwen(scale: float) -> tuple[Any, PixelInputs]:

@@ -74,7 +74,7 @@ class Pruned:
 
     @torch.no_grad()
     def run(self) -> Seconds:
-        """Score, select, prefill and decode once: score_s, select_s, prefill_s, token_s, rest_s, all_s."""
+        """Score, select, prefill and decode once: score_s, select_s, prefill_s, token_s, all_s."""
         adapter, request, marks = self.subject.adapter, self.request, [now_s(self.ids.device)]
         scores = unscored(self.visual) if request.chooser.inside_llm else self.scores()
         marks.append(now_s(self.ids.device))

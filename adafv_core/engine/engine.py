@@ -145,7 +145,7 @@ class Engine(Backend):
             self._check_own(one.visual)
         check_several(request, len(scores))
         if not request.chooser.inside_llm and request.flops_ratio is None:
-            budgets = request.budgets([one.visual for one in scores], 0, self.adapter.llm_shape)
+            budgets = request.budgets_by_size([one.size for one in scores])
             return list(select_images(scores, request.share, budgets, request.select))
         question = question_of(self.prompter, scores, None)
         row = row_from_template(self.adapter, question.tokenized.ids, [(one.visual, None) for one in scores])

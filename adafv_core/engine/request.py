@@ -90,7 +90,10 @@ class Request:
             return solved_budgets(
                 self.flops_ratio, self.chooser, visuals, n_text, llm, newline=self.newline, share=self.share
             )
-        sizes = [visual.size for visual in visuals]
+        return self.budgets_by_size([visual.size for visual in visuals])
+
+    def budgets_by_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """`budget_of` for the images of a prompt, of N = `sizes` tokens; with share="all" for all of them together."""
         return tuple(self.budget_of(size) for size in ([sum(sizes)] if self.share == "all" else sizes))
 
     def select(self, scores: TokenScores, budget: int | None = None) -> Selection:

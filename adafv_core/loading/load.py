@@ -64,10 +64,10 @@ def load_model(
     receives the progress of a download, as in `download`; never called if nothing is downloaded. quantization: "8bit"
     or "4bit" for the linear layers of the LLM, where bitsandbytes and accelerate are installed; None for none.
 
-    Raises ModelNotFoundError if there is nothing to load, weights are missing, damaged or a download breaks off,
+    Raises ModelNotFoundError if there is nothing to load, weights are missing or cut off or a download breaks off,
     UnsupportedModelError if no adapter knows the model's class, OutOfMemoryError if it does not fit into the device's
-    memory, ModelError for a chat template that cannot be rendered, InputError for a device, dtype, attention
-    implementation or quantization that is not available.
+    memory, ModelError for weights that are not those in SHA256SUMS or a chat template that cannot be rendered,
+    InputError for a device, dtype, attention implementation or quantization that is not available.
     """
     name = str(model)
     source, revision = _source(name, revision)

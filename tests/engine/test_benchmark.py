@@ -27,6 +27,8 @@ def test_tables_and_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert one["ttft_s"]["median"] > one["prefill_s"]["median"] > 0 < one["token_s"]["median"]
         assert 0 < one["prefill_of_roofline"] <= 1.5 and one["all_s"]["median"] > one["ttft_s"]["median"], name
     assert found["methods"]["adafv −90 %"]["n_kept"] == 20
+    ratios = [found["methods"][name]["flops_ratio"] for name in ("full", "adafv −75 %", "adafv −90 %")]
+    assert ratios[0] == 1 > ratios[1] > ratios[2] > 0, "a share of the full prefill, as in a Request"
     assert found["methods"]["full"]["speedup"]["prefill_s"]["median"] == 1
     assert found["machine"]["matmul_flops_per_s"] > 1e9 and found["machine"]["read_bytes_per_s"] > 1e8
 

@@ -55,16 +55,14 @@ class EmbedsServer:
         self.lengths.append(embeddings.shape[0])
         head = {"id": "cmpl-7", "object": "text_completion", "created": 1, "model": NAME}
         if not body.get("stream"):
-            ids = await asyncio.to_thread(
-                lambda: list(self._generated(embeddings, body["max_tokens"], threading.Event()))
-            )
+            ids = await asyncio.to_thread(lambda: list(self._generated(embeddings, body, threading.Event())))
             choice = {"index": 0, "text": " " + self._text(ids), "finish_reason": "stop"}
             usage = {"prompt_tokens": embeddings.shape[0], "completion_tokens": len(ids)}
             return JSONResponse({**head, "choices": [choice], "usage": usage})
 
         async def lines() -> AsyncIterator[str]:
             stop, ids, shown = threading.Event(), [], ""
-            steps = self._generated(embeddings, body["max_tokens"], stop)
+            steps = self._generated(embeddings, body, stop)
             try:
                 while (one := await asyncio.to_thread(next, steps, None)) is not None:
                     ids.append(one)
@@ -83,7 +81,7 @@ class EmbedsServer:
     def _text(self, ids: list[int]) -> str:
         return str(self.engine.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
-    def _generated(self, embeddings: torch.Tensor, longest: int, stop: threading.Event) -> Iterator[int]:
+    def _generated(self, embeddings: torch.Tensor, body: dict[str, Any], stop: threading.Event) -> Iterator[int]:
         class Put(BaseStreamer):  # type: ignore[misc]
             def __init__(self, emit: Any) -> None:
                 self.emit = emit
@@ -104,7 +102,8 @@ class EmbedsServer:
                 self.engine.model.generate(
                     inputs_embeds=embeddings[None],
                     attention_mask=torch.ones(1, embeddings.shape[0], dtype=torch.long),
-                    max_new_tokens=longest,
+                    max_new_tokens=body["max_tokens"],
+                    min_new_tokens=body["max_tokens"] if body.get("ignore_eos") else 0,
                     do_sample=False,
                     streamer=Put(count),
                     stopping_criteria=[StopWhen(stop.is_set)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,23 @@ def test_one_flipped_bit_is_refused_by_the_name_of_the_file(tmp_path: Path) -> N
     file.write_bytes(data)
     with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors is damaged"):
         load(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "form", ["{0}  {1}\n", "{0} *{1}\n", "{0}  ./{1}\r\n", "# made by hand\n{0}  {1}\n\n{0}  notes.txt\n"]
+)
+def test_sums_are_read_in_every_form_that_sha256sum_prints(form: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    text = form.format(hashlib.sha256(b"weights").hexdigest(), file.name)
+    (tmp_path / SUMS).write_bytes(text.encode())
+    check_sums(tmp_path)
+    file.write_bytes(b"Weights")
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        check_sums(tmp_path)
+    file.unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
+        check_sums(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])

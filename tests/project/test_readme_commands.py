@@ -16,6 +16,7 @@ from helpers.documents import INLINE, ROOT, SHELL
 
 from adafv_core import cli
 from adafv_core.backends import vllm_proxy
+from adafv_core.bench import cli as bench
 from adafv_core.errors import AdaFVError
 from adafv_core.loading.known_models import find_known
 from adafv_core.methods import METHODS
@@ -81,6 +82,7 @@ def proxy(words: list[str]) -> argparse.Namespace:
 
 
 FORWARDED = {"check": check_cli.make_parser().parse_args, "page": page, "study": study, "deploy": space}
+FORWARDED |= {"bench": bench.make_parser().parse_args}
 FORWARDED |= {"prune-dataset": pruned_set, "serve-vllm-proxy": proxy}
 VLLM = ["--model", "--host", "--port", "--enable-prompt-embeds", "--dtype", "--max-model-len", "--enforce-eager"]
 """The flags of vLLM's server that were tried."""
@@ -240,6 +242,7 @@ def test_commands(text: str) -> None:
         ("--scale worker=2", "--scale workers=2"),
         ("--host 127.0.0.1 --port 8000", "--host 0.0.0.0 --port 8000"),
         ("study --ray ", "study --rays "),
+        ("--shapes pocket", "--shapes pockets"),
     ],
 )
 def test_a_wrong_command_is_noticed(right: str, wrong: str) -> None:
