@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _PACKAGES = ("starlette", "uvicorn", "httpx")
 MAX_BODY_BYTES = 32 * 1024**2
 READ_S = 600.0
+REUSED_FOR_S = 2.0
+"""How long an idle connection to vLLM is used again: its server closes them after 5 s, and a request that meets that
+moment would be lost."""
 
 
 def make_parser(prog: str = "adafv serve-vllm-proxy") -> argparse.ArgumentParser:
@@ -121,7 +124,7 @@ def make_app(engine: Engine, upstream: str, default: Request) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        limits = httpx.Limits(max_connections=None)
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=REUSED_FOR_S)
         async with httpx.AsyncClient(
             base_url=upstream, timeout=httpx.Timeout(READ_S, connect=5.0), limits=limits, trust_env=False
         ) as client:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +188,40 @@ def test_a_stream(engine: Engine, data: PocketSet, client: httpx.Client) -> None
     assert deltas[0]["role"] == "assistant" and chunks[0]["adafv"]["method"] == "adafv"
     assert "".join(one.get("content", "") for one in deltas).strip() == engine.answer(image, text, 0.1).text
     assert len(deltas) > 1 and all(one["object"] == "chat.completion.chunk" for one in chunks)
+
+
+class ClosesIdle(BaseHTTPRequestHandler):
+    """Lists a model; a connection that was idle for longer than `IDLE_S` is closed by the request that uses it again,
+    as if its closing had just been under way."""
+
+    protocol_version = "HTTP/1.1"
+    IDLE_S = 2.2
+    last_s = math.inf
+
+    def do_GET(self) -> None:
+        if time.monotonic() - self.last_s > self.IDLE_S:
+            self.close_connection = True
+            return
+        body = b'{"data": [{"id": "the-llm"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.last_s = time.monotonic()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_a_connection_that_vllm_is_about_to_close_is_not_used_again(engine: Engine) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ClosesIdle) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        upstream = f"http://127.0.0.1:{server.server_address[1]}"
+        with served(make_app(engine, upstream, Request())) as address:
+            for wait_s in (0.0, 0.0, ClosesIdle.IDLE_S + 0.3):
+                time.sleep(wait_s)
+                assert httpx.get(f"{address}/v1/models", trust_env=False).status_code == 200, wait_s
+        server.shutdown()
 
 
 def test_a_client_that_hangs_up_stops_the_server(data: PocketSet, upstream: Upstream, client: httpx.Client) -> None:

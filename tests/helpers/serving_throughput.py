@@ -83,7 +83,7 @@ def with_vllm() -> dict[str, list[float]]:
     from helpers.embeds_server import served
 
     from adafv_core.backends.vllm import export_language_model, prompt_embeddings
-    from adafv_core.backends.vllm_proxy import make_app
+    from adafv_core.backends.vllm_proxy import REUSED_FOR_S, make_app
     from adafv_core.engine import load
 
     engine, folder = load("pocket", device="cpu"), Path(tempfile.mkdtemp())
@@ -99,7 +99,7 @@ def with_vllm() -> dict[str, list[float]]:
     chats = [chat(data.picture(item.image), item.question, max_tokens=4) for item in items]
     found = {}
     for upstream in real_vllm(folder, folder / "log"):
-        limits = httpx.Limits(max_connections=None)
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=REUSED_FOR_S)
         with (
             httpx.Client(base_url=upstream.address, timeout=120, trust_env=False, limits=limits) as client,
             served(make_app(engine, upstream.address, PRUNED)) as address,
