@@ -23,6 +23,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 import torch
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 import adafv_core
 from adafv_core.engine.backend import Backend
@@ -142,7 +143,10 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
             theme=make_theme(),
             css=page_css(),
             head=page_head(),
-            app_kwargs={"routes": routes(), "middleware": [Middleware(BusyMiddleware, page=page)]},
+            app_kwargs={
+                "routes": routes(),
+                "middleware": [Middleware(GZipMiddleware), Middleware(BusyMiddleware, page=page)],
+            },
             max_file_size=most_run_bytes(settings),
             mcp_server=settings.mcp,
             pwa=False,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from helpers.app_context import shared_address
 
 from app.gradio_ext.static_files import STATIC, base_url, page_head, routes, scripts, url_of
 
@@ -40,3 +42,14 @@ def test_changed_content_has_another_address() -> None:
     assert url_of(dict(contents)) == base_url()
     for name, content in contents.items():
         assert url_of({**contents, name: content + b" "}) != base_url()
+
+
+def test_the_page_itself_is_sent_compressed_and_streams_are_not() -> None:
+    """The document carries the first screen's scores: half a megabyte plain."""
+    page = httpx.get(shared_address(), headers={"Accept-Encoding": "gzip"})
+    assert page.headers["content-encoding"] == "gzip"
+    assert int(page.headers["content-length"]) < 0.4 * len(page.content)
+    with httpx.stream(
+        "GET", f"{shared_address()}/gradio_api/heartbeat/compressed", headers={"Accept-Encoding": "gzip"}
+    ) as beat:
+        assert beat.headers["content-type"].startswith("text/event-stream") and "content-encoding" not in beat.headers
