@@ -20,6 +20,8 @@ POSITIONS = ("contiguous", "original")
 SHARES = ("image", "all")
 """What one budget covers if a prompt has several images: each image, or all of them together."""
 CLS_ATTENTION, RECEIVED_ATTENTION = "[CLS] attention", "attention received"
+BESIDE_OTHERS = " beside others"
+"""Ends the key of an image that was encoded without the tiles it would have alone (`Adapter.TILED_ALONE`)."""
 
 _MISSING = {
     "features": "projected visual tokens",
@@ -124,6 +126,11 @@ class VisualTokens:
     def size(self) -> int:
         """N, the number of scored visual tokens."""
         return self.saliency.shape[0]
+
+    @property
+    def picture_key(self) -> str:
+        """`image_key` of the picture itself, whether it was encoded alone or beside others."""
+        return self.image_key.removesuffix(BESIDE_OTHERS)
 
     @property
     def stock_size(self) -> int:

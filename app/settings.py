@@ -117,6 +117,7 @@ class Settings:
         f"largest image, in pixels, checked before decoding: at most {MAX_PIXELS:,}",
         most=MAX_PIXELS,
     )
+    max_images: int = _setting(4, "ADAFV_MAX_IMAGES", "most images in one question")
     max_prompt_characters: int = _setting(2_000, "ADAFV_MAX_PROMPT_CHARACTERS", "longest prompt, in characters")
     max_new_tokens: int = _setting(512, "ADAFV_MAX_NEW_TOKENS", "longest answer, in tokens")
     cache_bytes: int = _setting(

@@ -56,11 +56,9 @@ from adafv_core.methods.base import check_scored
 from adafv_core.models.processors import kept_pixels
 from adafv_core.models.prompts import Prompter, Turn
 from adafv_core.scoring import score_tokens, unscored
-from adafv_core.types import Answer, Row, Selection, TokenScores, VisualTokens
+from adafv_core.types import BESIDE_OTHERS, Answer, Row, Selection, TokenScores, VisualTokens
 
 CACHE_BYTES = 1 << 30
-_TOGETHER = " beside others"
-"""Ends the key of an image that was encoded without the tiles it would have alone (`Adapter.TILED_ALONE`)."""
 
 Emit = Callable[[Answer], None]
 
@@ -310,7 +308,7 @@ class Engine(Backend):
                     rows[-1].append(image)
                     continue
                 picture = read_picture(image)
-                key = picture.key + (_TOGETHER if together else "")
+                key = picture.key + (BESIDE_OTHERS if together else "")
                 cached = self.cache.get(key)
                 if cached is None:
                     missing[together][key] = picture.image
@@ -368,7 +366,7 @@ class Engine(Backend):
 
     def _check_tiling(self, visual: VisualTokens, together: bool) -> None:
         """Raises InputError for visual tokens in tiles that a prompt with as many images does not have."""
-        if self.adapter.TILED_ALONE and visual.image_key and visual.image_key.endswith(_TOGETHER) != together:
+        if self.adapter.TILED_ALONE and visual.image_key and visual.image_key.endswith(BESIDE_OTHERS) != together:
             raise InputError(
                 "This model cuts an image into tiles only where it is the only one of its prompt: encode the images of "
                 "one prompt by `encode_many(images, together=True)`, an image alone by `encode`."

@@ -62,6 +62,16 @@ def joined_scores(scores: Sequence[TokenScores]) -> TokenScores:
     return replace(together, counting=first.counting, tokenized=first.tokenized)
 
 
+def dealt_scores(scores: TokenScores, visuals: Sequence[VisualTokens]) -> tuple[TokenScores, ...]:
+    """Scores over `joined(visuals)` as those of each image: what a budget shared by all of them ranks it by."""
+    sizes = [visual.size for visual in visuals]
+    t2i, saliency, words = (torch.split(part, sizes, -1) for part in (scores.t2i, scores.saliency, scores.word_t2i))
+    return tuple(
+        replace(scores, t2i=t2i[image], saliency=saliency[image], word_t2i=words[image], visual=visual)
+        for image, visual in enumerate(visuals)
+    )
+
+
 def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
     """The tokens of several images side by side, in order, for scoring and selecting over all of them.
 

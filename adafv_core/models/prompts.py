@@ -61,6 +61,8 @@ class Prompter:
         ids, slots, spans = self._tokenize(pieces, texts)
         found = ids.count(self.image_token_id)
         if found != images:
+            if images > 1 and found == 1:
+                raise PromptError(f"This model's chat template takes one image, got {images}: ask about one alone.")
             expected = "one image token" if images == 1 else f"{images} image tokens"
             raise PromptError(f"Expected {expected} from the chat template, got {found}.")
         image_at = ids.index(self.image_token_id)

@@ -9,8 +9,9 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.methods import METHODS
+from adafv_core.types import SHARES
 from app.gradio_ext.blocks import with_gradio_errors
-from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, JsonList
+from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList
 from app.settings import Settings
 from app.wire.parse import METHOD_OPTIONS, POSITION_CHOICES, TEXT_TOKENS, AskSettings
 
@@ -28,12 +29,15 @@ MEANINGS = {
     "positions": "Position ids of kept tokens: default (as the model's family does), contiguous or original.",
     "force_keep": "Indices of visual tokens that are always kept (adafv only).",
     "force_drop": "Indices of visual tokens that are never kept (adafv only).",
+    "more_images": "Further pictures of the same question, which follow the first in the prompt.",
+    "share": "With several pictures: image (keep_ratio for each of them) or all (one budget for all).",
     "methods": "Names of pruning methods, all of them by default.",
     "keep_ratios": "Fractions of visual tokens kept, each above 0 and at most 1.",
     "file": "A run that was saved as JSON, by /run or on the page.",
     "name": "A name from /models, another hub id, or a folder on the server.",
 }
-SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions", "force_keep", "force_drop")
+MORE = ("more_images", "share")
+SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions", "force_keep", "force_drop", *MORE)
 ASK = (*SCORES[:4], "max_new_tokens", "with_full", *SCORES[4:])
 Field = gr.components.Component
 
@@ -59,6 +63,8 @@ def make_fields(settings: Settings) -> dict[str, Field]:
         "positions": AnyChoice(list(POSITION_CHOICES), value=AskSettings.positions, **hidden("positions")),
         "force_keep": JsonList([], items="integer", **hidden("force_keep")),
         "force_drop": JsonList([], items="integer", **hidden("force_drop")),
+        "more_images": CheckedImages(**hidden("more_images")),
+        "share": AnyChoice(list(SHARES), value=AskSettings.share, **hidden("share")),
         "methods": JsonList(list(METHODS), items="string", **hidden("methods")),
         "keep_ratios": JsonList(list(RATIOS), items="number", **hidden("keep_ratios")),
         "file": CheckedFile(**hidden("file")),

@@ -8,14 +8,14 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import InputError
-from app.api.arguments import ASK, SCORES, Endpoints
+from app.api.arguments import ASK, MORE, SCORES, Endpoints
 from app.context import AppContext
 from app.events import on_the_model
 from app.explore.tab import read_request
 from app.serving.ask import AskRequest
 from app.sweep.run import read_sweep, run_sweep, sweep_view
 from app.wire.parse import METHOD_OPTIONS, TokenChoice, read_marks, read_method, read_ratio
-from app.wire.views import compare, measured, ranked, scores_view
+from app.wire.views import compare, measured, scores_view
 
 
 def add_ask(context: AppContext, endpoints: Endpoints) -> None:
@@ -36,6 +36,8 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
             "options": {**run.options, "positions": asked.settings.positions},
             "k_text": selection.k_text,
             "k_visual": selection.k_visual,
+            "share": run.share,
+            "images": [{"n_visual": one.kept.shape[0], "n_kept": one.size} for one in run.selections],
             **measured(pruned),
             "full": measured(run.full) if run.full else None,
             **compare(pruned, run.full),
@@ -44,8 +46,9 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     def scores(request: gr.Request, **values: Any) -> dict[str, Any]:
         """Scores of every visual token for a question, and which tokens are kept: lists of equal length."""
         session = service.sessions.of(request.session_hash)
-        run, selection = service.selected(session, read_api_request(context, values, session.model))
-        return scores_view(ranked(run.scores, run.options), selection)
+        run, _ = service.selected(session, read_api_request(context, values, session.model))
+        first, *more = [scores_view(*one) for one in zip(run.ranked(), run.selections, strict=True)]
+        return {**first, "more_images": more}
 
     def sweep(request: gr.Request, methods: Any, keep_ratios: Any, **values: Any) -> dict[str, Any]:
         """Answer one question with every method at every keep ratio, and with all tokens to compare."""
@@ -61,7 +64,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
         return str(scene.path), {"seed": scene.seed, "questions": pairs}
 
     picture = gr.Image(type="filepath", visible=False, label="The drawn scene, PNG")
-    swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "positions", "max_new_tokens")
+    swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "positions", "max_new_tokens", *MORE)
     endpoints.add(ask, ASK, **on_the_model(context))
     endpoints.add(scores, SCORES, **on_the_model(context))
     endpoints.add(sweep, swept, concurrency_id="sweep", concurrency_limit=1)

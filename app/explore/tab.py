@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from adafv_core.engine.request import Request
+from adafv_core.engine.several_images import check_several
 from adafv_core.methods import METHODS
 from adafv_core.pocket.world.world import SPLIT_SIZE
 from adafv_core.types import POSITIONS
@@ -27,23 +29,27 @@ from app.events import (
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.components import html_view
-from app.gradio_ext.inputs import AnyNumber, CheckedImage
+from app.gradio_ext.inputs import AnyNumber, CheckedImage, CheckedImages
 from app.saved_runs.buttons import SavingRow, bind_row, build_row
 from app.serving.ask import AskRequest
 from app.serving.page_stream import page_stream
 from app.serving.scenes import ShownScene
 from app.wire.errors import sentence
 from app.wire.parse import (
+    AskSettings,
     TokenChoice,
     read_ask_settings,
     read_count,
     read_method,
+    read_more_paths,
     read_page_state,
     read_path,
     read_prompt,
 )
 from app.wire.views import notice
 
+LINKED = ("scene", "more_scenes", "prompt", "method")
+"""What a link holds besides the settings and how the maps look."""
 NEW_PICTURE = "A new picture: ask, and its maps and answers replace those shown."
 
 
@@ -54,6 +60,7 @@ class Explore:
 
     notice: gr.HTML
     image: gr.Image
+    more_images: gr.File
     prompt: gr.Textbox
     ask: gr.Button
     stop: gr.Button
@@ -68,6 +75,7 @@ class Explore:
     positions: gr.Radio
     max_new_tokens: gr.Number
     with_full: gr.Checkbox
+    share: gr.Radio
     stage: gr.HTML
     answers: gr.HTML
     save: SavingRow
@@ -76,7 +84,8 @@ class Explore:
     @property
     def inputs(self) -> dict[str, gr.components.Component]:
         """The inputs of a question, by the names `read_request` knows."""
-        return {"image": self.image, "prompt": self.prompt, "method": self.method, **self.settings}
+        about = {"image": self.image, "more_images": self.more_images, "prompt": self.prompt, "method": self.method}
+        return {**about, **self.settings}
 
     @property
     def settings(self) -> dict[str, gr.components.Component]:
@@ -88,17 +97,20 @@ class Explore:
             "positions": self.positions,
             "max_new_tokens": self.max_new_tokens,
             "with_full": self.with_full,
+            "share": self.share,
         }
 
 
 def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, Any], model: str = "") -> AskRequest:
-    """One checked question. values: image, prompt, method and the settings, by name. model: the session's, which
-    `Service.picture` asks how large a picture it needs. Raises InputError."""
+    """One checked question. values: image, more_images, prompt, method and the settings, by name. model: the session's,
+    which `Service.picture` asks how large a picture it needs. Raises InputError."""
     method = read_method(values["method"])
     settings = read_ask_settings(values, context.settings)
     prompt = read_prompt(values["prompt"], context.settings)
-    picture = context.service.picture(read_path(values["image"]), model)
-    return AskRequest(picture, prompt, method, choice, settings)
+    paths = [read_path(values["image"]), *read_more_paths(values.get("more_images"), context.settings)]
+    check_several(Request(method, share=settings.share), len(paths))
+    picture, *more = [context.service.picture(path, model) for path in paths]
+    return AskRequest(picture, prompt, method, choice, settings, tuple(more))
 
 
 def build(context: AppContext) -> Explore:
@@ -127,6 +139,13 @@ def build(context: AppContext) -> Explore:
                 sources=["upload"],
                 elem_id="question-image",
                 buttons=[],
+            )
+            more_images = CheckedImages(label="Further images", file_types=["image"], elem_id="more-images")
+            share = gr.Radio(
+                [("each picture", "image"), ("all together", "all")],
+                value=AskSettings.share,
+                label="The keep ratio holds for",
+                elem_id="share",
             )
             keep = html_view("keep", events=("settle",))
             method = gr.Dropdown(list(METHODS), value="adafv", label="Method", elem_id="method")
@@ -163,6 +182,7 @@ def build(context: AppContext) -> Explore:
     return Explore(
         notice=notice_line,
         image=image,
+        more_images=more_images,
         prompt=prompt,
         ask=ask,
         stop=stop,
@@ -177,6 +197,7 @@ def build(context: AppContext) -> Explore:
         positions=positions,
         max_new_tokens=max_new_tokens,
         with_full=with_full,
+        share=share,
         stage=stage,
         answers=answers,
         save=save,
@@ -194,6 +215,7 @@ def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
             "payload": tab.stage,
             "answers": tab.answers,
             "picture_path": tab.image,
+            "more_paths": tab.more_images,
             "prompt": tab.prompt,
             "method": tab.method,
             "questions": tab.questions,
@@ -257,6 +279,7 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         texts = [text for text, _ in scene.questions]
         return {
             tab.image: str(scene.path),
+            tab.more_images: [],
             tab.prompt: texts[0],
             tab.questions: gr.Radio(texts, value=texts[0], visible=True),
         }
@@ -270,25 +293,31 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         return scene_values(scenes[index]) if type(index) is int and 0 <= index < len(scenes) else gr.skip()
 
     def linked_values(given: dict[str, Any]) -> dict[gr.components.Component, Any]:
-        settings = read_ask_settings(given, context.settings)
+        settings, most = read_ask_settings(given, context.settings), context.settings.max_images
         values: dict[gr.components.Component, Any] = {
             component: getattr(settings, name) for name, component in tab.settings.items()
         }
         prompt = read_prompt(given.get("prompt"), context.settings)
         if "scene" in given:
-            scene = context.scenes.scene(read_count(given["scene"], "The scene", SPLIT_SIZE - 1))
+            scene, *more = [
+                context.scenes.scene(read_count(number, "The scene", SPLIT_SIZE - 1))
+                for number in [given["scene"], *str(given.get("more_scenes") or "").split(",")[: most - 1]]
+                if number != ""
+            ]
             texts = [text for text, _ in scene.questions]
             chosen = gr.Radio(texts, value=prompt if prompt in texts else None, visible=True)
-            values |= {tab.image: str(scene.path), tab.questions: chosen}
+            paths = {tab.image: str(scene.path), tab.more_images: [str(one.path) for one in more]}
+            values |= {**paths, tab.questions: chosen}
         return {**values, tab.prompt: prompt, tab.method: read_method(given.get("method", "adafv"))}
 
     def restore(event: gr.EventData) -> dict[gr.components.Component, Any]:
         """Set the controls as the page's address says."""
-        wanted = {name: getattr(event, name, None) for name in (*tab.settings, "scene", "prompt", "method")}
+        wanted = {name: getattr(event, name, None) for name in (*tab.settings, *LINKED)}
         given = {name: value for name, value in wanted.items() if value is not None}
         return with_gradio_errors(lambda: linked_values(given))
 
-    outputs = [tab.image, tab.prompt, tab.questions, tab.method, *tab.settings.values()]
+    scene_outputs = [tab.image, tab.more_images, tab.prompt, tab.questions]
+    outputs = [*scene_outputs, tab.method, *tab.settings.values()]
     restored = tab.picture.restore(restore, None, outputs, **SILENT)
     ready = restored.success(supersede, tab.keep, js=ASK_WITH_STATE, **SILENT)
     ready.then(ask, tab.keep, shown, js=WITH_STATE, **streamed)
@@ -296,7 +325,6 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     for loaded in bind_menu(context, tab.menu, tab.notice, masthead):
         again = loaded.then(ask_again, tab.keep, shown, js=ASK_AGAIN_WITH_STATE, **streamed)
         again.then(None, None, None, js=ASKED_AGAIN, **SILENT)
-    scene_outputs = [tab.image, tab.prompt, tab.questions]
     bind_ask(tab.ask.click)
     bind_ask(tab.prompt.submit)
     bind_ask(tab.keep.settle)

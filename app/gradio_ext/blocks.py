@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gradio as gr
-from gradio.data_classes import FileData, ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
 
+from app.gradio_ext.inputs import CheckedImages
 from app.wire.errors import sentence
 
 WRITTEN_FOR = "6.31"
@@ -30,6 +31,9 @@ class PageBlocks(gr.Blocks):
         """The function's arguments. Raises gr.Error with one sentence for values that Gradio does not accept."""
         values = [*inputs, *missing_values(block_fn, len(inputs))]
         try:
+            for at, block in enumerate(block_fn.inputs[: len(values)]):
+                if isinstance(block, CheckedImages):
+                    values[at] = block.files_of(values[at])
             return await super().preprocess_data(block_fn, values, *arguments, **options)
         except gr.Error:
             raise
@@ -57,7 +61,7 @@ def refusal(block_fn: Any, error: Exception) -> str:
     files = [
         name
         for name, block in zip(argument_names(block_fn), block_fn.inputs, strict=True)
-        if getattr(block, "data_model", None) in (FileData, ImageData)
+        if getattr(block, "data_model", None) in (FileData, ImageData, ListFiles)
     ]
     if not files or not isinstance(error, ValueError):
         return sentence(error)

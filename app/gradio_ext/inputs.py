@@ -13,11 +13,20 @@ from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 from gradio.blocks import Block
-from gradio.data_classes import FileData, ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
+from gradio.processing_utils import save_base64_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
+from gradio_client import handle_file
 
 WRITTEN_FOR = "6.31"
 _SERVED = "/gradio_api/file="
+_MARK = {"type": "object", "properties": {"_type": {"const": "gradio.FileData", "type": "string"}}}
+_FILE = {
+    "type": "object",
+    "title": "FileData",
+    "properties": {"path": {"type": "string"}, "meta": _MARK},
+    "required": ["path"],
+}
 
 
 class CheckedImage(gr.Image):
@@ -40,6 +49,36 @@ class CheckedImage(gr.Image):
         """Gradio's step before `preprocess`: it would download a web address; see `served_path`."""
         own = served_path(url_or_file_path, "picture")
         return own or await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+class CheckedImages(gr.File):
+    """An input of several images that passes on the paths of the uploaded files."""
+
+    is_template = True
+
+    def __init__(self, value: list[str] | None = None, **options: Any) -> None:
+        super().__init__(value or [], type="filepath", file_count="multiple", **options)
+
+    def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
+        """The browser's properties, which Gradio reads off the signature of a constructor: that of gr.File."""
+        return super().get_config(cls or gr.File)
+
+    def preprocess(self, payload: ListFiles | None) -> list[str]:  # type: ignore[override]
+        """The paths of the uploads. Raises gr.Error for anything that was not uploaded here."""
+        return [path for file in payload or () if (path := uploaded_path(file, "picture"))]
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Gradio's step before `preprocess`: it would download a web address; see `served_path`."""
+        own = served_path(url_or_file_path, "picture")
+        return own or await super().async_move_resource_to_block_cache(url_or_file_path)
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of a value, without references: MCP clients look those up outside the argument's schema."""
+        return {"type": "array", "items": _FILE}
+
+    def files_of(self, value: Any) -> Any:
+        """The value of a call with its texts as files: Gradio's MCP server makes files only of those outside lists."""
+        return [_file_of(one) for one in value] if isinstance(value, list) else value
 
 
 class CheckedFile(gr.File):
@@ -119,6 +158,15 @@ def uploaded_path(payload: ImageData | FileData | None, noun: str) -> str | None
         refused = f"Upload the {noun} first: only files that were sent to this page are read."
         raise gr.Error(refused, print_exception=False)
     return payload.path
+
+
+def _file_of(value: Any) -> Any:
+    """A `data:` URL or a web address as the file that Gradio would make of it; anything else as it is."""
+    if isinstance(value, str) and value.startswith("data:"):
+        return handle_file(save_base64_to_cache(value, get_upload_folder()))
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return {"path": value, "meta": {"_type": "gradio.FileData"}}
+    return value
 
 
 def served_path(path_or_url: str | Path | None, noun: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -85,6 +86,19 @@ def overlay_sheet(picture: Image.Image, grid: TokenGrid, maps: Maps, look: Look 
         write.text((left + _INDENT_PX, top + 5), title, fill=(28, 33, 38), font=font)
         sheet.paste(panel, (left, top + _CAPTION_PX))
     return sheet
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """The sheets of several images, one below the other."""
+    if len(sheets) == 1:
+        return sheets[0]
+    height = sum(sheet.height + _GAP_PX for sheet in sheets) - _GAP_PX
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height + _GAP_PX
+    return whole
 
 
 def heat_overlay(

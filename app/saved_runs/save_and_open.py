@@ -18,14 +18,14 @@ from adafv_core.methods import METHODS, get_method
 from adafv_core.saved_run import SavedRun, read_run, write_run
 from adafv_core.types import Answer, Selection
 from app.context import AppContext
-from app.saved_runs.overlay import Maps, overlay_sheet
+from app.saved_runs.overlay import Maps, overlay_sheet, stacked
 from app.serving.ask import subject_of
 from app.serving.page_stream import page_payload
 from app.serving.sessions import FromFile, Run, Session
 from app.settings import Settings
 from app.wire.images import picture_file
 from app.wire.parse import AskSettings, PageState, TokenChoice
-from app.wire.views import CONVENTION, answer_view, compare, ranked
+from app.wire.views import CONVENTION, answer_view, compare
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,11 @@ class OpenedRun:
     settings: AskSettings
 
 
-def shown_run(context: AppContext, session: Session, state: PageState) -> tuple[Run, TokenChoice, Selection]:
-    """The run on the session's page, with the choice and selection at the slider. Raises InputError if it is gone.
+def shown_run(
+    context: AppContext, session: Session, state: PageState
+) -> tuple[Run, TokenChoice, tuple[Selection, ...]]:
+    """The run on the session's page, with the choice and each image's selection at the slider. Raises InputError if it
+    is gone.
 
     state: names the run that is shown; the session's last one if it names none.
     """
@@ -55,17 +58,22 @@ def shown_run(context: AppContext, session: Session, state: PageState) -> tuple[
 
 def save_png(context: AppContext, session: Session, state: PageState) -> str:
     """Write the four overlays at the image's own size, drawn as on the page; returns the path."""
-    run, _, selection = shown_run(context, session, state)
-    scores = ranked(run.scores, run.options)
-    maps = Maps.of(scores, selection, state.look.word)
+    run, _, selections = shown_run(context, session, state)
+    sheets = [
+        overlay_sheet(picture, scores.visual.grid, Maps.of(scores, selection, state.look.word), state.look)
+        for picture, scores, selection in zip(run.pictures, run.ranked(), selections, strict=True)
+    ]
     path = context.exports.place("adafv-overlays.png")
-    overlay_sheet(run.picture, scores.visual.grid, maps, state.look).save(path, compress_level=1)
+    stacked(sheets).save(path, compress_level=1)
     return str(path)
 
 
 def save_json(context: AppContext, session: Session, state: PageState) -> str:
     """Write the whole run as JSON; returns the path. Raises InputError if the file would be too large to open."""
-    run, choice, selection = shown_run(context, session, state)
+    run, choice, selections = shown_run(context, session, state)
+    if run.more_pictures:
+        raise InputError("A run about several pictures cannot be saved yet.")
+    selection = selections[0]
     text = write_run(saved_run(run, choice, selection, context.settings.max_image_bytes))
     most = most_run_bytes(context.settings)
     if len(text) > most:
@@ -98,7 +106,7 @@ def saved_run(run: Run, choice: TokenChoice, selection: Selection, most_picture_
         keep_ratio=choice.keep_ratio,
         force_keep=choice.force_keep,
         force_drop=choice.force_drop,
-        scores=ranked(run.scores, run.options),
+        scores=run.ranked()[0],
         selection=selection,
         answers=_saved_answers(run.from_file.answers, own) if run.from_file else _answers(run, own),
         picture=picture_file(run.picture, most_picture_bytes)[1],
@@ -147,13 +155,13 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
         saved.model,
         saved.selection.positions,
         saved.revision,
-        saved.selection,
-        from_file=FromFile(saved.versions, saved.answers, None if _selects_again(saved) else saved.selection),
+        (saved.selection,),
+        from_file=FromFile(saved.versions, saved.answers, () if _selects_again(saved) else (saved.selection,)),
         max_new_tokens=saved.max_new_tokens,
-        subject=subject_of(saved.model, picture.key, saved.scores.size),
+        subject=subject_of(saved.model, (picture.key,), saved.scores.size),
     )
     choice = TokenChoice(saved.keep_ratio, saved.force_keep, saved.force_drop)
-    if not torch.equal(context.service.select(run, choice).indices, saved.selection.indices):
+    if not torch.equal(context.service.select(run, choice)[0].indices, saved.selection.indices):
         raise InputError("This saved run is damaged: selection.kept: these are not the tokens that its scores give.")
     run.key = f"file/{picture.key}/{uuid.uuid4().hex}"
     body = page_payload(context.service, run, choice)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adafv_core.checks import budget_from_keep_ratio
 from adafv_core.engine.gate import StopSignal
 from adafv_core.engine.request import Request
+from adafv_core.engine.several_images import check_several, dealt, joined_scores
 from adafv_core.errors import BudgetError, ModelError, StoppedError
 from adafv_core.images import Picture, read_picture
 from adafv_core.memory import return_freed_memory
 from adafv_core.methods import METHODS
-from adafv_core.types import Answer, Selection
+from adafv_core.methods.inside import InsideMethod
+from adafv_core.types import Answer, Selection, TokenScores
 from app.serving.models import ModelPool
 from app.serving.sessions import Run, Session, Sessions
 from app.settings import Settings
@@ -31,13 +32,24 @@ LARGE_PIXELS = 4_000_000
 
 @dataclass(frozen=True)
 class AskRequest:
-    """One checked question."""
+    """One checked question. more: further pictures, which stand after the first in the prompt."""
 
     picture: Picture
     prompt: str
     method: str
     choice: TokenChoice
     settings: AskSettings
+    more: tuple[Picture, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All of its pictures, in order."""
+        return (self.picture, *self.more)
+
+    @property
+    def picture_keys(self) -> tuple[str, ...]:
+        """The keys of their contents."""
+        return tuple(one.key for one in self.pictures)
 
 
 @dataclass(frozen=True)
@@ -78,16 +90,21 @@ class Service:
     def score(self, session: Session, request: AskRequest, stop: StopSignal | None = None) -> Run:
         """Encode and score, unless the session's last scores are those. Raises StoppedError while it waits."""
         engine = self.pool.engine(session.model)
-        scores = session.scores
-        same_image = scores is not None and scores.visual.image_key == request.picture.key
+        held = () if session.scores is None else (session.scores, *session.more_scores)
+        same_images = tuple(one.visual.picture_key for one in held) == request.picture_keys
         if stop is not None and stop.is_set():
             raise StoppedError("The question was stopped before it began; ask again.")
-        if scores is None or not same_image or scores.prompt != request.prompt:
-            image = scores.visual if scores is not None and same_image else request.picture
-            session.scores = scores = engine.score(image, request.prompt, stop=stop)
+        if not same_images or held[0].prompt != request.prompt:
+            images = [one.visual for one in held] if same_images else request.pictures
+            if request.more:
+                held = tuple(engine.score_many(images, request.prompt, stop=stop))
+            else:
+                held = (engine.score(images[0], request.prompt, stop=stop),)
+            session.scores, session.more_scores = held[0], held[1:]
+        share = request.settings.share
         return Run(
             picture=request.picture.image,
-            scores=scores,
+            scores=held[0],
             prompt=request.prompt,
             method=request.method,
             options=request.settings.options_for(request.method),
@@ -95,33 +112,56 @@ class Service:
             positions=request.settings.positions_asked,
             revision=engine.revision,
             max_new_tokens=request.settings.max_new_tokens,
-            subject=subject_of(session.model, request.picture.key, scores.size),
+            subject=subject_of(session.model, request.picture_keys, sum(one.size for one in held)),
+            more_pictures=tuple(one.image for one in request.more),
+            more_scores=held[1:],
+            share=share,
+            together=joined_scores(held) if share == "all" and request.more else None,
         )
 
-    def select(self, run: Run, choice: TokenChoice, stop: StopSignal | None = None) -> Selection:
-        """A run's selection at this choice."""
-        masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
-        budget = budget_from_keep_ratio(choice.keep_ratio, run.scores.size)
-        return self.selector(run, stop)(budget, **masks)
-
-    def selector(self, run: Run, stop: StopSignal | None = None) -> Callable[..., Selection]:
-        """How this run's method selects for a budget; it asks the model only if the method runs inside the LLM.
-
-        An opened run that cannot select again has its saved selection, and raises BudgetError for other budgets.
+    def select(self, run: Run, choice: TokenChoice, stop: StopSignal | None = None) -> tuple[Selection, ...]:
+        """The selection of each of a run's images at this choice. It asks the model only if the method runs inside the
+        LLM. Raises BudgetError for another budget of an opened run that cannot select again, InputError for marks on
+        several images.
         """
-        own = run.only_selection
+        masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
+        request = self._request(run, masks, keep_ratio=choice.keep_ratio)
+        check_several(request, len(run.pictures))
+        made = run.only_selections
+        if any(one.budget != request.budget_of(unit.size) for one, unit in zip(made, run.units, strict=False)):
+            raise BudgetError(OWN_RATIO_ONLY)
+        if not made and request.chooser.inside_llm:
+            made = self._by_the_model(run, request, stop)
+        made = made or tuple(request.select(unit) for unit in run.units)
+        return made if run.together is None else tuple(dealt(made[0], [one.visual for one in run.all_scores]))
 
-        def select(budget: int, **masks: Any) -> Selection:
-            if own is not None:
-                if budget != own.budget:
-                    raise BudgetError(OWN_RATIO_ONLY)
-                return own
-            request = Request(run.method, {**run.options, **masks}, budget=budget, positions=run.positions)
-            if METHODS[run.method].inside_llm:
-                return self.pool.engine(run.model).select(run.scores, request, stop=stop)
-            return request.select(run.scores)
+    def selectors(
+        self, run: Run, keep_ratio: float, stop: StopSignal | None = None
+    ) -> list[Callable[[int], Selection]]:
+        """For each of a run's `units`, how its method selects for a budget.
 
-        return select
+        A method inside the LLM asks the model now, and always gives what it said: for one token if its ranking is that
+        of every budget, else for keep_ratio.
+        """
+        if METHODS[run.method].inside_llm:
+            ranks_once = issubclass(METHODS[run.method], InsideMethod) and METHODS[run.method].one_ranking
+            request = self._request(run, {}, **{"budget": 1} if ranks_once else {"keep_ratio": keep_ratio})
+            made = self._by_the_model(run, request, stop)
+            return [lambda _, selection=selection: selection for selection in made]
+
+        def of(unit: TokenScores) -> Callable[[int], Selection]:
+            return lambda budget: self._request(run, {}, budget=budget).select(unit)
+
+        return [of(unit) for unit in run.units]
+
+    def _by_the_model(self, run: Run, request: Request, stop: StopSignal | None) -> tuple[Selection, ...]:
+        engine = self.pool.engine(run.model)
+        if not run.more_scores:
+            return (engine.select(run.scores, request, stop=stop),)
+        return tuple(engine.select_many(run.all_scores, request, stop=stop))
+
+    def _request(self, run: Run, masks: Mapping[str, Any], **fields: Any) -> Request:
+        return Request(run.method, {**run.options, **masks}, positions=run.positions, share=run.share, **fields)
 
     def stream(self, run: Run, request: AskRequest, stop: StopSignal, method: str) -> Iterator[AnswerProgress]:
         """One answer of a run, at most UPDATES_PER_S values a second; the last says how it ended.
@@ -133,13 +173,13 @@ class Service:
             asked = Request("full", keep_ratio=1.0, max_new_tokens=longest)
         else:
             marks = request.choice.masks(run.scores.size) if run.method == "adafv" else {}
-            options = {**run.options, **marks}
             keep_ratio = request.choice.keep_ratio
-            asked = Request(method, options, keep_ratio=keep_ratio, max_new_tokens=longest, positions=run.positions)
+            asked = self._request(run, marks, keep_ratio=keep_ratio, max_new_tokens=longest)
+        images = [replace(one, encode_s=0.0) for one in run.all_scores]
         answer: Answer | None = None
         try:
             shown_at_s = 0.0
-            for answer in self.pool.engine(run.model).stream(replace(run.scores, encode_s=0.0), None, asked, stop=stop):
+            for answer in self.pool.engine(run.model).stream(images, None, asked, stop=stop):
                 if time.perf_counter() - shown_at_s >= 1 / UPDATES_PER_S:
                     shown_at_s = time.perf_counter()
                     yield AnswerProgress(answer, "running")
@@ -150,19 +190,20 @@ class Service:
             yield AnswerProgress(None, "error", sentence(error))
 
     def selected(self, session: Session, request: AskRequest) -> tuple[Run, Selection]:
-        """A run and its selection, without an answer."""
+        """A run with its selections, and that of its first image, without an answer."""
         stop = session.asking.begin()
         run = self.score(session, request, stop)
-        return run, self.select(run, request.choice, stop)
+        run.selections = self.select(run, request.choice, stop)
+        return run, run.selections[0]
 
     def answered(self, session: Session, request: AskRequest) -> tuple[Run, Selection, Answer]:
-        """A run, its selection and its whole answer; if requested, also the answer from all tokens (`run.full`)."""
+        """`selected` and the whole answer; if requested, also the answer from all tokens (`run.full`)."""
         stop = session.asking.begin()
         run = self.score(session, request, stop)
-        run.selection = selection = self.select(run, request.choice, stop)
+        run.selections = self.select(run, request.choice, stop)
         run.pruned = pruned = self.answer(run, request, stop, run.method)
         run.full = self.answer(run, request, stop, "full") if request.settings.with_full else None
-        return run, selection, pruned
+        return run, run.selections[0], pruned
 
     def answer(self, run: Run, request: AskRequest, stop: StopSignal, method: str) -> Answer:
         """The last value of `stream`. Raises ModelError if there is none."""
@@ -176,6 +217,6 @@ class Service:
         return last
 
 
-def subject_of(model: str, image_key: str, n: int) -> str:
-    """Identifies the model and image of N tokens: marks on them are valid for these only."""
-    return f"{model}/{image_key}/{n}"
+def subject_of(model: str, picture_keys: Sequence[str], n: int) -> str:
+    """Identifies the model and images of N tokens: marks on them are valid for these only."""
+    return f"{model}/{'+'.join(picture_keys)}/{n}"

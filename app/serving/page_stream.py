@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from adafv_core.engine.gate import StopSignal
@@ -15,12 +16,16 @@ from app.serving.models import offer_sentence
 from app.serving.sessions import Run, Session
 from app.wire.errors import sentence
 from app.wire.parse import AskSettings, TokenChoice
-from app.wire.payload import payload
+from app.wire.payload import image_view, payload, payload_body
 from app.wire.views import answer_view, answers_text, compare, notice
 
 FOREIGN = (
     "The pocket model knows drawn scenes only: colored shapes and numbered cards. On any other picture its maps and "
     "answers mean little. Choose a real model under More › Model to ask about photographs."
+)
+SEVERAL = (
+    "The pocket model was trained on questions about one picture. With several, the maps and budgets are those of the "
+    "method, but about half of its answers are wrong: choose a real model under More › Model."
 )
 _STOPPED = answer_view(None, "stopped")
 _WAITING = answer_view(None, "waiting")
@@ -58,12 +63,11 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
         yield PageUpdate(None, texts(answer_view(None, "error", sentence(error)), None), notice())
         return
     session.run, session.shown_key = run, run.key
-    foreign = session.model == "pocket" and service.scene_of(request.picture.key) is None
-    full_key = (session.model, request.picture.key, request.prompt, settings.max_new_tokens)
+    full_key = (session.model, *request.picture_keys, request.prompt, settings.max_new_tokens)
     run.full = session.full.get(full_key) if settings.with_full else None
     pruned = answer_view(None, "error", problem) if problem else _WAITING
     full = answer_view(run.full, "done") if run.full else _WAITING if settings.with_full else None
-    yield PageUpdate(maps, texts(pruned, full), notice(_foreign(service) if foreign else ""))
+    yield PageUpdate(maps, texts(pruned, full), notice(_warning(service, session, request)))
 
     for progress in [] if problem else service.stream(run, request, stop, run.method):
         run.pruned, pruned = progress.answer, _view(progress)
@@ -81,26 +85,39 @@ def page_stream(service: Service, session: Session, request: AskRequest, number:
 
 def page_payload(service: Service, run: Run, choice: TokenChoice, stop: StopSignal | None = None) -> str:
     """The browser's payload for this run; the page adopts the keep ratio and the marks of an opened run."""
-    forced = (choice.force_keep, choice.force_drop) if run.from_file else None
+    common: dict[str, Any] = {"method": run.method, "options": run.options, "keep_ratio": choice.keep_ratio}
+    own = run.only_selections
+    selectors = [] if own else service.selectors(run, choice.keep_ratio, stop)
+    first, *others = [
+        {"scores": unit, "picture": picture, "select": select, "only": only}
+        for unit, picture, select, only in zip_longest(run.units, run.pictures, selectors, own)
+        if unit is not None
+    ]
+    if run.together is None:
+        images = [payload_body(**one, **common, key=run.key) for one in others]
+    else:
+        images = [image_view(one, picture) for one, picture in zip(run.all_scores, run.pictures, strict=True)]
     return payload(
-        run.scores,
-        run.picture,
-        service.selector(run, stop),
-        method=run.method,
-        options=run.options,
-        keep_ratio=choice.keep_ratio,
+        **first,
+        **common,
         key=run.key,
         subject=run.subject,
-        forced=forced,
-        only=run.only_selection,
+        forced=(choice.force_keep, choice.force_drop) if run.from_file else None,
         view=_view_of(service, run),
+        share=run.share,
+        images=images,
     )
 
 
 def _view_of(service: Service, run: Run) -> dict[str, Any]:
-    """What asks for this view again: index of the scene (None for another picture), question, method and settings."""
+    """What asks for this view again: index of the scene (None for another picture), those of further pictures with
+    commas between them (None if one is another picture), question, method and settings.
+    """
+    scene, *more = [service.scene_of(one.visual.picture_key) for one in run.all_scores]
     return {
-        "scene": service.scene_of(run.scores.visual.image_key),
+        "scene": scene,
+        "more_scenes": None if None in more else ",".join(map(str, more)),
+        "share": run.share if more else AskSettings.share,
         "prompt": run.prompt,
         "method": run.method,
         **run.options,
@@ -109,15 +126,21 @@ def _view_of(service: Service, run: Run) -> dict[str, Any]:
     }
 
 
-def _foreign(service: Service) -> str:
-    """The notice about a picture that the pocket model cannot read, with an offer where others may be loaded."""
-    return f"{FOREIGN} {offer_sentence(service.pool)}".strip() if service.settings.model_menu else FOREIGN
+def _warning(service: Service, session: Session, request: AskRequest) -> str:
+    """The notice about pictures that the pocket model cannot read, with an offer where others may be loaded, or about
+    several of them.
+    """
+    if session.model != "pocket":
+        return ""
+    if any(service.scene_of(key) is None for key in request.picture_keys):
+        return f"{FOREIGN} {offer_sentence(service.pool)}".strip() if service.settings.model_menu else FOREIGN
+    return SEVERAL if request.more else ""
 
 
 def _select(service: Service, run: Run, choice: TokenChoice, stop: StopSignal) -> str:
     """Select for the run. Returns the sentence that says why no selection is possible; the full answer still is."""
     try:
-        run.selection = service.select(run, choice, stop)
+        run.selections = service.select(run, choice, stop)
     except InputError as error:
         return str(error)
     return ""
@@ -129,5 +152,6 @@ def _view(progress: AnswerProgress) -> dict[str, Any]:
 
 def _content_key(model: str, request: AskRequest) -> str:
     options = sorted(request.settings.options_for(request.method).items())
-    text = repr((model, request.picture.key, request.prompt, request.method, options, request.settings.positions))
+    settings = (request.settings.positions, request.settings.share if request.more else "")
+    text = repr((model, request.picture_keys, request.prompt, request.method, options, settings))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

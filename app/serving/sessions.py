@@ -12,9 +12,11 @@ from cachetools import LRUCache
 from PIL import Image
 
 from adafv_core.engine.gate import StopSignal
+from adafv_core.engine.several_images import dealt_scores
 from adafv_core.memory import return_freed_memory, tensor_bytes
 from adafv_core.types import Answer, Selection, TokenScores
 from app.wire.images import held_bytes
+from app.wire.views import ranked
 
 _MOST_SESSIONS = 512
 _MOST_FULL = 8
@@ -61,12 +63,12 @@ class JobControl:
 class FromFile:
     """What only a saved run's file has: package versions, and the answers as plain values.
 
-    only_selection: its selection, if the method cannot select again from scores alone.
+    only_selections: for each of the run's `units` its selection, if the method cannot select again from scores alone.
     """
 
     versions: Mapping[str, str]
     answers: Mapping[str, Any]
-    only_selection: Selection | None = None
+    only_selections: tuple[Selection, ...] = ()
 
 
 @dataclass
@@ -75,7 +77,9 @@ class Run:
 
     positions: as in `Request`. revision: commit of the model's files, None for a folder. from_file: set if the run was
     opened from a file. key: of the payload that shows it. max_new_tokens: as requested; None if unknown. subject: model
-    and image of its tokens; forced marks apply only to the same subject.
+    and images of its tokens; forced marks apply only to the same subject. more_pictures, more_scores: those of the
+    further images of the question. selections: one for each image. share: as in `Request`. together: the scores over
+    the tokens of all images, if one budget is shared by several.
     """
 
     picture: Image.Image
@@ -86,26 +90,57 @@ class Run:
     model: str
     positions: str | None = None
     revision: str | None = None
-    selection: Selection | None = None
+    selections: tuple[Selection, ...] = ()
     pruned: Answer | None = None
     full: Answer | None = None
     from_file: FromFile | None = None
     key: str = ""
     max_new_tokens: int | None = None
     subject: str = ""
+    more_pictures: tuple[Image.Image, ...] = ()
+    more_scores: tuple[TokenScores, ...] = ()
+    share: str = "image"
+    together: TokenScores | None = None
 
     @property
-    def only_selection(self) -> Selection | None:
-        """The one selection an opened run can show, if its method cannot select again from scores alone."""
-        return self.from_file.only_selection if self.from_file else None
+    def pictures(self) -> tuple[Image.Image, ...]:
+        """The pictures of the question, in order."""
+        return (self.picture, *self.more_pictures)
+
+    @property
+    def all_scores(self) -> tuple[TokenScores, ...]:
+        """The scores of each image alone."""
+        return (self.scores, *self.more_scores)
+
+    @property
+    def units(self) -> tuple[TokenScores, ...]:
+        """The scores that the method selects from: of each image, or of all together."""
+        return self.all_scores if self.together is None else (self.together,)
+
+    @property
+    def selection(self) -> Selection | None:
+        """The selection of the first image."""
+        return self.selections[0] if self.selections else None
+
+    @property
+    def only_selections(self) -> tuple[Selection, ...]:
+        """The only selections an opened run can show, if its method cannot select again from scores alone."""
+        return self.from_file.only_selections if self.from_file else ()
+
+    def ranked(self) -> tuple[TokenScores, ...]:
+        """Each image's scores as the method ranked by them."""
+        if self.together is None:
+            return tuple(ranked(one, self.options) for one in self.all_scores)
+        return dealt_scores(ranked(self.together, self.options), [one.visual for one in self.all_scores])
 
 
 @dataclass
 class Session:
     """One user's state.
 
-    asking, sweeping, studying: control of its running question, sweep and study. scores: the latest. full: answers
-    from all tokens, by question. shown_key: of the payload that the page shows.
+    asking, sweeping, studying: control of its running question, sweep and study. scores, more_scores: the latest, of
+    the first image and of further ones. full: answers from all tokens, by question. shown_key: of the payload that the
+    page shows.
     """
 
     model: str
@@ -113,6 +148,7 @@ class Session:
     sweeping: JobControl = field(default_factory=JobControl)
     studying: JobControl = field(default_factory=JobControl)
     scores: TokenScores | None = None
+    more_scores: tuple[TokenScores, ...] = ()
     full: LRUCache[tuple[Any, ...], Answer] = field(default_factory=lambda: LRUCache(_MOST_FULL))
     run: Run | None = None
     shown_key: str = ""
@@ -121,7 +157,7 @@ class Session:
         """Let this model answer from now on; a running sweep of another model ends."""
         if model != self.model:
             self.sweeping.stop.set()
-            self.model, self.scores, self.shown_key = model, None, ""
+            self.model, self.scores, self.more_scores, self.shown_key = model, None, (), ""
 
     def end(self) -> None:
         """Stop all of its jobs."""
@@ -131,15 +167,16 @@ class Session:
     def forget(self) -> None:
         """Drop its scores, its run and its answers; its model stays."""
         self.scores = self.run = None
+        self.more_scores = ()
         self.full.clear()
 
     @property
     def size_bytes(self) -> int:
         """Memory of the last scores, the encoded image in them, and the answers and the run that are shown."""
         run = self.run
-        shown = () if run is None else (run.scores, run.selection, run.pruned, run.full)
-        pixels = 0 if run is None else held_bytes(run.picture)
-        return pixels + tensor_bytes(self.scores, *shown, *self.full.values())
+        shown = () if run is None else (*run.all_scores, run.together, *run.selections, run.pruned, run.full)
+        pixels = 0 if run is None else sum(map(held_bytes, run.pictures))
+        return pixels + tensor_bytes(self.scores, *self.more_scores, *shown, *self.full.values())
 
 
 class Sessions:

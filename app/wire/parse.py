@@ -14,7 +14,7 @@ import torch
 from adafv_core.checks import check_floor, check_keep_ratio, check_temperature
 from adafv_core.errors import BudgetError, ImageError, InputError, PromptError, UnknownNameError
 from adafv_core.methods import METHODS
-from adafv_core.types import POSITIONS
+from adafv_core.types import POSITIONS, SHARES
 from app.settings import Settings
 from app.wire.look import Look, make_look
 
@@ -80,6 +80,7 @@ class AskSettings:
     positions: str = "default"
     max_new_tokens: int = 64
     with_full: bool = True
+    share: str = "image"
 
     def options_for(self, method: str) -> dict[str, Any]:
         """Those that are options of this method."""
@@ -185,6 +186,8 @@ def read_ask_settings(values: Mapping[str, Any], settings: Settings) -> AskSetti
         raise UnknownNameError(f"text tokens must be question or all; got {shortened(given['text_tokens'])}.")
     if given["positions"] not in POSITION_CHOICES:
         raise UnknownNameError(f"positions must be {', '.join(POSITION_CHOICES)}; got {shortened(given['positions'])}.")
+    if given["share"] not in SHARES:
+        raise UnknownNameError(f"share must be {' or '.join(SHARES)}; got {shortened(given['share'])}.")
     most = settings.max_new_tokens
     return AskSettings(
         temperature=check_temperature(read_number(given["temperature"], "The temperature", AskSettings.temperature)),
@@ -195,6 +198,7 @@ def read_ask_settings(values: Mapping[str, Any], settings: Settings) -> AskSetti
             values.get("max_new_tokens", settings.answer_tokens), "The number of new tokens", most
         ),
         with_full=read_flag(given["with_full"], "with_full (answer with all tokens too)"),
+        share=given["share"],
     )
 
 
@@ -211,6 +215,17 @@ def read_path(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise ImageError("There is no image yet: upload, paste or photograph one, or choose an example.")
     return Path(value)
+
+
+def read_more_paths(value: Any, settings: Settings) -> list[Path]:
+    """The paths of further uploaded pictures of a question; none for an empty list or None."""
+    if not value:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ImageError(f"more_images must be a list of pictures; got {shortened(value)}.")
+    if len(value) >= settings.max_images:
+        raise ImageError(f"A question takes at most {settings.max_images} pictures; got {len(value) + 1}.")
+    return [Path(one) for one in value]
 
 
 def shortened(value: Any) -> str:

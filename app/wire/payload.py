@@ -37,7 +37,17 @@ def slider_ratios() -> tuple[float, ...]:
     return (*fine, *middle, *coarse)
 
 
-def payload(
+def payload(*arguments: Any, share: str = "image", images: Sequence[Mapping[str, Any]] = (), **options: Any) -> str:
+    """The browser's payload as JSON text: a `payload_body`, and the further images of the question.
+
+    share: as in a Request. images: with "image" the body of each further image; with "all", where the one body is that
+    of the tokens of all images together, the `image_view` of each.
+    """
+    body = {**payload_body(*arguments, **options), "share": share, "images": images}
+    return json.dumps(body, separators=(",", ":"), allow_nan=False)
+
+
+def payload_body(
     scores: TokenScores,
     picture: Image.Image,
     select: Callable[[int], Selection],
@@ -50,8 +60,8 @@ def payload(
     forced: tuple[Sequence[int], Sequence[int]] | None = None,
     only: Selection | None = None,
     view: Mapping[str, Any] | None = None,
-) -> str:
-    """The browser's payload as JSON text.
+) -> dict[str, Any]:
+    """What the browser needs to redraw the maps of one image.
 
     scores: for this image and prompt. picture: the image itself. select: maps a budget to its Selection, without
     forced tokens. options: the temperature, floor and text_tokens that the method runs with. key: identifies this
@@ -70,16 +80,13 @@ def payload(
     ratios = sorted({*slider_ratios(), keep_ratio})
     steps = [{"ratio": ratio, "budget": budget_from_keep_ratio(ratio, n)} for ratio in ratios]
     body: dict[str, Any] = {
-        "n": n,
         "method": method,
         "key": key,
         "subject": subject,
         "method_note": method_note(method),
         "floor": floor,
         "keep_ratio": keep_ratio,
-        "picture": data_url(picture),
-        "size": list(scores.visual.grid.image_size),
-        "crops": grid_view(scores)["crops"],
+        **image_view(scores, picture),
         "t2i": packed(array(scores.t2i, np.float32)),
         "saliency": packed(array(scores.saliency, np.float32)),
         "saliency_source": scores.visual.saliency_source,
@@ -107,7 +114,13 @@ def payload(
             else _at_one_step(only, steps, OWN_RATIO_ONLY)
         )
         body.update(step_tables(chosen, steps))
-    return json.dumps(body, separators=(",", ":"), allow_nan=False)
+    return body
+
+
+def image_view(scores: TokenScores, picture: Image.Image) -> dict[str, Any]:
+    """An image under the maps: its picture, its size in pixels, its crops, and how many visual tokens it has."""
+    grid = grid_view(scores)
+    return {"picture": data_url(picture), "size": grid["image_size"], "crops": grid["crops"], "n": scores.size}
 
 
 def method_note(method: str) -> str:

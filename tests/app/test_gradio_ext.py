@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 from gradio import processing_utils
-from gradio.data_classes import FileData, ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
 from gradio.queueing import Queue
 from gradio.routes import App
 from starlette.middleware import Middleware
@@ -19,7 +19,7 @@ from app.gradio_ext import blocks, busy, inputs
 from app.gradio_ext.blocks import PageBlocks, with_gradio_errors
 from app.gradio_ext.busy import BusyMiddleware, busy_text
 from app.gradio_ext.components import html_view
-from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, JsonList
+from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList
 
 CHANGED = "Gradio {version} changed something that app/gradio_ext/{module}.py leans on (written for {written})"
 
@@ -53,7 +53,7 @@ def test_a_function_names_its_inputs() -> None:
 
 
 def test_uploads_pass_our_checks_before_anything_is_fetched() -> None:
-    for component, stock in ((CheckedImage, gr.Image), (CheckedFile, gr.File)):
+    for component, stock in ((CheckedImage, gr.Image), (CheckedImages, gr.File), (CheckedFile, gr.File)):
         assert component.preprocess is not stock.preprocess
         for name in ("preprocess", "async_move_resource_to_block_cache"):
             ours, theirs = (list(inspect.signature(getattr(one, name)).parameters) for one in (component, stock))
@@ -61,6 +61,7 @@ def test_uploads_pass_our_checks_before_anything_is_fetched() -> None:
     source = inspect.getsource(processing_utils.async_move_files_to_cache)
     assert "block.async_move_resource_to_block_cache(" in source, message(inputs)
     assert gr.Image().data_model is ImageData and gr.File().data_model is FileData, message(inputs)
+    assert CheckedImages().data_model is ListFiles and CheckedImages().value == [], message(inputs)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_uploads_pass_our_checks_before_anything_is_fetched() -> None:
     [
         (CheckedImage(), "image"),
         (CheckedFile(), "file"),
+        (CheckedImages(), "file"),
         (JsonList([1], items="integer"), "json"),
         (AnyNumber(1), "number"),
         (AnyChoice(["a", "b"], value="a"), "radio"),

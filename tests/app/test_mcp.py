@@ -77,6 +77,7 @@ def test_every_endpoint_is_a_tool_with_typed_and_described_arguments() -> None:
     assert tools["sweep"].inputSchema["properties"]["methods"]["items"] == {"type": "string"}
     assert tools["sweep"].inputSchema["properties"]["methods"]["default"] == list(METHODS)
     assert tools["ask"].inputSchema["properties"]["force_keep"]["items"] == {"type": "integer"}
+    assert tools["ask"].inputSchema["properties"]["more_images"]["type"] == "array"
     assert "Position ids" in tools["ask"].inputSchema["properties"]["positions"]["description"]
 
 
@@ -94,6 +95,17 @@ def test_a_picture_sent_as_data() -> None:
     data = "data:image/png;base64," + base64.b64encode(scene_path().read_bytes()).decode()
     failed, scores = call("scores", image=data, prompt=QUESTION, keep_ratio=0.25)
     assert not failed and "196" in scores
+
+
+def test_several_pictures_by_address_and_as_data() -> None:
+    data = "data:image/png;base64," + base64.b64encode(scene_path().read_bytes()).decode()
+    scene = re.search(r"http://\S+?\.png", call("new_scene")[1])
+    assert scene is not None
+    more = {"more_images": [scene[0], data], "share": "all"}
+    failed, answer = call("ask", image=data, prompt=QUESTION, max_new_tokens=1, with_full=False, **more)
+    assert not failed and "'n_visual': 588" in answer.replace('"', "'"), answer
+    failed, text = call("ask", image=data, prompt=QUESTION, more_images=["http://example.com/picture.png"])
+    assert failed and "not its address" in text
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,17 @@ def test_a_foreign_template_counts_what_it_cannot_tell() -> None:
     assert QuestionFinder(engine.prompter)([engine.tokenizer.eos_token_id]) == (True,)
 
 
+def test_a_template_for_one_image_alone_is_named() -> None:
+    engine = engine_of("llava")
+    before = engine.processor.chat_template
+    engine.processor.chat_template = "<image>{{ messages[0]['content'][-1]['text'] }}"
+    try:
+        with pytest.raises(PromptError, match="takes one image, got 2: ask about one alone"):
+            engine.prompter("What is it?", images=2)
+    finally:
+        engine.processor.chat_template = before
+
+
 def test_a_processor_without_chat_template_gets_a_plain_one() -> None:
     engine = engine_of("llava")
     template, engine.processor.chat_template = engine.processor.chat_template, None

@@ -12,7 +12,14 @@ const CHOICES = {
   scale: ["root", "linear", "rank"],
   large: ["t2i", "saliency", "mixed", "kept"],
 };
-const DEFAULTS = { temperature: 100, floor: 0, text_tokens: "question", positions: "default" };
+const DEFAULTS = {
+  temperature: 100,
+  floor: 0,
+  text_tokens: "question",
+  positions: "default",
+  share: "image",
+  more_scenes: "",
+};
 const NUMBERS = ["scene", "temperature", "floor", "max_new_tokens"];
 
 let tab = "Explore";
@@ -131,8 +138,8 @@ export function copyLinkButton() {
       document.execCommand("copy");
       field.remove();
     }
-    const own = page.scores.view.scene === null;
-    button.textContent = own ? "Copied, without the picture" : "Copied";
+    const { scene, more_scenes: more } = page.scores.view;
+    button.textContent = scene === null || more === null ? "Copied, without the picture" : "Copied";
     setTimeout(() => (button.textContent = "Copy link"), COPIED_MS);
   }
   return button;
