@@ -72,6 +72,35 @@ def dealt_scores(scores: TokenScores, visuals: Sequence[VisualTokens]) -> tuple[
     )
 
 
+def rejoined_scores(scores: Sequence[TokenScores]) -> TokenScores:
+    """The scores over the tokens of all images, from what `dealt_scores` gave each; they need no features."""
+    first = scores[0]
+    t2i, saliency = (torch.cat([getattr(one, name) for one in scores]) for name in ("t2i", "saliency"))
+    visual = replace(joined([one.visual for one in scores]), saliency=saliency)
+    words = torch.cat([one.word_t2i for one in scores], dim=1)
+    return replace(first, t2i=t2i, saliency=saliency, word_t2i=words, visual=visual)
+
+
+def rejoined(selections: Sequence[Selection], budget: int, visual: VisualTokens) -> Selection:
+    """The selection over the tokens of all images, from what `dealt` gave each.
+
+    budget: the one shared by them. visual: their tokens together, of `joined`.
+    """
+    kept, mixed, why = (torch.cat([getattr(one, name) for one in selections]) for name in ("kept", "mixed", "why"))
+    return replace(
+        selections[0],
+        indices=kept.nonzero()[:, 0],
+        kept=kept,
+        mixed=mixed,
+        why=why,
+        budget=budget,
+        features=None,
+        ranking=None,
+        threshold=None,
+        image_key=visual.image_key,
+    )
+
+
 def joined(visuals: Sequence[VisualTokens]) -> VisualTokens:
     """The tokens of several images side by side, in order, for scoring and selecting over all of them.
 

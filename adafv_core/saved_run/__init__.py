@@ -1,4 +1,4 @@
-"""Saved runs: one question about one image as a JSON file, with its scores, selection, settings, answers and picture.
+"""Saved runs: one question about its images as a JSON file, with scores, selection, settings, answers and pictures.
 
     run = adafv_core.read_run(Path("adafv-run.json").read_bytes())
     run.scores.t2i, run.selection.indices, run.answers["pruned"]["text"]
@@ -9,7 +9,7 @@
 
 from adafv_core.saved_run.format import MOST_BYTES, VERSION
 from adafv_core.saved_run.read import read_run
-from adafv_core.saved_run.run import SavedRun
+from adafv_core.saved_run.run import SavedImage, SavedRun
 from adafv_core.saved_run.write import write_run
 
-__all__ = ["MOST_BYTES", "VERSION", "SavedRun", "read_run", "write_run"]
+__all__ = ["MOST_BYTES", "VERSION", "SavedImage", "SavedRun", "read_run", "write_run"]

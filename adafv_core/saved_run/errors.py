@@ -15,6 +15,10 @@ _PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 
 
+DAMAGED = "This saved run is damaged: "
+"""Begins every error about a field; its path follows."""
+
+
 def damaged(path: str, expected: str, got: Any) -> InputError:
     """The error for a value at a path of the file. got: the value, shown as JSON and shortened."""
     try:

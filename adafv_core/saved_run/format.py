@@ -22,6 +22,7 @@ MOST_VALUES = 2_000_000
 MOST_TOKENS = 50_000
 MOST_WORDS = 4_000
 MOST_CHARACTERS = 100_000
+MOST_IMAGES = 64
 
 Score = Annotated[float, Meta(ge=0, le=torch.finfo(torch.float32).max)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -82,12 +83,14 @@ class ScoresRecord(Struct):
 
 
 class SelectionRecord(Struct):
-    """`types.Selection`. kept: the indices, ascending. why: a value of `types.Why` for each of the N tokens."""
+    """`types.Selection`. kept: the indices, ascending; not empty, except for an image that shares its budget with
+    others. why: a value of `types.Why` for each of the N tokens.
+    """
 
     budget: Token
     k_text: Token
     k_visual: Token
-    kept: Annotated[list[Token], Meta(min_length=1)]
+    kept: list[Token]
     why: list[Annotated[int, Meta(ge=int(min(Why)), le=int(max(Why)))]]
     mixed: list[Score]
 
@@ -123,8 +126,17 @@ class AnswersRecord(Struct):
     kl_nats: float | None
 
 
+class ImageRecord(Struct):
+    """A further image of the question, as `RunRecord` has the first."""
+
+    grid: GridRecord
+    scores: ScoresRecord
+    selection: SelectionRecord
+    picture: str
+
+
 class RunRecord(Struct):
-    """The whole file. picture: a data URL of a PNG, JPEG or WebP file."""
+    """The whole file. picture: a data URL of a PNG, JPEG or WebP file. share: as in a Request."""
 
     format: Literal["adafv-run"]
     version: Literal[1, 2]
@@ -143,3 +155,5 @@ class RunRecord(Struct):
     answers: AnswersRecord
     picture: str
     max_new_tokens: Positive | None = None
+    more_images: Annotated[list[ImageRecord], Meta(max_length=MOST_IMAGES)] = []
+    share: Literal["image", "all"] = "image"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from torch import Tensor
 from adafv_core.checks import budget_from_keep_ratio, check_temperature
 from adafv_core.errors import InputError
 from adafv_core.methods import METHODS, get_method
-from adafv_core.saved_run.errors import damaged, damaged_record, shortened
+from adafv_core.saved_run.errors import DAMAGED, damaged, damaged_record, shortened
 from adafv_core.saved_run.format import (
     MOST_BYTES,
     MOST_VALUES,
@@ -25,11 +25,12 @@ from adafv_core.saved_run.format import (
     AnswersRecord,
     GridRecord,
     Head,
+    ImageRecord,
     RunRecord,
     SelectionRecord,
     WordRecord,
 )
-from adafv_core.saved_run.run import SavedRun
+from adafv_core.saved_run.run import SavedImage, SavedRun
 from adafv_core.types import POSITIONS, Crop, Selection, TokenGrid, TokenScores, VisualTokens, Why
 
 UNKNOWN_SALIENCY = "visual saliency"
@@ -106,16 +107,16 @@ def _decoded(data: bytes, record: type[_Record]) -> _Record:
 def _run(record: RunRecord) -> SavedRun:
     if record.method not in METHODS:
         raise damaged("method", f"one of {', '.join(METHODS)}", record.method)
-    if record.version == VERSION:
-        for name in ("temperature", "counting", "saliency_source"):
-            if getattr(record.scores, name) is None:
-                raise InputError(f"This saved run is damaged: scores.{name} is missing.")
     positions = _positions(record)
-    scores = _scores(record)
     try:
-        budget_from_keep_ratio(record.keep_ratio, scores.size)
+        budget_from_keep_ratio(record.keep_ratio, record.scores.n_visual)
     except InputError as error:
-        raise InputError(f"This saved run is damaged: {error}") from None
+        raise InputError(f"{DAMAGED}{error}") from None
+    first = _image(record, record, positions)
+    more = tuple(_more(at, one, record, positions) for at, one in enumerate(record.more_images))
+    scores = first.scores
+    if more and (record.force_keep or record.force_drop):
+        raise damaged("more_images", "none beside forced tokens, which are those of one image", len(more))
     return SavedRun(
         record.model,
         record.revision,
@@ -127,11 +128,38 @@ def _run(record: RunRecord) -> SavedRun:
         _tokens("force_keep", record.force_keep, scores.size),
         _tokens("force_drop", record.force_drop, scores.size),
         scores,
-        replace(_selection(record.selection, scores.visual, record.method, record.options), positions=positions),
+        first.selection,
         _answers(record.answers),
-        _picture(record.picture),
+        first.picture,
         record.max_new_tokens,
+        more,
+        record.share,
     )
+
+
+def _image(part: RunRecord | ImageRecord, record: RunRecord, positions: str | None) -> SavedImage:
+    """One image of a run: its scores, selection and picture."""
+    if record.version == VERSION:
+        for name in ("temperature", "counting", "saliency_source"):
+            if getattr(part.scores, name) is None:
+                raise InputError(f"{DAMAGED}scores.{name} is missing.")
+    scores = _scores(part, record)
+    selection = replace(_selection(part.selection, scores.visual, record), positions=positions)
+    return SavedImage(scores, selection, _picture(part.picture))
+
+
+def _more(at: int, part: ImageRecord, record: RunRecord, positions: str | None) -> SavedImage:
+    """A further image, whose errors are given with its own path."""
+    own, first = part.scores, record.scores
+    try:
+        if [(word.text, word.counted) for word in own.words] != [(word.text, word.counted) for word in first.words]:
+            raise damaged("scores.words", "the words of the first image", [word.text for word in own.words])
+        for name in ("temperature", "counting", "model_key"):
+            if getattr(own, name) != getattr(first, name):
+                raise damaged(f"scores.{name}", "that of the first image", getattr(own, name))
+        return _image(part, record, positions)
+    except InputError as error:
+        raise InputError(str(error).replace(DAMAGED, f"{DAMAGED}more_images[{at}].", 1)) from None
 
 
 def _positions(record: RunRecord) -> str | None:
@@ -152,19 +180,19 @@ def _ranked_by(record: RunRecord) -> tuple[float, str]:
             return getattr(method, "temperature", 100.0), getattr(method, "text_tokens", "question")
         return check_temperature(temperature), counting
     except InputError as error:
-        raise InputError(f"This saved run is damaged: options: {shortened(str(error), 300)}") from None
+        raise InputError(f"{DAMAGED}options: {shortened(str(error), 300)}") from None
 
 
-def _scores(record: RunRecord) -> TokenScores:
-    part, n = record.scores, record.scores.n_visual
+def _scores(image: RunRecord | ImageRecord, record: RunRecord) -> TokenScores:
+    part, n = image.scores, image.scores.n_visual
     saliency = _row("scores.saliency", part.saliency, n)
-    encoder_crop = record.grid.encoder_crop
+    encoder_crop = image.grid.encoder_crop
     if encoder_crop is not None and len(encoder_crop) != n:
         raise damaged("grid.encoder_crop", f"{n} whole numbers", encoder_crop)
     visual = VisualTokens(
         features=None,
         saliency=saliency,
-        grid=_grid(record.grid, n),
+        grid=_grid(image.grid, n),
         cls_attention=None,
         image_key=part.image_key,
         model_key=part.model_key,
@@ -193,7 +221,7 @@ def _counted(words: Sequence[WordRecord]) -> Tensor:
 def _row(path: str, values: list[float], n: int) -> Tensor:
     """(n,) float32."""
     if len(values) != n:
-        raise InputError(f"This saved run is damaged: {path}: expected {n} numbers, got {len(values)}.")
+        raise InputError(f"{DAMAGED}{path}: expected {n} numbers, got {len(values)}.")
     return torch.tensor(values, dtype=torch.float32)
 
 
@@ -222,13 +250,17 @@ def _tokens(path: str, tokens: list[int], n: int) -> tuple[int, ...]:
     return tuple(tokens)
 
 
-def _selection(part: SelectionRecord, visual: VisualTokens, method: str, options: Mapping[str, Any]) -> Selection:
+def _selection(part: SelectionRecord, visual: VisualTokens, record: RunRecord) -> Selection:
     n = visual.size
+    shared = record.share == "all" and bool(record.more_images)
+    if not part.kept and not shared:
+        raise damaged("selection.kept", "a list of at least 1 entries", part.kept)
     indices = _tokens("selection.kept", part.kept, n)
     counts = {name: getattr(part, name) for name in ("budget", "k_text", "k_visual")}
+    most = record.scores.n_visual + sum(one.scores.n_visual for one in record.more_images) if shared else n
     for name, count in counts.items():
-        if count > n:
-            raise damaged(f"selection.{name}", f"at most {n}, the number of visual tokens", count)
+        if count > most:
+            raise damaged(f"selection.{name}", f"at most {most}, the number of visual tokens", count)
     if any(later <= earlier for earlier, later in pairwise(indices)):
         raise damaged("selection.kept", "token numbers in ascending order, each once", part.kept)
     kept = torch.zeros(n, dtype=torch.bool)
@@ -237,13 +269,13 @@ def _selection(part: SelectionRecord, visual: VisualTokens, method: str, options
     if len(part.why) != n or not torch.equal(why != Why.DROPPED, kept):
         raise damaged("selection.why", f"{n} reasons, 0 exactly where a token is not in selection.kept", part.why)
     return Selection(
-        indices=torch.tensor(indices),
+        indices=torch.tensor(indices, dtype=torch.long),
         kept=kept,
         mixed=_row("selection.mixed", part.mixed, n),
         why=why,
         **counts,
-        method=method,
-        options=options,
+        method=record.method,
+        options=record.options,
         image_key=visual.image_key,
         model_key=visual.model_key,
     )
@@ -252,7 +284,7 @@ def _selection(part: SelectionRecord, visual: VisualTokens, method: str, options
 def _answers(answers: AnswersRecord) -> dict[str, Any]:
     compared = (answers.same, answers.kl_nats) != (None, None)
     if compared and (answers.pruned is None or answers.full is None):
-        raise InputError("This saved run is damaged: answers: it compares answers that it does not hold.")
+        raise InputError(DAMAGED + "answers: it compares answers that it does not hold.")
     found: dict[str, Any] = msgspec.to_builtins(answers)
     return found
 
@@ -264,4 +296,4 @@ def _picture(address: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("This saved run is damaged: picture: expected base64 after the comma.") from None
+        raise InputError(DAMAGED + "picture: expected base64 after the comma.") from None

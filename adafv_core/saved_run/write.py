@@ -12,13 +12,14 @@ from adafv_core.saved_run.format import (
     AnswersRecord,
     CropRecord,
     GridRecord,
+    ImageRecord,
     RunRecord,
     ScoresRecord,
     SelectionRecord,
     WordRecord,
 )
 from adafv_core.saved_run.read import check_size
-from adafv_core.saved_run.run import SavedRun
+from adafv_core.saved_run.run import SavedRun, picture_type
 from adafv_core.types import Selection, TokenScores, VisualTokens
 
 
@@ -45,12 +46,21 @@ def write_run(run: SavedRun) -> str:
         scores=_scores(run.scores),
         selection=_selection(run.selection),
         answers=msgspec.convert(run.answers, AnswersRecord),
-        picture=f"data:image/{run.picture_type};base64,{base64.b64encode(run.picture).decode('ascii')}",
+        picture=_picture(run.picture),
         max_new_tokens=run.max_new_tokens,
+        more_images=[
+            ImageRecord(_grid(one.scores.visual), _scores(one.scores), _selection(one.selection), _picture(one.picture))
+            for one in run.more
+        ],
+        share="all" if run.share == "all" else "image",
     )
     data = msgspec.json.encode(record)
     check_size(data)
     return data.decode()
+
+
+def _picture(data: bytes) -> str:
+    return f"data:image/{picture_type(data)};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _grid(visual: VisualTokens) -> GridRecord:

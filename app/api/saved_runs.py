@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import gradio as gr
@@ -39,7 +40,7 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
         """The content of a saved run: its picture, and its scores, selection, answers and settings as plain values."""
         if not isinstance(file, str) or not file:
             raise InputError("There is no file yet: send a run that was saved as JSON.")
-        saved, path = read_saved(context, file)
+        saved, (path, *_) = read_saved(context, file)
         values = {
             "model": saved.model,
             "revision": saved.revision,
@@ -53,6 +54,15 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
             **scores_view(saved.scores, saved.selection),
             "words": words_view(saved.scores),
             "answers": saved.answers,
+            "share": saved.share,
+            "more_images": [
+                {
+                    **scores_view(one.scores, one.selection),
+                    "words": words_view(one.scores),
+                    "picture": f"data:image/{one.picture_type};base64,{b64encode(one.picture).decode('ascii')}",
+                }
+                for one in saved.more
+            ],
         }
         return str(path), values
 

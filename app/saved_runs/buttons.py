@@ -71,7 +71,7 @@ def bind_row(context: AppContext, row: SavingRow, keep: gr.HTML, shown: Mapping[
             "payload": run.payload,
             "answers": run.answers,
             "picture_path": run.picture_path,
-            "more_paths": [],
+            "more_paths": run.more_paths,
             "prompt": run.prompt,
             "method": run.method,
             "questions": gr.Radio([], value=None, visible=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any
 import torch
 
 from adafv_core import __version__
+from adafv_core.checks import budget_from_keep_ratio
+from adafv_core.engine.several_images import rejoined, rejoined_scores
 from adafv_core.errors import InputError
 from adafv_core.methods import METHODS, get_method
-from adafv_core.saved_run import SavedRun, read_run, write_run
-from adafv_core.types import Answer, Selection
+from adafv_core.saved_run import SavedImage, SavedRun, read_run, write_run
+from adafv_core.types import Answer, Selection, TokenScores
 from app.context import AppContext
 from app.saved_runs.overlay import Maps, overlay_sheet, stacked
 from app.serving.ask import subject_of
@@ -35,6 +37,7 @@ class OpenedRun:
     payload: str
     answers: str
     picture_path: str
+    more_paths: list[str]
     prompt: str
     method: str
     note: str
@@ -71,10 +74,7 @@ def save_png(context: AppContext, session: Session, state: PageState) -> str:
 def save_json(context: AppContext, session: Session, state: PageState) -> str:
     """Write the whole run as JSON; returns the path. Raises InputError if the file would be too large to open."""
     run, choice, selections = shown_run(context, session, state)
-    if run.more_pictures:
-        raise InputError("A run about several pictures cannot be saved yet.")
-    selection = selections[0]
-    text = write_run(saved_run(run, choice, selection, context.settings.max_image_bytes))
+    text = write_run(saved_run(run, choice, selections, context.settings.max_image_bytes))
     most = most_run_bytes(context.settings)
     if len(text) > most:
         raise InputError(
@@ -89,13 +89,17 @@ def most_run_bytes(settings: Settings) -> int:
     return settings.max_image_bytes * 4 // 3 + 24_000_000
 
 
-def saved_run(run: Run, choice: TokenChoice, selection: Selection, most_picture_bytes: int) -> SavedRun:
-    """A run with the selection at `choice`, as it is saved.
+def saved_run(run: Run, choice: TokenChoice, selections: Sequence[Selection], most_picture_bytes: int) -> SavedRun:
+    """A run with the selection of each image at `choice`, as it is saved.
 
     Its scores are those the method ranked by. The pruned answer is kept only if it was made with this selection.
     most_picture_bytes: the largest image file that can be opened.
     """
-    own = run.selection is not None and _same_tokens(run.selection, selection)
+    own = bool(run.selections) and all(map(_same_tokens, run.selections, selections))
+    first, *more = [
+        SavedImage(scores, selection, picture_file(picture, most_picture_bytes)[1])
+        for scores, selection, picture in zip(run.ranked(), selections, run.pictures, strict=True)
+    ]
     return SavedRun(
         model=run.model,
         revision=run.revision,
@@ -106,11 +110,13 @@ def saved_run(run: Run, choice: TokenChoice, selection: Selection, most_picture_
         keep_ratio=choice.keep_ratio,
         force_keep=choice.force_keep,
         force_drop=choice.force_drop,
-        scores=run.ranked()[0],
-        selection=selection,
+        scores=first.scores,
+        selection=first.selection,
         answers=_saved_answers(run.from_file.answers, own) if run.from_file else _answers(run, own),
-        picture=picture_file(run.picture, most_picture_bytes)[1],
+        picture=first.picture,
         max_new_tokens=run.max_new_tokens,
+        more=tuple(more),
+        share=run.share if more else "image",
     )
 
 
@@ -142,12 +148,19 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
 
     An answer in progress is stopped once the file proves valid. number: of this request, as counted by the page.
     """
-    saved, picture_path = read_saved(context, path)
-    picture = context.service.picture(picture_path, size=saved.scores.visual.grid.image_size)
+    saved, paths = read_saved(context, path)
+    pictures = [
+        context.service.picture(path, size=image.scores.visual.grid.image_size)
+        for path, image in zip(paths, saved.images, strict=True)
+    ]
     known = METHODS[saved.method].__dataclass_fields__
     options = {name: value for name, value in saved.options.items() if name in known and not name.startswith("force")}
+    all_scores = [one.scores for one in saved.images]
+    selections = tuple(one.selection for one in saved.images)
+    together = rejoined_scores(all_scores) if saved.share == "all" and saved.more else None
+    picture, *more = [one.image for one in pictures]
     run = Run(
-        picture.image,
+        picture,
         saved.scores,
         saved.prompt,
         saved.method,
@@ -155,30 +168,41 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
         saved.model,
         saved.selection.positions,
         saved.revision,
-        (saved.selection,),
-        from_file=FromFile(saved.versions, saved.answers, () if _selects_again(saved) else (saved.selection,)),
+        selections,
         max_new_tokens=saved.max_new_tokens,
-        subject=subject_of(saved.model, (picture.key,), saved.scores.size),
+        subject=subject_of(saved.model, [one.key for one in pictures], sum(one.size for one in all_scores)),
+        more_pictures=tuple(more),
+        more_scores=tuple(all_scores[1:]),
+        share=saved.share,
+        together=together,
     )
+    if together is not None:
+        budget = budget_from_keep_ratio(saved.keep_ratio, together.size)
+        selections = (rejoined(selections, budget, together.visual),)
+    run.from_file = FromFile(saved.versions, saved.answers, () if _selects_again(saved, run.units) else selections)
     choice = TokenChoice(saved.keep_ratio, saved.force_keep, saved.force_drop)
-    if not torch.equal(context.service.select(run, choice)[0].indices, saved.selection.indices):
-        raise InputError("This saved run is damaged: selection.kept: these are not the tokens that its scores give.")
-    run.key = f"file/{picture.key}/{uuid.uuid4().hex}"
+    for at, (again, one) in enumerate(zip(context.service.select(run, choice), run.selections, strict=True)):
+        if not torch.equal(again.indices, one.indices):
+            path = "selection.kept" if at == 0 else f"more_images[{at - 1}].selection.kept"
+            raise InputError(f"This saved run is damaged: {path}: these are not the tokens that its scores give.")
+    run.key = f"file/{pictures[0].key}/{uuid.uuid4().hex}"
     body = page_payload(context.service, run, choice)
     session.asking.supersede(number)
     session.run, session.shown_key = run, ""
     answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it on this page."
     settings = settings_of(saved, context.settings)
-    return OpenedRun(body, json.dumps(answers), str(picture_path), saved.prompt, saved.method, note, settings)
+    first, *others = map(str, paths)
+    return OpenedRun(body, json.dumps(answers), first, others, saved.prompt, saved.method, note, settings)
 
 
-def _selects_again(saved: SavedRun) -> bool:
+def _selects_again(saved: SavedRun, units: Sequence[TokenScores]) -> bool:
     """Whether the method can select from the saved scores alone, so that the slider moves as for a new question."""
     known = METHODS[saved.method].__dataclass_fields__
     try:
         method = get_method(saved.method, **{name: value for name, value in saved.options.items() if name in known})
-        method.select(saved.scores, saved.selection.budget)
+        for unit in units:
+            method.select(unit, budget_from_keep_ratio(saved.keep_ratio, unit.size))
     except InputError:
         return False
     return True
@@ -191,21 +215,26 @@ def settings_of(saved: SavedRun, settings: Settings) -> AskSettings:
     most = min(saved.max_new_tokens or AskSettings.max_new_tokens, settings.max_new_tokens)
     positions = saved.selection.positions or AskSettings.positions
     with_full = saved.answers["full"] is not None
-    return AskSettings(**known, positions=positions, max_new_tokens=most, with_full=with_full)
+    return AskSettings(**known, positions=positions, max_new_tokens=most, with_full=with_full, share=saved.share)
 
 
-def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, Path]:
-    """The saved run in an uploaded file, and its picture as a file. Raises InputError that says what is wrong."""
+def read_saved(context: AppContext, path: str | Path) -> tuple[SavedRun, list[Path]]:
+    """The saved run in an uploaded file, and its pictures as files. Raises InputError that says what is wrong."""
     file = Path(path)
     if file.stat().st_size > most_run_bytes(context.settings):
         raise InputError("This file is too large to be a saved run.")
     saved = read_run(file.read_bytes())
-    picture_path = context.exports.place(f"picture.{saved.picture_type}")
-    picture_path.write_bytes(saved.picture)
-    picture = context.service.picture(picture_path, size=saved.scores.visual.grid.image_size).image
-    if picture.size != saved.scores.visual.grid.image_size:
-        raise InputError(
-            f"This saved run is damaged: grid.image_size: expected the picture's {picture.width} × {picture.height} "
-            f"pixels, got {' × '.join(map(str, saved.scores.visual.grid.image_size))}."
-        )
-    return saved, picture_path
+    paths = []
+    for at, one in enumerate(saved.images):
+        size = one.scores.visual.grid.image_size
+        picture_path = context.exports.place(f"picture.{one.picture_type}")
+        picture_path.write_bytes(one.picture)
+        picture = context.service.picture(picture_path, size=size).image
+        if picture.size != size:
+            path_of = "" if at == 0 else f"more_images[{at - 1}]."
+            raise InputError(
+                f"This saved run is damaged: {path_of}grid.image_size: expected the picture's {picture.width} × "
+                f"{picture.height} pixels, got {' × '.join(map(str, size))}."
+            )
+        paths.append(picture_path)
+    return saved, paths

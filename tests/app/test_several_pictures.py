@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from dataclasses import replace
 from functools import cache
@@ -16,15 +17,18 @@ from gradio_client.exceptions import AppError
 from helpers.app_context import QUESTION, question, scene_path, shared_address, shared_context
 from PIL import Image
 
+import adafv_core
 from adafv_core.engine.backend import Backend
 from adafv_core.engine.request import Request
 from adafv_core.engine.several_images import joined_scores
+from adafv_core.errors import BudgetError, InputError
 from adafv_core.images import read_picture
 from adafv_core.methods import METHODS
+from app.saved_runs.save_and_open import open_run, save_json
 from app.serving.ask import AskRequest
 from app.serving.page_stream import FOREIGN, SEVERAL, page_stream
 from app.serving.sessions import Session
-from app.wire.parse import AskSettings, TokenChoice
+from app.wire.parse import AskSettings, PageState, TokenChoice
 
 SCENES = (3, 11, 7)
 SHARES = ("image", "all")
@@ -201,3 +205,70 @@ def test_marks_on_one_picture_are_not_those_of_several() -> None:
     alone = replace(question(index=SCENES[0]), choice=TokenChoice(0.1, (5,), subject="another"))
     updates = list(page_stream(service, session, replace(several(), choice=alone.choice)))
     assert session.run is not None and json.loads(updates[-1].answers)["pruned"]["n_kept"] == 60
+
+
+def test_the_endpoint_for_runs_holds_every_picture() -> None:
+    path = asked("/run", share="all", max_new_tokens=2)
+    run = adafv_core.read_run(Path(path).read_bytes())
+    told = asked("/ask", share="all", max_new_tokens=2)
+    assert (run.share, run.answers["pruned"]["text"]) == ("all", told["answer"])
+    assert [one.selection.size for one in run.images] == [one["n_kept"] for one in told["images"]]
+    picture, values = client().predict(handle_file(path), api_name="/read_run")
+    views = asked("/scores", share="all")["more_images"]
+    for mine, its, path_of in zip(values["more_images"], views, SCENES[1:], strict=True):
+        assert mine["kept"] == its["kept"] and mine["t2i"] == pytest.approx(its["t2i"])
+        sent = Image.open(io.BytesIO(base64.b64decode(mine["picture"].partition(",")[2])))
+        assert sent.tobytes() == Image.open(scene_path(path_of)).convert("RGB").tobytes()
+    assert Image.open(picture).size == (672, 672) and values["share"] == "all"
+
+
+@cache
+def saved(method: str, share: str) -> tuple[Session, Path]:
+    """A session that asked about the pictures, and the run saved from it."""
+    session = Session("pocket")
+    list(page_stream(shared_context().service, session, several(method, share=share)))
+    return session, Path(save_json(shared_context(), session, PageState(TokenChoice(0.1))))
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("method", ["adafv", "saliency", "visionzip"])
+def test_an_opened_run_shows_what_was_saved(method: str, share: str, tmp_path: Path) -> None:
+    session, path = saved(method, share)
+    context, other = shared_context(), Session("pocket")
+    opened = open_run(context, other, path)
+    assert session.run is not None and other.run is not None and opened.settings.share == share
+    for mine, its in zip(other.run.selections, session.run.selections, strict=True):
+        assert torch.equal(mine.kept, its.kept) and torch.equal(mine.mixed, its.mixed)
+    assert [Image.open(one).tobytes() for one in opened.more_paths] == [one.tobytes() for one in images()[1:]]
+    again = json.loads(Path(save_json(context, other, PageState(TokenChoice(0.1)))).read_text(encoding="utf-8"))
+    assert again == json.loads(path.read_text(encoding="utf-8"))
+    body, asks = json.loads(opened.payload), bodies(several(method, share=share))[0]
+    assert [one["n"] for one in body["images"]] == [one["n"] for one in asks["images"]]
+    if method == "adafv":
+        assert body["path_text"] == asks["path_text"] and body["t2i"] == asks["t2i"]
+    if method == "visionzip":
+        assert sum("problem" not in step for step in body["steps"]) >= 1
+        with pytest.raises(BudgetError, match="its own keep ratio only"):
+            save_json(context, other, PageState(TokenChoice(0.5)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("more_images", 1, "selection", "kept"), [0], r"more_images\[1\].selection.why"),
+        (("more_images", 0, "scores", "t2i"), [1.0] + [0.0] * 195, r"more_images\[0\].selection.kept: these are not"),
+        (("more_images", 0, "grid", "image_size"), [671, 672], r"more_images\[0\].grid.image_size: expected the pict"),
+        (("more_images",), [], r"selection.k_|selection.kept: these are not|selection.budget"),
+    ],
+)
+def test_a_damaged_run_about_several_pictures_is_refused(
+    place: tuple[Any, ...], value: Any, said: str, tmp_path: Path
+) -> None:
+    record = json.loads(saved("adafv", "image" if len(place) > 1 else "all")[1].read_text(encoding="utf-8"))
+    target = record
+    for step in place[:-1]:
+        target = target[step]
+    target[place[-1]] = value
+    (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError, match=said):
+        open_run(shared_context(), Session("pocket"), tmp_path / "run.json")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from adafv_core import METHODS, get_method
 from adafv_core.errors import InputError
-from adafv_core.saved_run import SavedRun, read_run, write_run
+from adafv_core.saved_run import SavedImage, SavedRun, read_run, write_run
 from adafv_core.saved_run.format import MOST_BYTES, MOST_VALUES
 from adafv_core.scoring import rescored
 
@@ -223,6 +223,68 @@ def test_a_file_larger_than_any_run_is_refused_before_it_is_parsed(kind: str) ->
     took_s, (_, peak_bytes) = time.perf_counter() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 1_000_000 and took_s < 2
+
+
+def several(share: str = "image") -> SavedRun:
+    """A run about two images, of which the second keeps nothing where they share a budget."""
+    run = made_run("saliency")
+    kept = torch.zeros_like(run.selection.kept)
+    nothing = replace(
+        run.selection, indices=run.selection.indices[:0], kept=kept, why=torch.zeros_like(run.selection.why), budget=0
+    )
+    second = SavedImage(run.scores, nothing if share == "all" else run.selection, b"\xff\xd8\xff and so on")
+    return replace(run, more=(second,), share=share)
+
+
+@pytest.mark.parametrize("share", ["image", "all"])
+def test_further_images_come_back(share: str) -> None:
+    run = several(share)
+    text = write_run(run)
+    back = read_run(text)
+    assert (back.share, len(back.more), len(back.images)) == (share, 1, 2)
+    (mine,), (its,) = back.more, run.more
+    assert torch.equal(mine.scores.word_t2i, its.scores.word_t2i) and torch.equal(mine.scores.t2i, its.scores.t2i)
+    assert torch.equal(mine.selection.indices, its.selection.indices) and mine.selection.budget == its.selection.budget
+    assert (mine.picture, mine.picture_type) == (its.picture, "jpeg") and write_run(back) == text
+
+
+IN_SEVERAL = {
+    'more_images[0].scores.t2i[3]: expected a number at least 0, got "x".': at(
+        "more_images", 0, "scores", "t2i", 3, to="x"
+    ),
+    "more_images[0].scores.t2i: expected 32 numbers, got 1.": at("more_images", 0, "scores", "t2i", to=[1.0]),
+    "more_images[0].scores.words: expected the words of the first image": at(
+        "more_images", 0, "scores", "words", 0, "text", to="another"
+    ),
+    "more_images[0].scores.temperature: expected that of the first": at(
+        "more_images", 0, "scores", "temperature", to=7.0
+    ),
+    "more_images[0].scores.saliency_source is missing.": at("more_images", 0, "scores", "saliency_source", to=None),
+    "more_images[0].selection.kept: expected a list of at least 1 entries": at(
+        "more_images", 0, "selection", "kept", to=[]
+    ),
+    "more_images[0].selection.k_text: expected at most 32": at("more_images", 0, "selection", "k_text", to=33),
+    "more_images[0].grid.crops: expected rows and columns of 32": at("more_images", 0, "grid", "crops", to=[]),
+    "more_images[0].picture: expected a data URL": at("more_images", 0, "picture", to="x"),
+    "more_images[0]: expected an object, got 3.": at("more_images", 0, to=3),
+    'share: expected "all" or "image", got "both".': at("share", to="both"),
+    "more_images: expected none beside forced tokens": at("force_keep", to=[1]),
+}
+
+
+@pytest.mark.parametrize("message", IN_SEVERAL)
+def test_damage_in_a_further_image_is_named_by_its_path(message: str) -> None:
+    record = json.loads(write_run(several()))
+    IN_SEVERAL[message](record)
+    with pytest.raises(InputError) as caught:
+        read_run(json.dumps(record))
+    assert str(caught.value).startswith(f"This saved run is damaged: {message}")
+
+
+def test_a_file_without_further_images_is_about_one() -> None:
+    record = json.loads(write_run(several()))
+    del record["more_images"], record["share"]
+    assert (read_run(json.dumps(record)).more, read_run(json.dumps(record)).share) == ((), "image")
 
 
 def test_a_run_that_could_not_be_read_again_is_not_written() -> None:
