@@ -27,6 +27,9 @@ HALT_WITH_STATE = "(...values) => adafv.page.sent(adafv.page.halt(values))"
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of every event of the page: not part of the API, and no Gradio progress bar."""
 SILENT: dict[str, Any] = {**PRIVATE, "queue": False}
+SWEEPS: dict[str, Any] = {"concurrency_id": "sweep", "concurrency_limit": 4}
+STUDIES: dict[str, Any] = {"concurrency_id": "study", "concurrency_limit": 4}
+"""Options of long jobs: several visitors run one each, and these take turns on the model batch by batch."""
 
 Handler = Callable[[gr.Request, str], None]
 

@@ -124,7 +124,12 @@ def make_page(context: AppContext) -> gr.Blocks:
             context.service.sessions.leave(request.session_hash)
 
         page.unload(leave)
-    page.queue(max_size=context.settings.queue_size, default_concurrency_limit=4, api_open=False)
+    page.queue(
+        max_size=context.settings.queue_size,
+        visitor_size=context.settings.visitor_queue_size,
+        default_concurrency_limit=4,
+        api_open=False,
+    )
     return page
 
 

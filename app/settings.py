@@ -110,6 +110,12 @@ class Settings:
         shown_default="first free from 7860",
     )
     queue_size: int = _setting(64, "ADAFV_QUEUE_SIZE", "requests that may wait; further ones are asked to retry later")
+    visitor_queue_size: int = _setting(
+        16, "ADAFV_VISITOR_QUEUE_SIZE", "requests from one address that may wait; further ones are asked to retry later"
+    )
+    longest_job_s: int = _setting(
+        3_600, "ADAFV_LONGEST_JOB_S", "seconds after which a sweep or study from the page ends; its answers are kept"
+    )
     max_image_bytes: int = _setting(20 * MEGABYTE, "ADAFV_MAX_IMAGE_BYTES", "largest image file, in bytes")
     max_image_pixels: int = _setting(
         40_000_000,

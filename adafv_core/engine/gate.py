@@ -22,11 +22,18 @@ _POLL_S = 0.02
 
 
 class StopSignal(threading.Event):
-    """A `threading.Event` that also wakes a call waiting at a gate at once; any other event or callable is polled."""
+    """A `threading.Event` that also wakes a call waiting at a gate at once; any other event or callable is polled.
 
-    def __init__(self) -> None:
+    after: it is set too once one of these is set.
+    """
+
+    def __init__(self, *after: StopSignal) -> None:
         super().__init__()
         self._wakes: list[Callable[[], None]] = []
+        for other in after:
+            other._wakes.append(self.set)
+            if other.is_set():
+                self.set()
 
     def set(self) -> None:
         """Request the stop."""

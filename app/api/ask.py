@@ -10,8 +10,9 @@ import gradio as gr
 from adafv_core.errors import InputError
 from app.api.arguments import ASK, MORE, SCORES, Endpoints
 from app.context import AppContext
-from app.events import on_the_model
+from app.events import SWEEPS, on_the_model
 from app.explore.tab import read_request
+from app.gradio_ext.queueing import client_gone
 from app.serving.ask import AskRequest
 from app.sweep.run import read_sweep, run_sweep, sweep_view
 from app.wire.parse import METHOD_OPTIONS, TokenChoice, read_marks, read_method, read_ratio
@@ -26,7 +27,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
         """Answer a question about an image with pruned visual tokens, and with all of them to compare."""
         session = service.sessions.of(request.session_hash)
         asked = read_api_request(context, values, session.model)
-        run, selection, pruned = service.answered(session, asked)
+        run, selection, pruned = service.answered(session, asked, client_gone(request))
         return {
             "answer": pruned.text,
             "full_answer": run.full.text if run.full else None,
@@ -46,7 +47,8 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     def scores(request: gr.Request, **values: Any) -> dict[str, Any]:
         """Scores of every visual token for a question, and which tokens are kept: lists of equal length."""
         session = service.sessions.of(request.session_hash)
-        run, _ = service.selected(session, read_api_request(context, values, session.model))
+        asked = read_api_request(context, values, session.model)
+        run, _ = service.selected(session, asked, client_gone(request))
         first, *more = [scores_view(*one) for one in zip(run.ranked(), run.selections, strict=True)]
         return {**first, "more_images": more}
 
@@ -55,7 +57,8 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
         cells = read_sweep(methods, keep_ratios)
         session = service.sessions.of(request.session_hash)
         asked = read_api_request(context, {**values, "keep_ratio": 1.0, "method": "adafv"}, session.model)
-        return sweep_view(list(run_sweep(service, session, asked, cells))[-1])
+        *_, last = run_sweep(service, session, asked, cells, client_gone=client_gone(request))
+        return sweep_view(last)
 
     def new_scene(request: gr.Request) -> tuple[str, dict[str, Any]]:
         """Draw a scene of the pocket model's world, with questions about it and their answers."""
@@ -67,7 +70,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "positions", "max_new_tokens", *MORE)
     endpoints.add(ask, ASK, **on_the_model(context))
     endpoints.add(scores, SCORES, **on_the_model(context))
-    endpoints.add(sweep, swept, concurrency_id="sweep", concurrency_limit=1)
+    endpoints.add(sweep, swept, **SWEEPS)
     endpoints.add(new_scene, (), (picture, endpoints.values))
 
 

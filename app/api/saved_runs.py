@@ -12,6 +12,7 @@ from app.api.arguments import ASK, SCORES, Endpoints
 from app.api.ask import read_api_request
 from app.context import AppContext
 from app.events import on_the_model
+from app.gradio_ext.queueing import client_gone
 from app.saved_runs.save_and_open import read_saved, save_json, save_png
 from app.serving.sessions import Session
 from app.wire.parse import AskSettings, PageState
@@ -26,14 +27,14 @@ def add_saved_runs(context: AppContext, endpoints: Endpoints) -> None:
         """The four overlays on the image as one PNG: similarity, saliency, mixed score, kept tokens."""
         session = service.sessions.of(request.session_hash)
         asked = read_api_request(context, values, session.model)
-        run, _ = service.selected(session, asked)
+        run, _ = service.selected(session, asked, client_gone(request))
         return save_png(context, Session(run.model, run=run), PageState(asked.choice))
 
     def run(request: gr.Request, **values: Any) -> str:
         """Ask, and get the whole run as a JSON file: scores, selection, answers, settings, versions, picture."""
         session = service.sessions.of(request.session_hash)
         asked = read_api_request(context, values, session.model)
-        answered, _, _ = service.answered(session, asked)
+        answered, _, _ = service.answered(session, asked, client_gone(request))
         return save_json(context, Session(answered.model, run=answered), PageState(asked.choice))
 
     def read_run(request: gr.Request, file: Any) -> tuple[str, dict[str, Any]]:

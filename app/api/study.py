@@ -8,8 +8,10 @@ import gradio as gr
 
 from adafv_core.study.report.summary_file import Summary
 from app.context import AppContext
+from app.events import STUDIES
 from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.inputs import AnyNumber, JsonList
+from app.gradio_ext.queueing import client_gone
 from app.study.run import read_request, run_study, stored_results, summary_of
 
 MEANINGS = {
@@ -33,7 +35,8 @@ def add_study(context: AppContext) -> None:
             session = context.service.sessions.of(request.session_hash)
             wanted = read_request(context.service, session.model, methods, keep_ratios, scenes, None)
             file = context.exports.place("adafv-study.jsonl")
-            for _ in run_study(context.service, wanted, file, session.studying.begin()):
+            stop = session.studying.begin(client_gone=client_gone(request))
+            for _ in run_study(context.service, wanted, file, stop):
                 pass
             return summary_of(file)
 
@@ -47,6 +50,4 @@ def add_study(context: AppContext) -> None:
     result = gr.JSON(visible=False)
     trigger = gr.Button(visible=False)
     trigger.click(study_results, None, result, api_name="study_results")
-    trigger.click(
-        study, [methods, keep_ratios, scenes], result, api_name="study", concurrency_id="study", concurrency_limit=1
-    )
+    trigger.click(study, [methods, keep_ratios, scenes], result, api_name="study", **STUDIES)

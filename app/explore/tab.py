@@ -30,6 +30,7 @@ from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.components import html_view
 from app.gradio_ext.inputs import AnyNumber, CheckedImage, CheckedImages
+from app.gradio_ext.queueing import client_gone
 from app.saved_runs.buttons import SavingRow, bind_row, build_row
 from app.serving.ask import AskRequest
 from app.serving.page_stream import page_stream
@@ -253,7 +254,7 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         except Exception as error:
             yield {tab.notice: notice(sentence(error), "error", number)}
             return
-        for update in page_stream(service, session, asked, number):
+        for update in page_stream(service, session, asked, number, client_gone(request)):
             texts = {tab.stage: update.payload, tab.answers: update.answers, tab.notice: update.notice}
             yield {component: text for component, text in texts.items() if text is not None}
 

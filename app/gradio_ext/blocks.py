@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.data_classes import FileData, ImageData, ListFiles
 
 from app.gradio_ext.inputs import CheckedImages
+from app.gradio_ext.queueing import FairQueue
 from app.wire.errors import sentence
 
 WRITTEN_FOR = "6.31"
@@ -24,8 +25,24 @@ NOT_A_FILE = (
 class PageBlocks(gr.Blocks):
     """Blocks whose public endpoints may be called with trailing arguments left out, also over plain HTTP.
 
-    Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components.
+    Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components, and
+    `Blocks.queue`, which makes the queue.
     """
+
+    def queue(self, *arguments: Any, visitor_size: int | None = None, **options: Any) -> gr.Blocks:
+        """`Blocks.queue` with a `FairQueue`. visitor_size: the most calls of one visitor that may wait."""
+        super().queue(*arguments, **options)
+        made = self._queue
+        self._queue = FairQueue(
+            visitor_size,
+            live_updates=made.live_updates,
+            concurrency_count=made.max_thread_count,
+            update_intervals=made.update_intervals,
+            max_size=made.max_size,
+            blocks=self,
+            default_concurrency_limit=made.default_concurrency_limit,
+        )
+        return self
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         """The function's arguments. Raises gr.Error with one sentence for values that Gradio does not accept."""

@@ -1,26 +1,25 @@
-"""Answers requests to a full queue with one sentence that says when to retry, instead of Gradio's own text."""
+"""What callers of the queue see: when to retry if it is full; and who reads results, for the queue to know."""
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
+from contextlib import nullcontext
+from urllib.parse import parse_qs
 
 import gradio as gr
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.gradio_ext.queueing import FairQueue, wait_s, whole_s
+
 WRITTEN_FOR = "6.31"
-UNKNOWN_S = 2.0
-"""Assumed for a request of a kind that has not run yet."""
 
 
 class BusyMiddleware:
-    """ASGI middleware: replaces the body of a 503 from the queue with `busy_text`.
+    """ASGI middleware: a refusal of the queue says when to retry, and the queue knows who reads results.
 
-    Gradio's page shows a text of its own for status 503, and the server's `detail` for others: the page (which
-    identifies itself as `x-gradio-user: app`) gets 429, every other caller the 503 that its client expects.
-    page: whose queue is asked how long the wait is.
+    The sentences are the queue's. Gradio's page shows a text of its own for status 503, and the server's `detail` for
+    others: the page (which identifies itself as `x-gradio-user: app`) gets 429, every other caller the 503 that its
+    client expects. page: whose queue it is.
     """
 
     def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
@@ -28,54 +27,29 @@ class BusyMiddleware:
         self.page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything through unchanged, except a 503 in response to joining the queue."""
+        """Pass everything through; a 503 in response to joining the queue gets a header and perhaps another status."""
         path = str(scope.get("path", ""))
-        if scope["type"] != "http" or not (path.endswith("/queue/join") or "/call/" in path):
+        if scope["type"] != "http" or not (path.endswith(("/queue/join", "/queue/data")) or "/call/" in path):
             await self.app(scope, receive, send)
             return
-        refused = False
 
-        async def replace(message: Message) -> None:
-            nonlocal refused
+        async def dated(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 503:
-                refused = True
-                from_page = Headers(scope=scope).get("x-gradio-user") == "app"
-                await self._refuse(send, 429 if from_page else 503)
-            elif not refused:
-                await send(message)
+                MutableHeaders(scope=message)["retry-after"] = str(whole_s(wait_s(self.page._queue)))
+                if Headers(scope=scope).get("x-gradio-user") == "app":
+                    message["status"] = 429
+            await send(message)
 
-        await self.app(scope, receive, replace)
-
-    async def _refuse(self, send: Send, status: int) -> None:
-        seconds = wait_s(self.page)
-        body = json.dumps({"detail": busy_text(seconds)}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"retry-after", str(_whole(seconds)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        queue = self.page._queue
+        reader = _reader(scope, path) if isinstance(queue, FairQueue) else None
+        with queue.listening(reader) if reader else nullcontext():
+            await self.app(scope, receive, dated)
 
 
-def wait_s(page: gr.Blocks) -> float:
-    """Estimated seconds until the longest line of the page's queue is served, from the mean time of past requests.
-
-    Reads Gradio's private `Blocks._queue`: its lines by concurrency id, and the mean time of each function.
-    """
-    queue: Any = page._queue
-    waits = []
-    for line in queue.event_queue_per_concurrency_id.values():
-        times = [queue.process_time_per_fn.get(event.fn) for event in line.queue]
-        each = [time.avg_time if time is not None and time.count else UNKNOWN_S for time in times]
-        waits.append(sum(each) / (line.concurrency_limit or max(1, len(each))))
-    return max(waits, default=UNKNOWN_S)
-
-
-def busy_text(seconds: float) -> str:
-    """The sentence."""
-    return f"Busy: many questions are waiting. Try again in {_whole(seconds)} s."
-
-
-def _whole(seconds: float) -> int:
-    return max(1, math.ceil(seconds))
+def _reader(scope: Scope, path: str) -> str | None:
+    """The session or the call whose results this request reads; None for any other request."""
+    if scope["method"] != "GET":
+        return None
+    if path.endswith("/queue/data"):
+        return (parse_qs(scope["query_string"].decode("latin-1")).get("session_hash") or [None])[0]
+    return path.rstrip("/").rpartition("/")[2]

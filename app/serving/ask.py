@@ -189,16 +189,22 @@ class Service:
         except Exception as error:
             yield AnswerProgress(None, "error", sentence(error))
 
-    def selected(self, session: Session, request: AskRequest) -> tuple[Run, Selection]:
-        """A run with its selections, and that of its first image, without an answer."""
-        stop = session.asking.begin()
+    def selected(
+        self, session: Session, request: AskRequest, client_gone: StopSignal | None = None
+    ) -> tuple[Run, Selection]:
+        """A run with its selections, and that of its first image, without an answer. client_gone: as in
+        `JobControl.begin`.
+        """
+        stop = session.asking.begin(client_gone=client_gone)
         run = self.score(session, request, stop)
         run.selections = self.select(run, request.choice, stop)
         return run, run.selections[0]
 
-    def answered(self, session: Session, request: AskRequest) -> tuple[Run, Selection, Answer]:
+    def answered(
+        self, session: Session, request: AskRequest, client_gone: StopSignal | None = None
+    ) -> tuple[Run, Selection, Answer]:
         """`selected` and the whole answer; if requested, also the answer from all tokens (`run.full`)."""
-        stop = session.asking.begin()
+        stop = session.asking.begin(client_gone=client_gone)
         run = self.score(session, request, stop)
         run.selections = self.select(run, request.choice, stop)
         run.pruned = pruned = self.answer(run, request, stop, run.method)

@@ -39,13 +39,19 @@ class PageUpdate(NamedTuple):
     notice: str | None
 
 
-def page_stream(service: Service, session: Session, request: AskRequest, number: int = 0) -> Iterator[PageUpdate]:
+def page_stream(
+    service: Service,
+    session: Session,
+    request: AskRequest,
+    number: int = 0,
+    client_gone: StopSignal | None = None,
+) -> Iterator[PageUpdate]:
     """Ask, and yield what the page shows. The maps come before the first token.
 
     number: of this question, as the page counts them; every text carries it back. The notice is set together with the
-    maps; after that the line belongs to whatever else happens on the page.
+    maps; after that the line belongs to whatever else happens on the page. client_gone: as in `JobControl.begin`.
     """
-    stop = session.asking.begin(number)
+    stop = session.asking.begin(number, client_gone)
     settings = request.settings
     texts = partial(answers_text, method=request.method, asked=number)
     try:

@@ -45,11 +45,12 @@ class JobControl:
         self.stopped = max(self.stopped, number)
         self.stop.set()
 
-    def begin(self, number: int = 0) -> StopSignal:
+    def begin(self, number: int = 0, client_gone: StopSignal | None = None) -> StopSignal:
         """End the running job and return the stop signal of the next; already set if that one was stopped or
-        superseded before it began. number: 0 for a job that the page does not count."""
+        superseded before it began. number: 0 for a job that the page does not count. client_gone: set once nobody
+        waits for the job any more, which ends it too."""
         self.stop.set()
-        self.stop = StopSignal()
+        self.stop = StopSignal(client_gone) if client_gone else StopSignal()
         if 0 < number <= self.stopped or self.is_superseded(number):
             self.stop.set()
         return self.stop

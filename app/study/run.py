@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from app.wire.parse import read_count, read_list, read_number
 
 RESULTS = ASSETS / "results"
 MOST_PICTURES = 500
+MOST_ANSWERS = 20_000
 _BATCH = 16
 
 
@@ -83,13 +85,21 @@ def _own_data(service: Service, files: Sequence[Any]) -> DataSet:
 
 
 def run_study(service: Service, request: StudyRequest, file: Path, stop: Stop) -> Iterator[Progress]:
-    """Run the questions missing from `file`, taking turns with other users; ends early once `stop` is set."""
+    """Run the questions missing from `file`, taking turns with other users; ends early once `stop` is set, or after
+    `longest_job_s` of the settings. Raises InputError for more than MOST_ANSWERS.
+    """
     engine = service.pool.engine(request.model)
     study = Study(engine, request.data, request.configs, request.ratios, file, request.settings)
+    if study.total > MOST_ANSWERS:
+        raise InputError(
+            f"The page measures at most {MOST_ANSWERS:,} answers, not {study.total:,}: choose fewer methods, keep "
+            "ratios or scenes, or use the command line."
+        )
+    ends_at_s = time.monotonic() + service.settings.longest_job_s
     yield Progress(study.done, study.total, None, "waiting for the model")
     stopped = stop_signal(stop)
     with suppress(StoppedError), closing(study.run(stop)) as steps:
-        while not stopped() and (step := next(steps, None)) is not None:
+        while not stopped() and time.monotonic() < ends_at_s and (step := next(steps, None)) is not None:
             yield step
 
 

@@ -16,9 +16,10 @@ from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.summary_file import Summary, write_summary
 from adafv_core.study.run.results_writer import pack
 from app.context import AppContext
-from app.events import COUNT_WITH_STATE, WITH_STATE, job_handlers
+from app.events import COUNT_WITH_STATE, STUDIES, WITH_STATE, job_handlers
 from app.gradio_ext.components import html_view
 from app.gradio_ext.inputs import AnyNumber
+from app.gradio_ext.queueing import client_gone
 from app.study.figures import accuracy_figure, auc_figure, auc_spread_figure, hit_figure, similarity_figure
 from app.study.run import RESULTS, progress_text, read_request, run_study, stored_results, summary_of
 from app.study.text import beside_published, command, details, figures_line, headline, overview
@@ -199,7 +200,7 @@ def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
         try:
             page = read_page_state(keep)
             session = service.session(request.session_hash, page)
-            stop = session.studying.begin(page.number)
+            stop = session.studying.begin(page.number, client_gone(request))
             wanted = read_request(service, session.model, methods, ratios, scenes, files)
             begun = (
                 begun
@@ -231,8 +232,7 @@ def bind(context: AppContext, tab: StudyTab, keep: gr.HTML) -> None:
         [keep, tab.methods, tab.ratios, tab.scenes, tab.files, tab.file],
         [tab.progress, tab.file, tab.stored, *tab.shown.all()],
         js=WITH_STATE,
-        concurrency_id="study",
-        concurrency_limit=1,
+        **STUDIES,
         **private,
     )
     tab.stop.click(stop_study, keep, js=WITH_STATE, queue=False, **private)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import InputError
 from adafv_core.types import Answer
 from app.serving.ask import AskRequest, Service
@@ -49,13 +50,19 @@ def read_sweep(methods: Any, keep_ratios: Any) -> list[tuple[str, float]]:
 
 
 def run_sweep(
-    service: Service, session: Session, request: AskRequest, cells: Sequence[tuple[str, float]], number: int = 0
+    service: Service,
+    session: Session,
+    request: AskRequest,
+    cells: Sequence[tuple[str, float]],
+    number: int = 0,
+    client_gone: StopSignal | None = None,
 ) -> Iterator[Sweep]:
     """Answer with all tokens, then once per cell, yielding the state after each.
 
-    cells: (method, keep ratio) pairs. number: the page's count of requests, for this one.
+    cells: (method, keep ratio) pairs. number: the page's count of requests, for this one. client_gone: as in
+    `JobControl.begin`. Ends after `longest_job_s` of the settings; finished answers are kept.
     """
-    stop, model = session.sweeping.begin(number), session.model
+    stop, model = session.sweeping.begin(number, client_gone), session.model
     started = time.perf_counter()
     rows: list[SweepRow] = []
     full: Answer | None = None
@@ -76,7 +83,7 @@ def run_sweep(
             rows.append(_row(method, ratio, answer, full))
         each_s = (time.perf_counter() - started) / len(rows)
         yield Sweep(request.prompt, model, tuple(rows), total, each_s * (total - len(rows)))
-        if stop.is_set():
+        if stop.is_set() or time.perf_counter() - started > service.settings.longest_job_s:
             break
     yield Sweep(request.prompt, model, tuple(rows), total, 0.0, stopped=len(rows) < total)
 

@@ -11,9 +11,10 @@ import gradio as gr
 
 from adafv_core.methods import METHODS
 from app.context import AppContext
-from app.events import COUNT_WITH_STATE, PRIVATE, SILENT, WITH_STATE, job_handlers
+from app.events import COUNT_WITH_STATE, PRIVATE, SILENT, SWEEPS, WITH_STATE, job_handlers
 from app.explore.tab import Explore, read_request
 from app.gradio_ext.components import html_view
+from app.gradio_ext.queueing import client_gone
 from app.sweep.charts import agreement_figure, kl_figure
 from app.sweep.run import progress_text, read_sweep, run_sweep, sweep_csv, sweep_json, sweep_view
 from app.wire.errors import sentence
@@ -98,7 +99,7 @@ def bind(context: AppContext, tab: SweepTab, explore: Explore) -> None:
             **{file: gr.DownloadButton(interactive=False) for file in files},
         }
         result = None
-        for result in run_sweep(service, session, asked, cells, state.number):
+        for result in run_sweep(service, session, asked, cells, state.number, client_gone(request)):
             yield {tab.progress: progress_text(result), tab.table: json.dumps(sweep_view(result))}
         if result is not None and result.rows:
             csv = context.exports.write("adafv-sweep.csv", sweep_csv(result))
@@ -116,8 +117,7 @@ def bind(context: AppContext, tab: SweepTab, explore: Explore) -> None:
         outputs,
         inputs_kwargs={"methods": tab.methods, "keep_ratios": tab.ratios, **explore.inputs},
         js=WITH_STATE,
-        concurrency_id="sweep",
-        concurrency_limit=1,
+        **SWEEPS,
         trigger_mode="multiple",
         **PRIVATE,
     )

@@ -15,9 +15,9 @@ from gradio.queueing import Queue
 from gradio.routes import App
 from starlette.middleware import Middleware
 
-from app.gradio_ext import blocks, busy, inputs
+from app.gradio_ext import blocks, busy, inputs, queueing
 from app.gradio_ext.blocks import PageBlocks, with_gradio_errors
-from app.gradio_ext.busy import BusyMiddleware, busy_text
+from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
 from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList
 
@@ -29,7 +29,7 @@ def message(module: Any) -> str:
     return CHANGED.format(version=gr.__version__, module=name, written=module.WRITTEN_FOR)
 
 
-@pytest.mark.parametrize("module", [blocks, busy, inputs])
+@pytest.mark.parametrize("module", [blocks, busy, inputs, queueing])
 def test_each_module_names_the_version_it_was_written_for(module: Any) -> None:
     written, running = (tuple(map(int, text.split(".")[:2])) for text in (module.WRITTEN_FOR, gr.__version__))
     assert written <= running
@@ -126,7 +126,7 @@ def test_a_full_queue_answers_with_our_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Queue, "push", full)
     client = client_of(small_page())
     body = {"data": ["a"], "fn_index": 0, "session_hash": "s"}
-    assert busy.wait_s(small_page()) == busy.UNKNOWN_S, message(busy)
+    assert queueing.wait_s(small_page()._queue) == queueing.UNKNOWN_S, message(busy)
     for path, headers, status in (
         ("/gradio_api/queue/join", {"x-gradio-user": "app"}, 429),
         ("/gradio_api/queue/join", {"x-gradio-user": "api"}, 503),
@@ -134,8 +134,19 @@ def test_a_full_queue_answers_with_our_sentence(monkeypatch: pytest.MonkeyPatch)
     ):
         refused = client.post(path, json=body, headers=headers)
         assert refused.status_code == status, message(busy)
-        assert refused.json() == {"detail": busy_text(busy.UNKNOWN_S)}
+        assert refused.json() == {"detail": queueing.busy_text(queueing.UNKNOWN_S)}
         assert refused.headers["retry-after"] == "2"
+
+
+def test_the_queue_is_ours_and_gradio_calls_what_it_overrides() -> None:
+    queue = small_page()._queue
+    assert isinstance(queue, queueing.FairQueue) and queue.max_size == 1, message(queueing)
+    for name in ("push", "get_events", "clean_events"):
+        ours, stock = (list(inspect.signature(getattr(one, name)).parameters) for one in (queueing.FairQueue, Queue))
+        assert ours == stock, message(queueing)
+    assert "self.get_events()" in inspect.getsource(Queue.start_processing), message(queueing)
+    assert "clean_events(session_hash=session_hash)" in inspect.getsource(App.create_app), message(queueing)
+    assert "event.alive" in inspect.getsource(Queue.process_events), message(queueing)
 
 
 def test_other_answers_pass_unchanged() -> None:

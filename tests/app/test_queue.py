@@ -10,7 +10,7 @@ import pytest
 from helpers.app_context import short_queue
 from helpers.full_queue import FRIENDLY, full_queue
 
-from app.gradio_ext.busy import busy_text
+from app.gradio_ext.queueing import busy_text
 
 
 @pytest.mark.local
