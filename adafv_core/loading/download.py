@@ -62,8 +62,8 @@ def download(model_id: str, commit: str, progress: Report | None = None) -> Path
     """Fetch the missing files of a model into the cache and return its folder.
 
     If the cache is complete, the network is not used. Returns None if files are missing and the hub cannot be reached.
-    progress: called from the downloading threads, one call at a time, with done_bytes rising from 0 to total_bytes; it
-    must not raise. Without it the hub client shows its own progress bars in the terminal.
+    progress: called from the downloading threads, one call at a time, with done_bytes rising from 0 to total_bytes;
+    what it raises ends the download. Without it the hub client shows its own progress bars in the terminal.
 
     Raises ModelNotFoundError if the connection breaks, ModelError if the disk is full.
     """

@@ -11,6 +11,7 @@ from adafv_core.errors import AdaFVError, InputError, ModelError
 from app.api.arguments import Endpoints
 from app.context import AppContext
 from app.gradio_ext.blocks import is_from_mcp
+from app.gradio_ext.queueing import client_gone
 from app.serving.models import listed_models, read_model, switch_model
 from app.serving.sessions import Session
 
@@ -33,7 +34,8 @@ def add_sessions(context: AppContext, endpoints: Endpoints) -> None:
         chosen = read_model(name, context.settings)
         session = service.sessions.of(_own_session_id(request))
         try:
-            switch_model(session, service.pool.load(chosen))
+            gone = client_gone(request)
+            switch_model(session, service.pool.load(chosen, gone), gone)
         except AdaFVError as error:
             raise ModelError(f"{error} {session.model} answers as before.") from None
         return _models(session)

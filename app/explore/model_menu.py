@@ -14,6 +14,7 @@ from adafv_core.loading.known_models import KnownModel, find_known
 from app.context import AppContext
 from app.events import PRIVATE, SILENT
 from app.gradio_ext.components import html_view
+from app.gradio_ext.queueing import client_gone
 from app.serving.models import ON_A_GPU, ModelPool, on_disk, others, switch_model
 from app.wire.views import masthead, notice
 
@@ -95,13 +96,14 @@ def bind_menu(context: AppContext, menu: ModelMenu, notice_line: gr.HTML, title:
         request: gr.Request, name: str, place: gr.HTML, text_of: Callable[[dict[str, Any]], str]
     ) -> Iterator[dict[Any, Any]]:
         session = service.sessions.of(request.session_hash)
-        loading = service.pool.load(name)
+        gone = client_gone(request)
+        loading = service.pool.load(name, gone)
         yield {notice_line: notice(), place: text_of(loading.view())}
         while not loading.ended(_UPDATE_S):
             yield {place: text_of(loading.view())}
         changed: dict[Any, Any]
         try:
-            engine = switch_model(session, loading)
+            engine = switch_model(session, loading, gone)
         except AdaFVError as error:
             text = f"{error} The page stays on {session.model}."
             changed = {notice_line: notice(text, "error")}

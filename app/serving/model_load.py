@@ -8,29 +8,46 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from adafv_core.engine.backend import Backend
+from adafv_core.engine.gate import StopSignal
+from adafv_core.errors import StoppedError
 from adafv_core.loading.download import DownloadProgress
 from adafv_core.study.report.tables import duration
 
 _RECENT_S = 20.0
 _LEAST_S = 2.0
+_POLL_S = 0.25
 
 
 class ModelLoad:
-    """One load in progress: the loading thread writes, everyone who waits for the model reads."""
+    """One load in progress: the loading thread writes, everyone who waits for the model reads.
+
+    A download that nobody waits for any more ends; its complete files are kept.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._waits: list[StopSignal] = []
         self._outcome: Future[Backend] = Future()
         self._since = time.monotonic()
         self._recent: deque[tuple[float, DownloadProgress]] = deque()
 
     def report(self, progress: DownloadProgress) -> None:
-        """Record the progress of the download."""
+        """Record the progress of the download. Raises StoppedError if nobody waits for the model any more."""
+        self.check()
         now = time.monotonic()
         recent = deque(mark for mark in self._recent if mark[0] >= now - _RECENT_S)
         recent.append((now, progress))
         self._recent = recent
         self._since = now if progress.done_bytes == progress.total_bytes else self._since
+
+    def wait_until(self, client_gone: StopSignal) -> None:
+        """One more waits for the model, until this is set."""
+        self._waits.append(client_gone)
+
+    def check(self) -> None:
+        """Raise StoppedError if nobody waits for the model any more."""
+        if self._waits and all(gone.is_set() for gone in self._waits):
+            raise StoppedError(f"Nobody waits for {self.name} any more: load it again.")
 
     def finish(self, engine: Backend) -> None:
         """The model is loaded."""
@@ -47,6 +64,13 @@ class ModelLoad:
     def engine(self) -> Backend:
         """Wait for the model. Raises what loading it raised."""
         return self._outcome.result()
+
+    def engine_for(self, client_gone: StopSignal) -> Backend:
+        """`engine`, for a client that may go away meanwhile. Raises StoppedError then."""
+        while not self.ended(_POLL_S):
+            if client_gone.is_set():
+                raise StoppedError(f"Nobody waits for {self.name} any more: load it again.")
+        return self.engine()
 
     def view(self) -> dict[str, Any]:
         """A line of text, and the share (0–1) that is done, None if unknown."""

@@ -13,6 +13,7 @@ import torch
 from cachetools import LRUCache
 
 from adafv_core.engine.backend import Backend
+from adafv_core.engine.gate import StopSignal
 from adafv_core.engine.streaming import now_s
 from adafv_core.errors import AdaFVError, InputError, ModelError, OutOfMemoryError
 from adafv_core.loading.download import Report, cached_folder
@@ -96,12 +97,16 @@ class ModelPool:
         """The engine of this name; loads it first if necessary."""
         return self.load(name).engine()
 
-    def load(self, name: str) -> ModelLoad:
-        """Start to load a model, or join a load in progress; a loaded model is returned as a finished load."""
+    def load(self, name: str, client_gone: StopSignal | None = None) -> ModelLoad:
+        """Start to load a model, or join a load in progress; a loaded model is returned as a finished load.
+
+        client_gone: set once the caller's client has gone; a download for clients that are all gone ends.
+        """
         with self._changing:
+            load = self._coming.get(name) or ModelLoad(name)
+            load.wait_until(client_gone or StopSignal())
             if name in self._coming:
-                return self._coming[name]
-            load = ModelLoad(name)
+                return load
             ready = self._first_engine if name == self.first else self._beside.get(name)
             if ready is None:
                 self._coming[name] = load
@@ -118,6 +123,7 @@ class ModelPool:
     def _fetch(self, load: ModelLoad) -> None:
         try:
             with self._one_at_a_time:
+                load.check()
                 engine = self._made(load)
                 with self._changing:
                     self._beside[load.name] = engine
@@ -253,10 +259,13 @@ def read_model(value: object, settings: Settings) -> str:
     return name
 
 
-def switch_model(session: Session, loading: ModelLoad) -> Backend:
-    """Wait for the load, then switch the session to its model. Raises ModelError, and changes nothing, if it failed."""
+def switch_model(session: Session, loading: ModelLoad, client_gone: StopSignal) -> Backend:
+    """Wait for the load, then switch the session to its model. Raises ModelError, and changes nothing, if it failed.
+
+    client_gone: ends the wait with StoppedError.
+    """
     try:
-        engine = loading.engine()
+        engine = loading.engine_for(client_gone)
     except AdaFVError:
         raise
     except Exception as error:

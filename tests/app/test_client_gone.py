@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -15,7 +15,10 @@ from helpers.http_caller import Caller, Failed
 from helpers.slow_engine import TOKENS, slow_address, slow_engine
 
 from adafv_core.engine.gate import StopSignal
+from adafv_core.errors import StoppedError
+from adafv_core.loading.download import DownloadProgress, Report
 from app.gradio_ext import queueing
+from app.serving.models import ModelPool
 
 ENDS_WITHIN_S = 10.0
 RATIOS = [index / 200 for index in range(1, 181)]
@@ -91,3 +94,28 @@ def test_a_signal_follows_those_before_it() -> None:
     assert not after.is_set()
     second.set()
     assert after.is_set() and not first.is_set() and StopSignal(second).is_set()
+
+
+def test_a_download_that_nobody_waits_for_ends_and_one_that_somebody_waits_for_goes_on() -> None:
+    mine, other = StopSignal(), StopSignal()
+    reported: list[int] = []
+
+    def download(name: str, report: Report) -> Any:
+        while len(reported) < 1_000:
+            report(DownloadProgress(len(reported), 1_000))
+            reported.append(1)
+            time.sleep(0.005)
+        return name
+
+    pool = ModelPool("first", cast(Any, "FIRST"), download)
+    loading = pool.load("large", mine)
+    assert pool.load("large", other) is loading
+    mine.set()
+    with pytest.raises(StoppedError, match="Nobody waits for large any more"):
+        loading.engine_for(mine)
+    count = len(reported)
+    until(lambda: len(reported) > count + 10)
+    other.set()
+    with pytest.raises(StoppedError):
+        loading.engine()
+    assert len(reported) < 1_000 and pool.loaded() == ("first",)

@@ -56,7 +56,9 @@ def test_visitors_and_then_their_sessions_take_turns() -> None:
 
 
 def test_a_visitor_is_an_address_or_a_network_of_ipv6() -> None:
-    assert visitor_of(request_from("192.0.2.7")) == "192.0.2.7" and visitor_of(request_from("testclient")) == "testclient"
+    assert (
+        visitor_of(request_from("192.0.2.7")) == "192.0.2.7" and visitor_of(request_from("testclient")) == "testclient"
+    )
     assert visitor_of(request_from("2001:db8::1")) == visitor_of(request_from("2001:db8::ffff")) == "2001:db8::/64"
     assert visitor_of(request_from("2001:db8:0:1::1")) != visitor_of(request_from("2001:db8::1"))
 
