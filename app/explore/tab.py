@@ -133,7 +133,7 @@ def build(context: AppContext) -> Explore:
                 ask = gr.Button("Ask", variant="primary", elem_id="ask-button", size="md")
                 stop = gr.Button("Stop", elem_id="stop-button", size="md")
                 new_scene = gr.Button("New scene", elem_id="new-scene", size="md")
-            picture = html_view("picture", first.examples, events=("choose", "restore"))
+            picture = html_view("picture", first.examples, events=("choose", "restore", "remove"))
             image = CheckedImage(
                 value=str(first.picture_path),
                 label="Image",
@@ -318,6 +318,13 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         return with_gradio_errors(lambda: linked_values(given))
 
     scene_outputs = [tab.image, tab.more_images, tab.prompt, tab.questions]
+
+    def remove(event: gr.EventData, paths: list[str]) -> list[str]:
+        """Take one further picture away."""
+        index = getattr(event, "index", None)
+        return [path for at, path in enumerate(paths) if at != index]
+
+    tab.picture.remove(remove, tab.more_images, tab.more_images, **SILENT)
     outputs = [*scene_outputs, tab.method, *tab.settings.values()]
     restored = tab.picture.restore(restore, None, outputs, **SILENT)
     ready = restored.success(supersede, tab.keep, js=ASK_WITH_STATE, **SILENT)

@@ -235,9 +235,10 @@ function selectByTable(scores, step, result) {
 
 /* The first step, so the least budget, at which the method keeps the token without any marks; -1 for none. */
 function firstKept(scores, token) {
+  const at = token + (scores.first || 0); // images that share a budget share its tables
   return scores.steps.findIndex((step, i) => {
     if (step.problem) return false;
-    if (scores.rule === "table") return (scores.tables[i][token >> 1] >> (4 * (token & 1))) & 15;
+    if (scores.rule === "table") return (scores.tables[i][at >> 1] >> (4 * (at & 1))) & 15;
     const { budget } = step;
     return scores.rankText[token] < scores.pathText[budget] || scores.rankVision[token] < scores.pathVision[budget];
   });

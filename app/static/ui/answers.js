@@ -103,7 +103,7 @@ export function answers(element) {
   let marked = false; // whether patches were forced or released since the question
   function dimOutdated() {
     const kept = last && last.pruned && last.pruned.n_kept;
-    const moved = Boolean(kept && page.result && kept !== page.result.size);
+    const moved = Boolean(kept && page.result && kept !== page.totals().kept);
     answersSection.toggleAttribute("data-outdated", moved || marked);
   }
   const setStates = (text) => Object.values(cards).forEach((card) => (card.state.textContent = text));

@@ -35,7 +35,8 @@ export function makeGauge() {
   }
 
   function curveOf(result) {
-    const { scores, forced } = page;
+    const { forced } = page;
+    const scores = page.scores.together || page.scores;
     if (!forced) return splits(scores, result.budget, scores.orderText, scores.orderVision);
     const free = (order) => order.filter((token) => forced[token] === 0);
     const kept = forced.reduce((count, mark) => count + (mark > 0), 0);

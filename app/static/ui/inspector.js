@@ -45,8 +45,9 @@ export function makeInspector() {
       reason.item.hidden = !(counts[reason.why] || (splitting && SPLIT_REASONS.includes(reason.why)));
     }
     gauge.root.hidden = !adaptive;
+    const over = page.scores.together ? "Over all pictures: text" : "Text";
     const chosen =
-      `Text ranking down to ${result.kText}, saliency down to ${result.kVisual}: ` +
+      `${over} ranking down to ${result.kText}, saliency down to ${result.kVisual}: ` +
       "the split with the largest geometric mean.";
     write(split, result.problem || (adaptive ? chosen : page.scores.method_note || ""));
     if (adaptive) gauge.draw(result);

@@ -81,14 +81,15 @@ export function keep(element, trigger) {
   }
 
   function show() {
-    const { scores, result } = page;
+    const { scores, result, images } = page;
+    const { n, budget, ...all } = page.totals();
     const step = scores.steps[page.step];
-    const kept = result.problem ? step.budget : result.size;
-    const of = ` of ${scores.n} visual tokens`;
+    const kept = result.problem ? budget : all.kept;
+    const of = ` of ${n} visual tokens` + (images.length > 1 ? ` in ${images.length} pictures` : "");
     slider.value = page.step;
     slider.style.setProperty("--at", page.step / (scores.steps.length - 1));
     write(count, (result.problem ? "budget " : "") + kept + of);
-    write(cut, kept === scores.n ? "all kept" : "−" + format.percent(1 - kept / scores.n));
+    write(cut, kept === n ? "all kept" : "−" + format.percent(1 - kept / n));
     const spoken = result.problem ? ": " + result.problem : " kept, " + kept + of;
     slider.setAttribute("aria-valuetext", format.exact(step.ratio) + spoken);
     chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(step.ratio - PRESETS[i]) < 1e-9)));

@@ -1,6 +1,7 @@
 /* The page's entry: mounts the components that Gradio lays out, each drawn by one module of this folder. */
 
-import * as core from "../core/select.js";
+import * as images from "../core/images.js";
+import * as select from "../core/select.js";
 import * as scale from "../core/scale.js";
 import { format } from "../core/format.js";
 import "./files.js";
@@ -53,4 +54,4 @@ export function mount(name, element, trigger, props, watch) {
 }
 
 /* For Gradio's event scripts (app/events.py), the browser tests and the console. Modules import one another instead. */
-window.adafv = { page, core, scale, format, mount, saved };
+window.adafv = { page, core: { ...select, ...images }, scale, format, mount, saved };

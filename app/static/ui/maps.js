@@ -165,7 +165,8 @@ export function makeMaps(inspector, announce) {
 
   page.on((what) => {
     if (what === "restored") enlarge(page.large);
-    if (["scores", "look", "crop", "theme", "large"].includes(what)) redraw();
+    if (["scores", "image"].includes(what) && picture.src !== page.scores.picture) picture.src = page.scores.picture;
+    if (["scores", "image", "look", "crop", "theme", "large"].includes(what)) redraw();
     if (!scene || !visible) return;
     if (what === "budget" || what === "forced") {
       drawSelection();
@@ -186,8 +187,5 @@ export function makeMaps(inspector, announce) {
     present,
     scene: () => scene,
     painterOf: (name) => panels[name].painter,
-    setPicture(address) {
-      if (picture.src !== address) picture.src = address;
-    },
   };
 }

@@ -4,10 +4,12 @@
 
 import { node } from "./dom.js";
 import { followLink } from "./link.js";
+import { addPictures, chooseMore, morePictures } from "./more.js";
 import { page } from "./state.js";
 
 const HELD = "#question-image";
 const CAMERA_WIDTH_PX = 1280;
+const ADD = "Ask about a further picture together with this one";
 
 function take(file) {
   const input = document.querySelector(HELD + " input[type=file]");
@@ -17,7 +19,7 @@ function take(file) {
   input.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-const pictureIn = (transfer) => Array.from(transfer?.files || []).find((file) => file.type.startsWith("image/"));
+const picturesIn = (transfer) => Array.from(transfer?.files || []).filter((file) => file.type.startsWith("image/"));
 
 function chooseFile() {
   const input = document.querySelector(HELD + " input[type=file]");
@@ -102,17 +104,18 @@ function takeFromAnywhere() {
     "drop",
     (event) => {
       document.body.classList.remove("dropping");
-      const file = pictureIn(event.dataTransfer);
+      const [file, ...more] = picturesIn(event.dataTransfer);
       const elsewhere = event.target.closest?.("input[type=file], .upload-container, [data-testid=file]");
       if (!file || (elsewhere && !elsewhere.closest(HELD))) return;
       event.preventDefault();
       event.stopPropagation();
       take(file);
+      addPictures(more);
     },
     { capture: true },
   );
   document.addEventListener("paste", (event) => {
-    const file = pictureIn(event.clipboardData);
+    const [file] = picturesIn(event.clipboardData);
     if (!file) return;
     event.preventDefault();
     take(file);
@@ -149,6 +152,7 @@ export function picture(element, trigger) {
       button("Upload", chooseFile),
       button("Camera", () => photographWith(say)),
       button("Paste", () => pasteWith(say)),
+      node("button", { type: "button", class: "chip", text: "Add", title: ADD, on: { click: chooseMore } }),
     ]),
     node("small", { text: "or drop or paste one anywhere" }),
   ]);
@@ -157,7 +161,12 @@ export function picture(element, trigger) {
     role: "group",
     "aria-label": "Example scenes",
   });
-  element.replaceChildren(node("div", { class: "picture" }, [thumbnail, sources]), status, scenes);
+  element.replaceChildren(
+    node("div", { class: "picture" }, [thumbnail, sources]),
+    morePictures(trigger),
+    status,
+    scenes,
+  );
   takeFromAnywhere();
   followHeld(thumbnail);
   followLink(trigger);

@@ -138,6 +138,6 @@ export function followPointer(maps, card, announce) {
   addEventListener("scroll", showCard, { capture: true, passive: true });
   page.on((what) => {
     if (what === "large") panel = page.large;
-    if (["scores", "budget", "forced", "word", "large", "crop"].includes(what)) showCard();
+    if (["scores", "image", "budget", "forced", "word", "large", "crop"].includes(what)) showCard();
   });
 }

@@ -10,6 +10,7 @@ import { followPointer } from "./pointer.js";
 import { saveTools } from "./saving.js";
 import { followEdits } from "./stale.js";
 import { page } from "./state.js";
+import { makeStrip } from "./strip.js";
 import { makeToolbar } from "./toolbar.js";
 
 const ANNOUNCE_MS = 350; // so that a moving slider is not read out at every step
@@ -37,7 +38,7 @@ export function stage(element) {
   const card = makeCard();
   followPointer(maps, card, announcer.announce);
   const body = node("div", { class: "stage-body" }, [
-    node("div", { class: "maps" }, [maps.root, inspector.wordRow, saveTools()]),
+    node("div", { class: "maps" }, [makeStrip(), maps.root, inspector.wordRow, saveTools()]),
     node("div", { class: "side" }, [node("div", { id: "answer-slot" }, [answersSection]), inspector.root]),
   ]);
   element.replaceChildren(
@@ -54,6 +55,5 @@ export function stage(element) {
     };
     if (!page.load(raw)) return;
     page.notify("scores");
-    maps.setPicture(raw.picture);
   };
 }

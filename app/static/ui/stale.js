@@ -3,7 +3,7 @@
 import { node } from "./dom.js";
 import { page } from "./state.js";
 
-const WATCHED = { "#prompt": "question", "#more": "settings" };
+const WATCHED = { "#prompt": "question", "#more": "settings", "#share": "settings" };
 
 /* element: what is dimmed. Gives the line that says why. */
 export function followEdits(element) {

@@ -1,14 +1,17 @@
 /* The state that all components of the page share: scores, slider step, marks, and which question is waiting. */
 
-import { select, unpack } from "../core/select.js";
+import { selectImages, totals, unpackImages } from "../core/images.js";
 
 class PageState {
-  scores = null; // what the server sent, unpacked
+  images = []; // the scores of each picture of the question, unpacked
+  shown = 0; // which of them the maps show
+  scores = null; // those of the picture shown
   example = null; // the first payload of this page: the worked example
   tables = null; // color maps: 256 colors as bytes, by name
   step = 0; // the slider's position: an index into scores.steps
   forced = null; // Int8Array by token: 1 keep, -1 drop, 0 neither; null where nothing is marked
-  result = null; // the selection at this step
+  results = []; // the selection of each picture at this step
+  result = null; // that of the picture shown
   pointed = [];
   pinned = false; // whether the pointed patch stays when the pointer goes
   large = "kept"; // which of the maps is the large one
@@ -40,9 +43,11 @@ class PageState {
     const before = this.scores;
     if (before && before.key === raw.key && !raw.set_choice) return false;
     const ratio = before && !raw.set_choice ? before.steps[this.step].ratio : raw.keep_ratio;
-    this.scores = unpack(raw);
-    this.step = this.nearest(this.scores.steps, ratio);
+    this.images = unpackImages(raw);
     const anew = !before || before.subject !== raw.subject || raw.set_choice;
+    if (anew) this.shown = 0;
+    this.scores = this.images[this.shown];
+    this.step = this.nearest(this.scores.steps, ratio);
     if (anew || raw.rule !== "split") this.forced = null;
     if (raw.force_keep.length + raw.force_drop.length) {
       this.forced = new Int8Array(raw.n);
@@ -58,7 +63,30 @@ class PageState {
   }
 
   choose() {
-    this.result = select(this.scores, this.step, this.forced);
+    this.results = selectImages(this.images, this.step, this.forced);
+    this.result = this.results[this.shown];
+  }
+
+  /* Shows the maps of another picture of the question. */
+  showImage(index) {
+    this.shown = index;
+    this.scores = this.images[index];
+    this.result = this.results[index];
+    this.pointed = [];
+    this.pinned = false;
+    this.crop = "all";
+    this.notify("image");
+  }
+
+  /* Visual tokens of all pictures: how many there are, the budget, and how many are kept. */
+  totals() {
+    const kept = this.results.reduce((sum, result) => sum + result.size, 0);
+    return { ...totals(this.images, this.step), kept };
+  }
+
+  /* Whether patches may be marked: by the method adafv, in a question about one picture. */
+  get takesMarks() {
+    return this.scores.rule === "split" && this.images.length === 1;
   }
 
   nearest(steps, ratio) {
@@ -77,7 +105,7 @@ class PageState {
   }
 
   brushOn(tokens) {
-    if (!this.scores || this.scores.rule !== "split") return;
+    if (!this.scores || !this.takesMarks) return;
     const wanted = { keep: 1, drop: -1 }[this.brush] || 0;
     const marks = this.forced || new Int8Array(this.scores.n);
     const changed = tokens.filter((token) => marks[token] !== wanted);

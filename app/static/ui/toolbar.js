@@ -80,7 +80,7 @@ export function makeToolbar(panels) {
   function allowBrushes(allowed) {
     brushes.slice(1).forEach((button) => {
       button.disabled = !allowed;
-      button.title = allowed ? "" : "Only the method adafv takes marks";
+      button.title = allowed ? "" : "Only the method adafv takes marks, about one picture";
     });
     if (!allowed) take("point");
   }
@@ -114,8 +114,9 @@ export function makeToolbar(panels) {
     }
     if (what === "scores") {
       showCrops();
-      allowBrushes(page.scores.rule === "split");
+      allowBrushes(page.takesMarks);
     }
+    if (what === "image") showCrops();
     if (what === "scores" || what === "forced") offerReset();
   });
   return node(
