@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from adafv_core.bundled import ROOT
 from adafv_core.loading.known_models import KNOWN_MODELS
+from adafv_core.methods import METHODS
 from app.settings import settings_table
 
 
@@ -32,7 +34,20 @@ def models_table() -> str:
     return "\n".join(rows)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"models": models_table, "settings": settings_table}
+def methods_table() -> str:
+    """Every method: its title and name, what it keeps, its options, its source."""
+    rows = ["| method | name | what it keeps | options | source |", "| --- | --- | --- | --- | --- |"]
+    for name, method in METHODS.items():
+        options = ", ".join(f"`{field.name}`" for field in fields(method))
+        rows.append(f"| {method.title} | `{name}` | {method.keeps} | {options} | {method.source} |")
+    return "\n".join(rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "models": models_table,
+    "methods": methods_table,
+    "settings": settings_table,
+}
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 

@@ -29,6 +29,9 @@ class AdaFV(Method):
     """
 
     name: ClassVar[str] = "adafv"
+    title: ClassVar[str] = "AdaFV"
+    keeps: ClassVar[str] = "heads of both rankings; how K is split is decided for each image and question"
+    source: ClassVar[str] = "AdaFV, arXiv 2501.09532"
     temperature: float = 100.0
     floor: float = 0.0
     text_tokens: str = "question"

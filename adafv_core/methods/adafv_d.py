@@ -32,6 +32,9 @@ class AdaFVD(NestedMethod):
     """
 
     name: ClassVar[str] = "adafv_d"
+    title: ClassVar[str] = "AdaFV-D"
+    keeps: ClassVar[str] = "named or salient tokens, without near-duplicates"
+    source: ClassVar[str] = "this project"
     temperature: float = 100.0
     text_tokens: str = "question"
     force_keep: Tensor | None = None

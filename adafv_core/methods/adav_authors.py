@@ -46,6 +46,9 @@ class AdaVAuthors(Method):
     """
 
     name: ClassVar[str] = "adav_authors"
+    title: ClassVar[str] = "AdaV (authors' code)"
+    keeps: ClassVar[str] = "what the authors' code selects, bugs included"
+    source: ClassVar[str] = "arXiv 2501.09532 and its code"
     exact: ClassVar[bool] = False
     pick = staticmethod(pick)
 

@@ -43,15 +43,23 @@ class Choice:
 class Method(ABC):
     """A pruning method. Options are dataclass fields with defaults; a new method only overrides `choose`.
 
-    name: the name for `get_method`. inside_llm: whether it prunes between LLM layers instead of before the LLM. exact:
-    whether it always keeps exactly K distinct tokens. reads_t2i: whether it reads the T2I attention; if not, the
-    engine skips scoring.
+    name: the name for `get_method`. title: the name in words, as menus, tables and texts show it (`name`, if not
+    given). keeps: one line, which tokens stay. source: the paper or code of the definition, "" if none. inside_llm:
+    whether it prunes between LLM layers instead of before the LLM. exact: whether it always keeps exactly K distinct
+    tokens. reads_t2i: whether it reads the T2I attention; if not, the engine skips scoring.
     """
 
     name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    keeps: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     inside_llm: ClassVar[bool] = False
     exact: ClassVar[bool] = True
     reads_t2i: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.title = cls.title or cls.name
 
     @abstractmethod
     def choose(self, scores: TokenScores, budget: int) -> Choice:

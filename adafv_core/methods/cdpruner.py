@@ -40,6 +40,9 @@ class CDPruner(NestedMethod):
     """
 
     name: ClassVar[str] = "cdpruner"
+    title: ClassVar[str] = "CDPruner"
+    keeps: ClassVar[str] = "the most diverse of the relevant tokens"
+    source: ClassVar[str] = "CDPruner, arXiv 2506.10967"
     space: str = "llm"
     centered: bool = False
     per_crop: bool = False

@@ -23,6 +23,9 @@ class DivPrune(Method):
     """
 
     name: ClassVar[str] = "divprune"
+    title: ClassVar[str] = "DivPrune"
+    keeps: ClassVar[str] = "the most diverse set (greedy max–min distance)"
+    source: ClassVar[str] = "DivPrune, arXiv 2503.02175"
     reads_t2i: ClassVar[bool] = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:

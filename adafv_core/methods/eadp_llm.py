@@ -28,6 +28,9 @@ class EADPInLLMSpace(NestedMethod):
     """
 
     name: ClassVar[str] = "eadp_llm"
+    title: ClassVar[str] = "EADP (LLM space)"
+    keeps: ClassVar[str] = "tokens that cover what the question's most focused words attend to"
+    source: ClassVar[str] = "EADP, arXiv 2607.02484, on the LLM's embeddings"
     temperature: float = 100.0
     share: float = 0.5
     alpha: float = 0.5

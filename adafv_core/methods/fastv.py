@@ -20,6 +20,9 @@ class FastV(InsideMethod):
     """
 
     name: ClassVar[str] = "fastv"
+    title: ClassVar[str] = "FastV"
+    keeps: ClassVar[str] = "what the last prompt token attends to, from layer 2 of the LLM on"
+    source: ClassVar[str] = "FastV, arXiv 2403.06764"
     one_ranking: ClassVar[bool] = True
     layer: int = 2
 

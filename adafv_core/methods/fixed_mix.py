@@ -23,6 +23,8 @@ class FixedMix(Method):
     """
 
     name: ClassVar[str] = "fixed_mix"
+    title: ClassVar[str] = "Half-and-half mix"
+    keeps: ClassVar[str] = "half from the T2I ranking, half from the saliency ranking (ablation)"
     temperature: float = 100.0
     text_tokens: str = "question"
 

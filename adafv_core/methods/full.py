@@ -16,6 +16,8 @@ class Full(Method):
     """Every visual token stays, whatever the budget: the model without pruning. Nominal budget: N."""
 
     name: ClassVar[str] = "full"
+    title: ClassVar[str] = "All tokens"
+    keeps: ClassVar[str] = "every visual token: the model without pruning"
     exact: ClassVar[bool] = False
     reads_t2i: ClassVar[bool] = False
 

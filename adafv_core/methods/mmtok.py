@@ -27,6 +27,9 @@ class MMTok(NestedMethod):
     """
 
     name: ClassVar[str] = "mmtok"
+    title: ClassVar[str] = "MMTok"
+    keeps: ClassVar[str] = "tokens that cover the question's words and the image"
+    source: ClassVar[str] = "MMTok, arXiv 2508.18264"
     text_temperature: float = 0.02
     image_temperature: float = 0.2
     alpha: float = 0.5

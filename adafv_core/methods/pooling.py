@@ -25,6 +25,8 @@ class Pooling(Method):
     """
 
     name: ClassVar[str] = "pooling"
+    title: ClassVar[str] = "Average pooling"
+    keeps: ClassVar[str] = "a coarser grid of mean tokens (baseline); at most K"
     reads_t2i: ClassVar[bool] = False
     exact: ClassVar[bool] = False
 

@@ -23,6 +23,9 @@ class PyramidDrop(InsideMethod):
     """
 
     name: ClassVar[str] = "pyramiddrop"
+    title: ClassVar[str] = "PyramidDrop"
+    keeps: ClassVar[str] = "after each quarter of the LLM the same share, by what the last prompt token attends to"
+    source: ClassVar[str] = "PyramidDrop, arXiv 2410.17247"
     positions: ClassVar[str] = "contiguous"
     exact: ClassVar[bool] = False
     mean_over: str = "pruned"

@@ -23,6 +23,8 @@ class Random(Method):
     """
 
     name: ClassVar[str] = "random"
+    title: ClassVar[str] = "Random"
+    keeps: ClassVar[str] = "K random tokens, seeded"
     reads_t2i: ClassVar[bool] = False
     seed: int = 0
 

@@ -22,6 +22,9 @@ class Saliency(Method):
     """
 
     name: ClassVar[str] = "saliency"
+    title: ClassVar[str] = "Saliency"
+    keeps: ClassVar[str] = "the K tokens that [CLS] attends to most"
+    source: ClassVar[str] = "FasterVLM, arXiv 2412.01818"
     reads_t2i: ClassVar[bool] = False
     per_crop: bool = False
 

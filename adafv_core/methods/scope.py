@@ -24,6 +24,9 @@ class Scope(NestedMethod):
     """
 
     name: ClassVar[str] = "scope"
+    title: ClassVar[str] = "SCOPE"
+    keeps: ClassVar[str] = "the most salient tokens that also cover the image"
+    source: ClassVar[str] = "SCOPE, arXiv 2510.24214"
     reads_t2i: ClassVar[bool] = False
     alpha: float = 1.0
     per_crop: bool = False

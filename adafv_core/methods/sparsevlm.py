@@ -41,6 +41,11 @@ class SparseVLM(InsideMethod):
     """
 
     name: ClassVar[str] = "sparsevlm"
+    title: ClassVar[str] = "SparseVLM"
+    keeps: ClassVar[str] = (
+        "what the words that look at the picture attend to, at three layers of the LLM, and means of the rest"
+    )
+    source: ClassVar[str] = "SparseVLM, arXiv 2410.04417"
     positions: ClassVar[str] = "contiguous"
     exact: ClassVar[bool] = False
     recycling: bool = True

@@ -16,6 +16,8 @@ class T2I(Method):
     """The K tokens with the highest T2I attention (a of section 1): adafv without saliency (ablation)."""
 
     name: ClassVar[str] = "t2i"
+    title: ClassVar[str] = "T2I attention"
+    keeps: ClassVar[str] = "the K tokens most similar to the question's words (ablation)"
     temperature: float = 100.0
     text_tokens: str = "question"
 

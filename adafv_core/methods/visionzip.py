@@ -27,6 +27,9 @@ class VisionZip(Method):
     """
 
     name: ClassVar[str] = "visionzip"
+    title: ClassVar[str] = "VisionZip"
+    keeps: ClassVar[str] = "the most attended tokens, and merged ones for the rest"
+    source: ClassVar[str] = "VisionZip, arXiv 2412.04467"
     reads_t2i: ClassVar[bool] = False
     dominant: int = 54
     contextual: int = 10

@@ -27,6 +27,9 @@ class VisPruner(Method):
     """
 
     name: ClassVar[str] = "vispruner"
+    title: ClassVar[str] = "VisPruner"
+    keeps: ClassVar[str] = "half the most attended, half without near-duplicates"
+    source: ClassVar[str] = "VisPruner, arXiv 2412.01818"
     reads_t2i: ClassVar[bool] = False
 
     def choose(self, scores: TokenScores, budget: int) -> Choice:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from adafv_core.study.report.published import BENCHMARKS, LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.report.tables import row_at
+from adafv_core.study.run.configs import row_title
 from app.context import AppContext
 from app.gradio_ext.components import html_view
 from app.study.run import stored_results
@@ -29,7 +30,7 @@ def published(summary: dict[str, Any] | None) -> dict[str, Any]:
     for row in LLAVA_NEXT_7B:
         found = row_at(summary, SAME_AS_OURS.get(row.method, ""), round(1 - row.reduction, 4)) if summary else None
         share = found["mean_percent_of_full"]["value"] if found else None
-        ours = "–" if found is None or share is None else f"{share:.1f} % ({found['row']})"
+        ours = "–" if found is None or share is None else f"{share:.1f} % ({row_title(found['row'])})"
         scores = [f"{score:.2f}" for score in row.scores]
         cells = [row.method, f"{100 * row.reduction:.0f} %", *scores, f"{row.average:.2f} %", ours]
         rows.append({"cells": cells, "ours": row.method == "AdaV"})

@@ -20,7 +20,7 @@ MEANINGS = {
     "image": "PNG, JPEG or WebP picture.",
     "prompt": "The question, in the user's own words.",
     "keep_ratio": "Fraction of visual tokens kept, above 0 and at most 1.",
-    "method": "Name of a pruning method, for example adafv, saliency, t2i, random, full.",
+    "method": f"Name of a pruning method: {', '.join(f'{name} ({one.title})' for name, one in METHODS.items())}.",
     "max_new_tokens": "Longest answer, in tokens.",
     "with_full": "Answer with all visual tokens too, to compare.",
     "temperature": "Temperature γ of the text-to-image similarity, above 0.",

@@ -102,6 +102,11 @@ class Explore:
         }
 
 
+def method_choices() -> list[tuple[str, str]]:
+    """The menu of methods: name in words and what it keeps, beside the value."""
+    return [(f"{method.title}: {method.keeps}", name) for name, method in METHODS.items()]
+
+
 def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, Any], model: str = "") -> AskRequest:
     """One checked question. values: image, more_images, prompt, method and the settings, by name. model: the session's,
     which `Service.picture` asks how large a picture it needs. Raises InputError."""
@@ -149,7 +154,7 @@ def build(context: AppContext) -> Explore:
                 elem_id="share",
             )
             keep = html_view("keep", events=("settle",))
-            method = gr.Dropdown(list(METHODS), value="adafv", label="Method", elem_id="method")
+            method = gr.Dropdown(method_choices(), value="adafv", label="Method", elem_id="method")
             questions = gr.Radio(
                 list(first.questions),
                 value=first.prompt,

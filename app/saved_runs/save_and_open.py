@@ -189,7 +189,7 @@ def open_run(context: AppContext, session: Session, path: str | Path, number: in
     body = page_payload(context.service, run, choice)
     session.asking.supersede(number)
     session.run, session.shown_key = run, ""
-    answers = {**saved.answers, "method_title": saved.method, "convention": CONVENTION, "asked": number}
+    answers = {**saved.answers, "method_title": METHODS[saved.method].title, "convention": CONVENTION, "asked": number}
     note = f"Opened a saved run of {saved.model}; ask again to run it on this page."
     settings = settings_of(saved, context.settings)
     first, *others = map(str, paths)

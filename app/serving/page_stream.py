@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import InputError, StoppedError
+from adafv_core.methods import METHODS
 from app.serving.ask import AnswerProgress, AskRequest, Service
 from app.serving.models import offer_sentence
 from app.serving.sessions import Run, Session
@@ -53,7 +54,7 @@ def page_stream(
     """
     stop = session.asking.begin(number, client_gone)
     settings = request.settings
-    texts = partial(answers_text, method=request.method, asked=number)
+    texts = partial(answers_text, method=METHODS[request.method].title, asked=number)
     try:
         run = service.score(session, request, stop)
         if session.asking.is_superseded(number):

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from adafv_core.methods import METHODS
 from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.summary_file import Summary, write_summary
+from adafv_core.study.run.configs import row_title
 from adafv_core.study.run.results_writer import pack
 from app.context import AppContext
 from app.events import COUNT_WITH_STATE, STUDIES, WITH_STATE, job_handlers
@@ -142,7 +143,7 @@ def build(context: AppContext) -> StudyTab:
         )
         with gr.Accordion("Measure again", open=False, elem_id="study-again"):
             methods = gr.CheckboxGroup(
-                [*(name for name in METHODS if name != "full"), *BOUNDS],
+                [(row_title(name), name) for name in (*METHODS, *BOUNDS) if name != "full"],
                 value=list(_FIRST),
                 label="Methods",
                 elem_id="study-methods",

@@ -8,6 +8,7 @@ from typing import Any
 
 from adafv_core.study.report import markdown
 from adafv_core.study.report.tables import labels_of, ratios_of, reduction, row_at
+from adafv_core.study.run.configs import row_title
 
 _LISTED = 10
 _COMPARED = ("full", "adafv", "t2i", "saliency", "fixed_mix", "random", "oracle", "blind")
@@ -79,7 +80,7 @@ def _argument(label: str) -> str:
 
 def _left_out(summary: dict[str, Any]) -> str:
     """Budgets that a method cannot serve, and data that could not be used, as a Markdown list."""
-    lines = [f"- `{one['row']}` at {one['keep']:g}: {one['why']}" for one in summary["left_out"]]
+    lines = [f"- {row_title(one['row'])} at {one['keep']:g}: {one['why']}" for one in summary["left_out"]]
     omitted = summary.get("omitted", [])
     lines += [f"- {_plain(one['where'])}: {_plain(one['why'])}" for one in omitted[:_LISTED]]
     if len(omitted) > _LISTED:

@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from adafv_core.methods import METHODS
 from adafv_core.study.report.figures import color_of
 from app.sweep.rows import SweepRow
 
@@ -39,7 +40,7 @@ def kl_figure(rows: Sequence[SweepRow]) -> go.Figure:
             **_look(index, method, own),
             y=[None if kl is None else max(KL_FLOOR, kl) for kl in found],
             customdata=found,
-            hovertemplate="keep %{x:.3g} %<br>KL %{customdata:.3g} nats<extra>" + method + "</extra>",
+            hovertemplate="keep %{x:.3g} %<br>KL %{customdata:.3g} nats<extra>" + METHODS[method].title + "</extra>",
         )
     figure.update_yaxes(type="log", dtick=1, tickformat="~g")
     below = any(kl is not None and kl < KL_FLOOR for kl in known)
@@ -56,7 +57,7 @@ def agreement_figure(rows: Sequence[SweepRow]) -> go.Figure:
         figure.add_scatter(
             **_look(index, method, own),
             y=[None if row.same is None else int(row.same) + 0.02 * index for row in own],
-            hovertemplate="keep %{x:.3g} %<extra>" + method + "</extra>",
+            hovertemplate="keep %{x:.3g} %<extra>" + METHODS[method].title + "</extra>",
         )
     figure.update_yaxes(tickvals=[0, 1], ticktext=["different", "same"], range=[-0.15, 1.35])
     return _against_ratio(figure, "Same answer as full tokens")
@@ -74,7 +75,7 @@ def _look(index: int, method: str, own: Sequence[SweepRow]) -> dict[str, Any]:
     return {
         "x": [100 * row.keep_ratio for row in own],
         "mode": "lines+markers",
-        "name": method,
+        "name": METHODS[method].title,
         "line": {"color": color_of(method, index), "dash": DASHES[index % len(DASHES)], "width": 2},
         "marker": {"symbol": MARKERS[index % len(MARKERS)], "size": 8},
     }

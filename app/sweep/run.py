@@ -12,6 +12,7 @@ from typing import Any
 
 from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import InputError
+from adafv_core.methods import METHODS
 from adafv_core.types import Answer
 from app.serving.ask import AskRequest, Service
 from app.serving.sessions import Session
@@ -124,6 +125,7 @@ def sweep_view(sweep: Sweep) -> dict[str, Any]:
         "prompt": sweep.prompt,
         "model": sweep.model,
         "complete": len(sweep.rows) == sweep.total,
+        "titles": {row.method: METHODS[row.method].title for row in sweep.rows},
         "rows": [asdict(row) for row in sweep.rows],
     }
 

@@ -50,7 +50,7 @@ def build(context: AppContext) -> SweepTab:
     )
     with gr.Row(elem_id="sweep-row"):
         methods = gr.CheckboxGroup(
-            names,
+            [(METHODS[name].title, name) for name in names],
             value=[name for name in _FIRST_METHODS if name in names],
             label="Methods",
             elem_id="sweep-methods",

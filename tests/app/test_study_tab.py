@@ -87,7 +87,7 @@ def test_page_and_picture_files_draw_the_same_figures_in_the_same_colors(summary
 
 
 def test_text_command_and_headline(summary: dict[str, Any]) -> None:
-    assert "| **`adafv`** | 66.7 (" in overview(summary)
+    assert "| **AdaFV** | 66.7 (" in overview(summary)
     assert "Where AdaFV does not win" in details(summary)
     assert "−90 %: 80.0 %" in headline(summary)
     study = {**summary, "data": {"name": "pocket study", "pictures": 3}, "model": {"name": "pocket"}}

@@ -52,7 +52,7 @@ def test_files_are_found_where_the_page_was_opened(
             page.get_by_role("tab", name="Sweep").click()
             for box in page.locator("#sweep-methods input").all():
                 box.set_checked(False)
-            page.get_by_label("random", exact=True).check()
+            page.get_by_label("Random", exact=True).check()
             page.get_by_role("button", name="Run sweep").click()
             expect(page.locator("#sweep-csv")).to_be_enabled(timeout=120_000)
             assert saved(page, "CSV").startswith(b"method,keep_ratio")

@@ -73,7 +73,7 @@ def test_stored_results_read_at_every_width_and_no_label_lies_on_another(
 
 def test_a_small_study_is_measured_shown_and_handed_out(open_page: Callable[..., Page], tmp_path: Path) -> None:
     page = open_study(open_page())
-    ask_for(page, ("adafv", "blind"), 4)
+    ask_for(page, ("AdaFV", "Blind"), 4)
     page.evaluate(
         "() => { const line = document.querySelector('#study-progress'); window.said = [];"
         " new MutationObserver(() => window.said.push([line.textContent, line.querySelector('progress').value]))"
@@ -84,7 +84,7 @@ def test_a_small_study_is_measured_shown_and_handed_out(open_page: Callable[...,
     said = page.evaluate("window.said")
     assert any(" left · " in text and 0 < value < 1 for text, value in said), said[-5:]
     expect(page.locator("#study-command")).to_contain_text("--scenes 4", timeout=30_000)
-    expect(page.locator("#study-table")).to_contain_text("blind")
+    expect(page.locator("#study-table")).to_contain_text("Blind")
     expect(page.locator("#study .js-plotly-plot")).to_have_count(PLOTS)
     with page.expect_download() as answers:
         page.locator("#study-answers").click()
@@ -99,7 +99,7 @@ def test_a_small_study_is_measured_shown_and_handed_out(open_page: Callable[...,
 
 def test_stop_keeps_what_is_done_and_run_goes_on(open_page: Callable[..., Page]) -> None:
     page = open_study(open_page())
-    ask_for(page, ("adafv",), 40)
+    ask_for(page, ("AdaFV",), 40)
     line, reached = page.locator("#study-progress"), 0.0
     for _ in range(2):
         page.get_by_role("button", name="Run study").click()
@@ -125,7 +125,7 @@ def test_a_wrong_annotation_file_gets_one_sentence_and_a_right_one_is_measured(
     wrong.write_text('{"images": [}', encoding="utf-8")
     right.write_text(json.dumps(coco()), encoding="utf-8")
     page = open_study(open_page())
-    ask_for(page, ("adafv",), 4)
+    ask_for(page, ("AdaFV",), 4)
     line = page.locator("#study-progress")
     for notes, says in ((wrong, "wrong.json, line 1: not JSON"), (right, "answers are in")):
         page.set_input_files("#study-files input[type=file]", [*pictures, notes])

@@ -67,6 +67,13 @@ def test_every_method_says_what_it_is(name: str) -> None:
     assert method.__doc__ is not None and len(method.__doc__) > 80
     for field in fields(method):
         assert field.name in method.__doc__ or name in ("t2i", "fixed_mix")
+    assert method.title and "\n" not in method.title + method.keeps + method.source
+
+
+def test_every_method_that_ships_is_named_in_words() -> None:
+    shipped = [METHODS[name] for name in SHIPPED]
+    assert len({method.title for method in shipped}) == len({method.keeps for method in shipped}) == len(SHIPPED)
+    assert all(method.title != method.name and "_" not in method.title and method.keeps for method in shipped)
 
 
 @pytest.mark.parametrize("uniform", [False, True], ids=["drawn", "uniform"])

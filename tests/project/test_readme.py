@@ -98,15 +98,19 @@ def test_the_readme_links_every_document() -> None:
 
 def test_the_methods() -> None:
     """A row for each method that comes with the library, with its options and its paper; the README names them all."""
-    lines = re.findall(r"^\| `\w+` \|.*\|$", DOCUMENTS["docs/methods.md"], re.MULTILINE)
+    lines = re.findall(r"^\| [^|]+ \| `\w+` \|.*\|$", DOCUMENTS["docs/methods.md"], re.MULTILINE)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [name.strip("`") for name, *_ in rows] == list(METHODS)[: max(len(rows), len(SHIPPED))]
-    for name, _, options, source in ((row[0].strip("`"), *row[1:]) for row in rows):
+    assert [name.strip("`") for _, name, *_ in rows] == list(METHODS)[: max(len(rows), len(SHIPPED))]
+    for title, name, keeps, options, source in ((row[0], row[1].strip("`"), *row[2:]) for row in rows):
+        assert title == METHODS[name].title and keeps == METHODS[name].keeps and source == METHODS[name].source
         assert re.findall(r"`(\w+)`", options) == [field.name for field in fields(METHODS[name])], name
         file = (ROOT / "adafv_core" / "methods" / f"{name}.py").read_text(encoding="utf-8")
         for paper in re.findall(r"\d{4}\.\d{5}", source):
             assert paper in file, f"methods/{name}.py does not name arXiv {paper}"
-    assert re.findall(r"`(\w+)`(?:,| and|\.\n)", section("README.md", "Methods"))[: len(SHIPPED)] == list(SHIPPED)
+    before = [METHODS[name].title for name in SHIPPED if not METHODS[name].inside_llm]
+    *inside, last = [METHODS[name].title for name in SHIPPED if METHODS[name].inside_llm]
+    listed = f"{', '.join(before)} and, inside the LLM, {', '.join(inside)} and {last}."
+    assert listed in " ".join(section("README.md", "Methods").split())
 
 
 def test_the_tables_of_settings_and_models() -> None:

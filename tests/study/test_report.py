@@ -85,11 +85,11 @@ def test_figures_2_to_4_are_the_means_of_what_was_measured(summary: dict[str, An
 
 def test_the_report_says_where_adafv_does_not_win(summary: dict[str, Any]) -> None:
     text = not_won(summary)
-    assert "`t2i`" in text and "salient (`t2i` 100.0, AdaFV 50.0)" in text
+    assert "T2I attention (" in text and "salient (T2I attention 100.0, AdaFV 50.0)" in text
     assert "80.0" in expectation(summary) and "**not reached**" in expectation(summary)
-    assert "| **`adafv`** | 66.7 (" in main_table(summary)
+    assert "| **AdaFV** | 66.7 (" in main_table(summary)
     assert "| reading (2) | 100.0 (" in family_table(summary, 0.1, ("full", "adafv"))
-    assert "adafv" in text_table(summary)
+    assert "AdaFV  " in text_table(summary)
     assert with_interval({"value": -1.25, "low": -2.0, "high": 0.5}) == "−1.2 (−2.0 to 0.5)"
     assert with_interval({"value": None, "low": None, "high": None}) == "–"
 
@@ -148,7 +148,7 @@ def test_the_documents_say_what_the_stored_results_say(changed: str, tmp_path: P
 
 def test_the_readme_s_sentences_are_made_from_the_summary(summary: dict[str, Any]) -> None:
     assert small_table(summary, ("adafv", "none")) == (
-        "| % of full accuracy (83.3 %) kept at | −90 % |\n| --- | --- |\n| **`adafv`** | 80.0 |\n| `none` | – |"
+        "| % of full accuracy (83.3 %) kept at | −90 % |\n| --- | --- |\n| **AdaFV** | 80.0 |\n| none | – |"
     )
     text = against_the_paper(summary)
     assert text.startswith("AdaFV keeps 80.0 % of full accuracy;") and "96.0 %, which is not reached here." in text
@@ -158,12 +158,12 @@ def test_the_readme_s_sentences_are_made_from_the_summary(summary: dict[str, Any
     says = "More accurate than AdaFV on the same questions, at 95 % confidence, corrected for 2 tests"
     assert behind(summary) == f"{says}: no method at −90 %."
     next(test for test in better["paired"] if test["other"] == "t2i")["verdict"] = "behind"
-    assert behind(better) == f"{says}: `t2i` at −90 %."
+    assert behind(better) == f"{says}: T2I attention at −90 %."
     for test in better["paired"]:  # as version 0.1 wrote it
         del test["verdict"]
     assert "no method at −90 %" in behind(better), "by the interval"
     next(test for test in better["paired"] if test["other"] == "t2i")["difference"]["high"] = -0.1
-    assert "`t2i` at −90 %" in behind(better)
+    assert "T2I attention at −90 %" in behind(better)
 
 
 def test_the_stored_results_are_of_the_bundled_model_and_the_whole_study() -> None:

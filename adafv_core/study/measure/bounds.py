@@ -13,6 +13,8 @@ from adafv_core.types import Selection, VisualTokens, Why
 
 ORACLE, BLIND = "oracle", "blind"
 BOUNDS = (ORACLE, BLIND)
+TITLES = {ORACLE: "Oracle", BLIND: "Blind"}
+"""The bounds in words, as tables show them."""
 
 
 def oracle(visual: VisualTokens, objects: ObjectTokens, needed: Sequence[int], budget: int) -> Selection:

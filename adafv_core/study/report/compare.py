@@ -20,6 +20,7 @@ from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.measure.intervals import draw_weights, holm, paired
 from adafv_core.study.report.summary import comparison, verdict
 from adafv_core.study.report.tables import p_text, with_interval
+from adafv_core.study.run.configs import row_title
 from adafv_core.study.run.results_file import Key, Records, read_records
 
 _FACTS = ("question", "answers", "key", "image")
@@ -97,14 +98,14 @@ def _facts(line: dict[str, Any]) -> str:
 
 def table_of(found: Sequence[Comparison]) -> str:
     """One line per row and ratio, for the terminal."""
-    width = max(len("row"), *(len(one.row) for one in found))
+    width = max(len("row"), *(len(row_title(one.row)) for one in found))
     lines = [f"{'row':<{width}}   keep      n      A      B  B − A, points (95 %)       p (Holm)  B is"]
     for one in found:
         keep = "any" if one.keep is None else f"{one.keep:g}"
         difference = with_interval(one.values["difference"], 2)
         numbers = f"{keep:>6} {one.n:>6,} {one.first:>6.1f} {one.second:>6.1f}"
         p = p_text(one.values["p_holm"])
-        lines.append(f"{one.row:<{width}} {numbers}  {difference:<25} {p:>8}  {one.values['verdict']}")
+        lines.append(f"{row_title(one.row):<{width}} {numbers}  {difference:<25} {p:>8}  {one.values['verdict']}")
     return "\n".join(lines)
 
 

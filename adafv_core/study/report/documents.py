@@ -59,8 +59,8 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
         markdown.overview(main),
         f"![Figure 1: accuracy against reduction](../assets/results/{MAIN}-figure-1.png)",
         markdown.main_table(main),
-        "`oracle` knows the true tokens and keeps them first; `blind` is given a single background token. They bound "
-        "what a method can achieve. At a reduction of 0 every method equals `full`.",
+        "The oracle knows the true tokens and keeps them first; the blind row is given a single background token. They "
+        "bound what a method can achieve. At a reduction of 0 every method equals “All tokens”.",
         "## Against the paper's averages\n\n" + markdown.expectation(main),
         "## Where AdaFV does not win\n\n" + markdown.not_won(main),
         "## How sure this is\n\n" + markdown.how_sure(main),
@@ -77,7 +77,7 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
         f"## Beside the published table\n\n{SOURCE}; the last column is ours.\n\n" + markdown.published_table(main),
         "Models and data differ: their columns are LLaVA-NeXT-7B on photographs, ours a 4 M parameter model on drawn "
         "scenes, whose text–image alignment was trained with the true masks of the objects. Our numbers show the "
-        "mechanism, not LLaVA's accuracy; `fastv` and `saliency` are our own implementations.",
+        "mechanism, not LLaVA's accuracy; FastV, SparseVLM and FasterVLM's saliency are our own implementations.",
     ]
     if ablation is not None:
         texts += [
@@ -94,9 +94,10 @@ def results_page(main: Summary, ablation: Summary | None) -> str:
 def _downsampled(main: Summary) -> list[str]:
     table = markdown.downsample_table(main)
     title = (
-        "## Where a smaller image is not enough\n\nAccuracy, in %, on the questions that `downsample` gets wrong at "
+        "## Where a smaller image is not enough\n\nAccuracy, in %, on the questions that a downsampled image of the "
+        "same number of tokens gets wrong."
     )
-    return [f"{title}the same number of tokens.\n\n{table}"] if table else []
+    return [f"{title}\n\n{table}"] if table else []
 
 
 def with_section(document: str, text: str) -> str:

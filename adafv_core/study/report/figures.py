@@ -10,7 +10,7 @@ from adafv_core.errors import InputError
 from adafv_core.study.measure.bounds import BLIND
 from adafv_core.study.report.summary_file import Summary
 from adafv_core.study.report.tables import labels_of, ratios_of, row_at
-from adafv_core.study.run.configs import FULL
+from adafv_core.study.run.configs import FULL, row_title
 
 GRAY = "#8a8f94"
 COLORS = {
@@ -93,7 +93,7 @@ def accuracy(summary: Summary) -> FigureData:
         values = [row["accuracy"] for _, row in rows]
         series.append(
             Series(
-                name=label,
+                name=row_title(label),
                 color=color_of(label, place),
                 x=tuple(ratio for ratio, _ in rows),
                 y=tuple(one["value"] for one in values),

@@ -8,6 +8,7 @@ from adafv_core.study.measure.bounds import BOUNDS
 from adafv_core.study.report.published import LLAVA_NEXT_7B, SAME_AS_OURS
 from adafv_core.study.report.summary_file import Summary
 from adafv_core.study.report.tables import (
+    bold_title,
     duration,
     labels_of,
     markdown,
@@ -18,6 +19,7 @@ from adafv_core.study.report.tables import (
     value_text,
     with_interval,
 )
+from adafv_core.study.run.configs import row_title
 
 EXPECTED = {0.25: 98.5, 0.1: 96.0, 0.05: 94.4}
 """Percent of full accuracy that AdaFV keeps on LLaVA-NeXT-7B: the paper's averages, by keep ratio."""
@@ -53,21 +55,21 @@ def main_table(summary: Summary) -> str:
         found = [row_at(summary, label, ratio) for ratio in ratios]
         shown = [with_interval(row["accuracy"]) if row else "–" for row in found]
         shown += [value_text(row["percent_of_full"]["value"]) if row else "–" for row in found]
-        name = f"**`{label}`**" if label == "adafv" else f"`{label}`"
-        lines.append([name, *shown])
+        lines.append([bold_title(label), *shown])
     return markdown(header, lines)
 
 
 def small_table(summary: Summary, labels: tuple[str, ...]) -> str:
-    """Percent of full accuracy, one row per method; the accuracy of `full` stands in the header."""
+    """Percent of full accuracy, one row per method; the accuracy with all tokens stands in the header."""
     ratios = ratios_of(summary)
     full = row_at(summary, "full", 1.0)
     of_what = f" ({full['accuracy']['value']:.1f} %)" if full else ""
     lines = []
     for label in labels:
         found = [row_at(summary, label, ratio) for ratio in ratios]
-        name = f"**`{label}`**" if label == "adafv" else f"`{label}`"
-        lines.append([name, *(value_text(row["percent_of_full"]["value"]) if row else "–" for row in found)])
+        lines.append(
+            [bold_title(label), *(value_text(row["percent_of_full"]["value"]) if row else "–" for row in found)]
+        )
     return markdown([f"% of full accuracy{of_what} kept at", *map(reduction, ratios)], lines)
 
 
@@ -92,7 +94,7 @@ def behind(summary: Summary) -> str:
     """One sentence: which methods are ahead of AdaFV on the same questions, by reduction."""
     texts = []
     for ratio in ratios_of(summary):
-        names = [f"`{test['other']}`" for test in _ahead(summary, ratio)]
+        names = [row_title(test["other"]) for test in _ahead(summary, ratio)]
         texts.append(f"{_list(names) if names else 'no method'} at {reduction(ratio)}")
     holm = f", corrected for {summary['holm']['tests']} tests" if summary.get("holm") else ""
     return f"More accurate than AdaFV on the same questions, at 95 % confidence{holm}: {', '.join(texts)}."
@@ -123,7 +125,7 @@ def family_table(summary: Summary, ratio: float, labels: tuple[str, ...]) -> str
             n = found["n"]
             cells.append(with_interval(found["accuracy"]))
         lines.append([f"{family} ({n})", *cells])
-    return markdown(["questions", *(f"`{label}`" for label in present)], lines)
+    return markdown(["questions", *map(row_title, present)], lines)
 
 
 def expectation(summary: Summary) -> str:
@@ -153,7 +155,7 @@ def _clear_of(summary: Summary, ratio: float) -> str:
     for label in ("saliency", "random"):
         row = row_at(summary, label, ratio)
         if row is not None and (own["accuracy"]["low"] or 0) <= (row["accuracy"]["high"] or 0):
-            text += f" Its interval overlaps that of `{label}`."
+            text += f" Its interval overlaps that of {row_title(label)}."
     return text
 
 
@@ -166,7 +168,7 @@ def paired_table(summary: Summary) -> str:
         difference = with_interval(test["difference"], 2)
         lines.append(
             [
-                f"`{test['other']}`",
+                row_title(test["other"]),
                 reduction(test["keep"]),
                 difference,
                 p_text(test["p_bootstrap"]),
@@ -201,7 +203,7 @@ def how_sure(summary: Summary) -> str:
             f"({min(one['accuracies']):.1f} to {max(one['accuracies']):.1f})"
             for one in summary["seeds"]
         ]
-        text += f" {summary['seeds'][0]['runs']} runs of `random`, mean ± standard deviation: {_list(runs)}."
+        text += f" {summary['seeds'][0]['runs']} runs of Random, mean ± standard deviation: {_list(runs)}."
     return text
 
 
@@ -234,7 +236,7 @@ def fidelity_table(summary: Summary, ratio: float) -> str:
         flops = row["flops"] or {}
         lines.append(
             [
-                f"**`{label}`**" if label == "adafv" else f"`{label}`",
+                bold_title(label),
                 with_interval(row["loyalty"]),
                 f"{row['flips']['lost']} / {row['flips']['gained']}",
                 with_interval(row["delta_nll"], 2) if row["delta_nll"] else "–",
@@ -261,7 +263,7 @@ def downsample_table(summary: Summary) -> str:
             counts[ratio] = found["n"] if found else counts.get(ratio, 0)
             cells.append(with_interval(found["accuracy"]) if found and found["n"] else "–")
         if label not in ("full", "downsample", "blind"):
-            lines.append([f"`{label}`", *cells])
+            lines.append([row_title(label), *cells])
     return markdown(["method", *(f"{reduction(ratio)} ({counts[ratio]} questions)" for ratio in ratios)], lines)
 
 
@@ -296,7 +298,7 @@ def published_table(summary: Summary) -> str:
                 row.method,
                 *(f"{score:g}" for score in row.scores),
                 f"{row.average:.2f}",
-                f"{ours['mean_percent_of_full']['value'] or 0:.1f} (`{ours['row']}`)" if ours else "–",
+                f"{ours['mean_percent_of_full']['value'] or 0:.1f} ({row_title(ours['row'])})" if ours else "–",
             ]
         )
     header = ["reduction", "method", "GQA", "SQA-IMG", "TextVQA", "POPE", "MME", "MMB", "MM-Vet"]
@@ -321,7 +323,7 @@ def _needed(found: dict[str, Any]) -> str:
 
 
 def _points(test: dict[str, Any]) -> str:
-    return f"`{test['other']}` ({with_interval(test['difference'])} points)"
+    return f"{row_title(test['other'])} ({with_interval(test['difference'])} points)"
 
 
 def _leaders(summary: Summary, ratio: float) -> list[str]:
@@ -339,7 +341,7 @@ def _leaders(summary: Summary, ratio: float) -> list[str]:
         best = max(rows, key=lambda row: row["families"][family]["accuracy"]["value"])
         theirs, ours = (row["families"][family]["accuracy"]["value"] for row in (best, own))
         if theirs > ours:
-            found.append(f"{family} (`{best['row']}` {theirs:.1f}, AdaFV {ours:.1f})")
+            found.append(f"{family} ({row_title(best['row'])} {theirs:.1f}, AdaFV {ours:.1f})")
     return found
 
 

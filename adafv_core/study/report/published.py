@@ -36,5 +36,5 @@ LLAVA_NEXT_7B = (
     PublishedRow("AdaV", 0.95, (58.53, 68.91, 55.11, 85.25, 1452.91, 65.20, 36.20), 94.35),
 )
 
-SAME_AS_OURS = {"AdaV": "adafv", "FasterVLM": "saliency", "FastV": "fastv", "full": "full"}
+SAME_AS_OURS = {"AdaV": "adafv", "FasterVLM": "saliency", "FastV": "fastv", "SparseVLM": "sparsevlm", "full": "full"}
 """Published method names → our row labels."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adafv_core.study.report.summary_file import Summary
+from adafv_core.study.run.configs import row_title
 
 
 def ratios_of(summary: Summary) -> list[float]:
@@ -18,6 +19,11 @@ def labels_of(summary: Summary) -> list[str]:
     """Row labels in the order in which they were asked, without the further runs of `random`."""
     labels = dict.fromkeys(row["row"] for row in summary["rows"])
     return [label for label in labels if not label.startswith("random seed=")]
+
+
+def bold_title(label: str) -> str:
+    """A row's title as a Markdown cell, AdaFV's own in bold."""
+    return f"**{row_title(label)}**" if label == "adafv" else row_title(label)
 
 
 def row_at(summary: Summary, label: str, keep: float | None) -> dict[str, Any] | None:
@@ -78,5 +84,5 @@ def text_table(summary: Summary) -> str:
             shown = "–" if row is None else with_interval(row["accuracy"])
             of_full = "" if row is None else f" {value_text(row['percent_of_full']['value']):>6} %"
             cells.append(f"{shown + of_full:>32}")
-        lines.append(f"{label:<28}" + "".join(cells))
+        lines.append(f"{row_title(label):<28}" + "".join(cells))
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 from adafv_core.engine.request import Request
 from adafv_core.errors import InputError, UnknownNameError
 from adafv_core.methods import METHODS
-from adafv_core.study.measure.bounds import BLIND, BOUNDS
+from adafv_core.study.measure.bounds import BLIND, BOUNDS, TITLES
 
 FULL = "full"
 
@@ -28,6 +28,16 @@ class Config:
     def label(self) -> str:
         """The configuration's name in files and tables: "adafv", "adafv floor=0.25"."""
         return " ".join([self.method, *(f"{name}={value}" for name, value in self.options.items())])
+
+
+def row_title(label: str) -> str:
+    """A row's label in words: "AdaFV" for "adafv", "AdaFV, floor=0.25" for "adafv floor=0.25".
+
+    A method that is not installed here, as in someone else's results, keeps its name.
+    """
+    method, *options = label.split(" ")
+    title = METHODS[method].title if method in METHODS else TITLES.get(method, method)
+    return ", ".join([title, *options])
 
 
 ABLATION = (

@@ -34,7 +34,10 @@ export function sweepTable(element) {
     const heads = ["Method", ...ratios.map((ratio) => "keep " + format.percent(ratio))];
     const line = (method) => {
       const at = (ratio) => rows.find((row) => row.method === method && row.keep_ratio === ratio);
-      return node("tr", {}, [node("th", { scope: "row", text: method }), ...ratios.map((ratio) => cell(at(ratio)))]);
+      return node("tr", {}, [
+        node("th", { scope: "row", text: value.titles[method] }),
+        ...ratios.map((ratio) => cell(at(ratio))),
+      ]);
     };
     const region = {
       class: "sweep-scroll",
