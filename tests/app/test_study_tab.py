@@ -44,11 +44,11 @@ def lines_of(figure: Any) -> dict[str, Any]:
 
 def test_figure_1_has_a_line_a_method_with_its_interval(summary: dict[str, Any]) -> None:
     lines = lines_of(accuracy_figure(summary))
-    assert set(lines) == {"full", "adafv", "saliency", "t2i", "blind"}
-    assert list(lines["adafv"].x) == [1.0, 0.1]
-    assert lines["adafv"].y[1] == pytest.approx(100 * 4 / 6, abs=1e-3)
-    assert lines["adafv"].y[0] == pytest.approx(100 * 5 / 6, abs=1e-3), "with everything kept it is full"
-    assert lines["adafv"].y[1] + lines["adafv"].error_y.array[1] == pytest.approx(
+    assert set(lines) == {"All tokens", "AdaFV", "Saliency", "T2I attention", "Blind"}
+    assert list(lines["AdaFV"].x) == [1.0, 0.1]
+    assert lines["AdaFV"].y[1] == pytest.approx(100 * 4 / 6, abs=1e-3)
+    assert lines["AdaFV"].y[0] == pytest.approx(100 * 5 / 6, abs=1e-3), "with everything kept it is full"
+    assert lines["AdaFV"].y[1] + lines["AdaFV"].error_y.array[1] == pytest.approx(
         next(row for row in summary["rows"] if row["row"] == "adafv")["accuracy"]["high"]
     )
 
@@ -56,10 +56,10 @@ def test_figure_1_has_a_line_a_method_with_its_interval(summary: dict[str, Any])
 def test_an_interval_that_ends_at_zero_is_drawn_to_its_end(summary: dict[str, Any]) -> None:
     ends = {"value": 20.0, "low": 0.0, "high": 50.0}
     rows = [{**row, "accuracy": {**row["accuracy"], **ends}} for row in summary["rows"]]
-    drawn = lines_of(accuracy_figure({**summary, "rows": rows}))["adafv"].error_y
+    drawn = lines_of(accuracy_figure({**summary, "rows": rows}))["AdaFV"].error_y
     assert set(drawn.arrayminus) == {20.0} and set(drawn.array) == {30.0}
     rows = [{**row, "accuracy": {**row["accuracy"], "low": None, "high": None}} for row in rows]
-    drawn = lines_of(accuracy_figure({**summary, "rows": rows}))["adafv"].error_y
+    drawn = lines_of(accuracy_figure({**summary, "rows": rows}))["AdaFV"].error_y
     assert set(drawn.arrayminus) == set(drawn.array) == {0.0}
 
 
