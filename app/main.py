@@ -37,7 +37,7 @@ from app.explore import tab as explore
 from app.gradio_ext.blocks import PageBlocks
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
-from app.gradio_ext.static_files import page_css, page_head, routes
+from app.gradio_ext.static_files import ICON, page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
 from app.saved_runs.save_and_open import most_run_bytes
@@ -148,6 +148,7 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
             theme=make_theme(),
             css=page_css(),
             head=page_head(),
+            favicon_path=ICON,
             app_kwargs={
                 "routes": routes(),
                 "middleware": [Middleware(GZipMiddleware), Middleware(BusyMiddleware, page=page)],

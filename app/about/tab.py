@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -20,8 +22,14 @@ _PAGE = Path(__file__).parent / "about.html"
 
 def build(context: AppContext) -> gr.HTML:
     """Lay the tab out; nothing in it needs wiring."""
-    value = {"steps": steps(context), "published": published(stored_results().get("pocket"))}
+    value = {"steps": steps(context), "published": published(stored_results().get("pocket")), "code": code_address()}
     return html_view("about", json.dumps(value), template=_PAGE.read_text(encoding="utf-8"))
+
+
+def code_address() -> str:
+    """Where the code of this page can be read, if it runs as a Space; else empty."""
+    space = os.environ.get("SPACE_ID", "")
+    return f"https://huggingface.co/spaces/{quote(space)}/tree/main" if space else ""
 
 
 def published(summary: dict[str, Any] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gradio.data_classes import FileData, ImageData, ListFiles
 
 from app.gradio_ext.inputs import CheckedImages
 from app.gradio_ext.queueing import FairQueue
+from app.gradio_ext.static_files import DESCRIPTION, PREVIEW, base_url
 from app.wire.errors import sentence
 
 WRITTEN_FOR = "6.31"
@@ -25,8 +26,9 @@ NOT_A_FILE = (
 class PageBlocks(gr.Blocks):
     """Blocks whose public endpoints may be called with trailing arguments left out, also over plain HTTP.
 
-    Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components, and
-    `Blocks.queue`, which makes the queue.
+    Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components,
+    `Blocks.queue`, which makes the queue, and `Blocks.get_config_file`, from which the page's template takes what sites
+    show beside a link.
     """
 
     def queue(self, *arguments: Any, visitor_size: int | None = None, **options: Any) -> gr.Blocks:
@@ -43,6 +45,10 @@ class PageBlocks(gr.Blocks):
             default_concurrency_limit=made.default_concurrency_limit,
         )
         return self
+
+    def get_config_file(self) -> Any:
+        """Gradio's, with the page's own description and preview picture."""
+        return {**super().get_config_file(), "thumbnail": base_url() + PREVIEW, "simple_description": DESCRIPTION}
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         """The function's arguments. Raises gr.Error with one sentence for values that Gradio does not accept."""

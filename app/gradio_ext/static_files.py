@@ -17,6 +17,12 @@ from starlette.routing import Route
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
 ENTRY = "ui/main.js"
+ICON = STATIC / "icon.png"
+PREVIEW = "preview.png"
+DESCRIPTION = (
+    "See which visual tokens of a picture a vision-language model needs for your question, drop the rest, and compare "
+    "the answers."
+)
 _FOREVER = "public, max-age=31536000, immutable"
 _LATE_LOADER = """<style>
 @keyframes adafv-late { from { opacity: 0; } }
@@ -30,6 +36,12 @@ def scripts() -> dict[str, bytes]:
     """The modules by path below `STATIC`, with forward slashes; read once, so that content and name agree."""
     found = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*.js")}
     return dict(sorted(found.items()))
+
+
+@cache
+def preview() -> bytes:
+    """The picture of the page that sites show beside a link to it, a PNG."""
+    return (STATIC / PREVIEW).read_bytes()
 
 
 @cache
@@ -55,17 +67,19 @@ def routes() -> list[Route]:
 
 
 async def _script(request: Request) -> Response:
-    """A script, with the media type that modules need on every system and permission to cache it forever."""
-    content = scripts().get(request.path_params["name"])
+    """A script, with the media type that modules need on every system, or the preview; both may be cached forever."""
+    name = request.path_params["name"]
+    content = preview() if name == PREVIEW else scripts().get(name)
     if content is None:
         return PlainTextResponse("No such script.", status_code=404)
-    return Response(content, media_type="text/javascript", headers={"Cache-Control": _FOREVER})
+    kind = "image/png" if name == PREVIEW else "text/javascript"
+    return Response(content, media_type=kind, headers={"Cache-Control": _FOREVER})
 
 
 def page_head() -> str:
     """For the document's head: lets the browser fetch every module at once instead of import by import."""
     links = (f'<link rel="modulepreload" href="{base_url()}{name}">' for name in scripts())
-    return _LATE_LOADER + "".join(links)
+    return f'{_LATE_LOADER}<meta name="description" content="{DESCRIPTION}">{"".join(links)}'
 
 
 def page_css() -> str:

@@ -28,6 +28,10 @@ SEVERAL = (
     "The pocket model was trained on questions about one picture. With several, the maps and budgets are those of the "
     "method, but about half of its answers are wrong: choose a real model under More › Model."
 )
+WITHHELD = (
+    "Verdict, KL and costs are withheld: on a picture that the pocket model cannot read, two answers that agree do not "
+    "show that the kept tokens were enough."
+)
 _STOPPED = answer_view(None, "stopped")
 _WAITING = answer_view(None, "waiting")
 
@@ -54,7 +58,8 @@ def page_stream(
     """
     stop = session.asking.begin(number, client_gone)
     settings = request.settings
-    texts = partial(answers_text, method=METHODS[request.method].title, asked=number)
+    withheld = WITHHELD if _is_foreign(service, session, request) else ""
+    texts = partial(answers_text, method=METHODS[request.method].title, asked=number, withheld=withheld)
     try:
         run = service.score(session, request, stop)
         if session.asking.is_superseded(number):
@@ -137,11 +142,14 @@ def _warning(service: Service, session: Session, request: AskRequest) -> str:
     """The notice about pictures that the pocket model cannot read, with an offer where others may be loaded, or about
     several of them.
     """
-    if session.model != "pocket":
-        return ""
-    if any(service.scene_of(key) is None for key in request.picture_keys):
+    if _is_foreign(service, session, request):
         return f"{FOREIGN} {offer_sentence(service.pool)}".strip() if service.settings.model_menu else FOREIGN
-    return SEVERAL if request.more else ""
+    return SEVERAL if session.model == "pocket" and request.more else ""
+
+
+def _is_foreign(service: Service, session: Session, request: AskRequest) -> bool:
+    """Whether the pocket model is asked about a picture that is no scene drawn here."""
+    return session.model == "pocket" and any(service.scene_of(key) is None for key in request.picture_keys)
 
 
 def _select(service: Service, run: Run, choice: TokenChoice, stop: StopSignal) -> str:

@@ -57,10 +57,16 @@ def answers_text(
     *,
     method: str,
     asked: int = 0,
+    withheld: str = "",
 ) -> str:
-    """Both answers as the JSON text that the page shows. asked: number of the question, as the page counts them."""
+    """Both answers as the JSON text that the page shows.
+
+    asked: number of the question, as the page counts them. withheld: why the comparison and the costs are not shown,
+    if they are not.
+    """
     body = {"pruned": pruned, "full": full, "method_title": method, "convention": CONVENTION, "asked": asked}
-    return json.dumps({**body, **(comparison or compare(None, None))}, allow_nan=False)
+    compared = compare(None, None) if withheld or comparison is None else comparison
+    return json.dumps({**body, "withheld": withheld, **compared}, allow_nan=False)
 
 
 def compare(pruned: Answer | None, full: Answer | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from adafv_core.engine.request import Request
 from adafv_core.errors import BudgetError, InputError, OutOfMemoryError, PromptError, UnknownNameError
 from adafv_core.images import read_picture
 from app.serving.ask import UPDATES_PER_S, Service
-from app.serving.page_stream import FOREIGN, page_stream
+from app.serving.page_stream import FOREIGN, WITHHELD, page_stream
 from app.serving.sessions import Session
 from app.settings import Settings
 from app.wire.errors import UNFORESEEN
@@ -243,7 +243,12 @@ def test_pictures_from_elsewhere_get_a_notice() -> None:
     foreign = replace(question(), picture=read_picture(Image.new("RGB", (80, 60), "teal")))
     stream = list(page_stream(shared_context().service, Session("pocket"), foreign))
     assert json.loads(stream[0][2])["text"].startswith(FOREIGN)
-    assert json.loads(next(iter(page_stream(shared_context().service, Session("pocket"), question())))[2])["text"] == ""
+    known = list(page_stream(shared_context().service, Session("pocket"), question()))
+    assert json.loads(known[0][2])["text"] == ""
+    last, of_known = json.loads(stream[-1][1]), json.loads(known[-1][1])
+    assert last["withheld"] == WITHHELD and last["same"] is None and last["kl_nats"] is None
+    assert last["pruned"]["text"] and last["full"]["state"] == "done"
+    assert of_known["withheld"] == "" and of_known["same"] in (True, False) and of_known["kl_nats"] >= 0
 
 
 def forced(session: Session, choice: TokenChoice, index: int = 3) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import httpx
@@ -9,8 +10,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from helpers.app_context import shared_address
+from PIL import Image
 
-from app.gradio_ext.static_files import STATIC, base_url, page_head, routes, scripts, url_of
+from app.gradio_ext.static_files import DESCRIPTION, ICON, STATIC, base_url, page_head, routes, scripts, url_of
+from app.main import TITLE
 
 
 @pytest.mark.parametrize("root_path", ["", "/tools/adafv"])
@@ -42,6 +45,16 @@ def test_changed_content_has_another_address() -> None:
     assert url_of(dict(contents)) == base_url()
     for name, content in contents.items():
         assert url_of({**contents, name: content + b" "}) != base_url()
+
+
+def test_a_link_to_the_page_shows_its_own_name_description_and_picture() -> None:
+    text = httpx.get(shared_address()).text
+    meta = dict(re.findall(r'<meta\s+(?:property|name)="([\w:]+)"\s+content="([^"]*)"', text))
+    assert meta["og:title"] == TITLE and meta["og:description"] == meta["twitter:description"] == DESCRIPTION
+    shown = httpx.get(f"{shared_address()}/{meta['og:image']}")
+    picture = Image.open(io.BytesIO(shown.content))
+    assert shown.headers["content-type"] == "image/png" and picture.size == (1200, 630) and len(shown.content) < 200_000
+    assert httpx.get(f"{shared_address()}/favicon.ico").content == ICON.read_bytes()
 
 
 def test_the_page_itself_is_sent_compressed_and_streams_are_not() -> None:

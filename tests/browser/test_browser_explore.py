@@ -194,6 +194,14 @@ def test_a_picture_from_elsewhere_is_answered_with_a_notice(open_page: Callable[
     expect(page.locator(".notice")).to_contain_text("drawn scenes only", timeout=30_000)
     settled(page)
     assert page.evaluate("adafv.page.scores.size") == [256, 256]
+    verdict = page.locator(".verdict")
+    expect(verdict).to_contain_text("withheld")
+    assert page.locator(".verdict b").count() == 0 and page.locator(".costs tr").count() == 0
+    expect(page.locator(".convention")).to_have_text("")
+    expect(page.locator(".answer-text").first).not_to_be_empty()
+    page.locator(".example").first.click()
+    expect(page.locator(".verdict b")).to_be_visible(timeout=30_000)
+    assert page.locator(".costs tbody tr").count() == 6
 
 
 def test_saved_files_open_again(open_page: Callable[..., Page], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from helpers.screenshots import CONTRAST, IS_DARK, SIZES, looked_at
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from adafv_core.bundled import ROOT
 from adafv_core.methods import METHODS
 from adafv_core.study.report.published import LLAVA_NEXT_7B
 
@@ -59,6 +60,15 @@ def test_the_other_tabs_read_too(
         assert ours.endswith(named[row.method])
     expect(page.locator(".steps figure")).to_have_count(6)
     assert page.locator("#about math").count() == 4
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    entry = readme.partition("```bibtex\n")[2].partition("```")[0].strip()
+    expect(page.locator("#about .bibtex pre")).to_have_text(entry)
+    assert page.locator("#about a[href='https://arxiv.org/abs/2501.09532']").count() == 1
+    copied = "{value: {writeText: async (text) => (window.copied = text)}}"
+    page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {copied})")
+    page.get_by_role("button", name="Copy BibTeX").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("window.copied").startswith("@article{han2025adafv")
     looked_at(page, keep_picture, "about")
     page.get_by_role("tab", name="Sweep").click()
     looked_at(page, keep_picture, "sweep-before")

@@ -3,11 +3,12 @@
 import { mixed, plain } from "../core/scale.js";
 import { bytes, select, unpack } from "../core/select.js";
 import { Painter } from "../draw/painter.js";
-import { node } from "./dom.js";
+import { copyText, node } from "./dom.js";
 import { makeScene } from "./scene.js";
 import { page } from "./state.js";
 
 const LOOK = { opacity: 0.85, showPicture: true, forced: null };
+const COPIED_MS = 2000;
 const UNSEEN = "rgb(120, 124, 130)";
 
 /* What each picture shows, in the order of the steps. Kept patches without a reason are outlined, without glyphs. */
@@ -92,7 +93,16 @@ function fillTable(table, published) {
   );
 }
 
+function offerBibtex(button) {
+  button.addEventListener("click", async () => {
+    await copyText(button.parentElement.querySelector("pre").textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy BibTeX"), COPIED_MS);
+  });
+}
+
 export function about(element) {
+  offerBibtex(element.querySelector(".bibtex button"));
   return (value) => {
     const container = element.querySelector("[data-steps]");
     let waiting = value.steps.length > 0;
@@ -106,5 +116,8 @@ export function about(element) {
     });
     start();
     fillTable(element.querySelector("[data-published]"), value.published);
+    const code = element.querySelector("[data-code]");
+    code.hidden = !value.code;
+    code.querySelector("a").href = value.code;
   };
 }

@@ -51,6 +51,7 @@ function makeCard(title) {
 }
 
 function costTable(value) {
+  if (value.withheld) return [];
   const [pruned, full] = [value.pruned, value.full].map((a) =>
     a && a.n_kept !== undefined && a.ttft_s !== undefined ? a : null,
   );
@@ -71,6 +72,7 @@ function costTable(value) {
 }
 
 function verdictOf(value) {
+  if (value.withheld) return [node("span", { class: "withheld", text: value.withheld })];
   if (value.same !== true && value.same !== false) return [];
   const verdict = [node("b", { text: value.same ? "= Same answer" : "≠ Different answer" })];
   if (value.kl_nats !== null && value.kl_nats !== undefined) {
@@ -95,7 +97,8 @@ export function answers(element) {
     verdict.dataset.same = value.same === null || value.same === undefined ? "unknown" : String(value.same);
     verdict.replaceChildren(...verdictOf(value));
     table.replaceChildren(...costTable(value));
-    if (table.childElementCount) note.textContent = value.convention || "";
+    if (value.withheld) note.textContent = "";
+    else if (table.childElementCount) note.textContent = value.convention || "";
   }
 
   /* From the click until the server's first reply, what is shown belongs to the previous question. */

@@ -14,6 +14,19 @@ export function node(tag, options, children) {
   return made;
 }
 
+/* Browsers without a clipboard for scripts (a page over plain HTTP) copy what is selected. */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = node("textarea", { class: "sr-only", text });
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+}
+
 /* An element that already has the text is left alone, since setting it again would lay it out again. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;

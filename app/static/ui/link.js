@@ -1,7 +1,7 @@
 /* The view in the address: everything that makes it stands in the fragment, so that a reload, Back and a copied link
    bring it back. */
 
-import { node } from "./dom.js";
+import { copyText, node } from "./dom.js";
 import { page } from "./state.js";
 
 const WRITE_MS = 250; // a moving slider is written once it rests
@@ -128,16 +128,7 @@ export function copyLinkButton() {
   const button = node("button", { type: "button", text: "Copy link", on: { click: copy } });
   async function copy() {
     history.replaceState(null, "", fragment());
-    const here = location.href;
-    try {
-      await navigator.clipboard.writeText(here);
-    } catch {
-      const field = node("textarea", { class: "sr-only", text: here });
-      document.body.append(field);
-      field.select();
-      document.execCommand("copy");
-      field.remove();
-    }
+    await copyText(location.href);
     const { scene, more_scenes: more } = page.scores.view;
     button.textContent = scene === null || more === null ? "Copied, without the picture" : "Copied";
     setTimeout(() => (button.textContent = "Copy link"), COPIED_MS);
