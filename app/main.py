@@ -12,7 +12,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if __name__ == "__main__":
     from app.preflight import settings_to_start_with
+    from app.stopping import end_at_once_on_signals
 
+    end_at_once_on_signals()
     STARTED_WITH = settings_to_start_with(sys.argv[1:])
 
 from app.serving.zero_gpu import for_this_machine, on_zero_gpu  # before anything that starts CUDA
@@ -48,6 +50,7 @@ from app.serving.models import ModelPool, load_first
 from app.serving.scenes import SceneFolder
 from app.serving.sessions import Sessions
 from app.settings import Settings
+from app.stopping import end_at_once_on_signals, stop_on_signals, wait_and_drain
 from app.study import tab as study
 from app.sweep import tab as sweep
 from app.wire.views import masthead
@@ -99,7 +102,7 @@ def load_on_ray(name: str, settings: Settings) -> Backend:
     return ray.load(name, settings.device, settings.dtype, settings.cache_bytes, options, settings.quantization)
 
 
-def make_page(context: AppContext) -> gr.Blocks:
+def make_page(context: AppContext) -> PageBlocks:
     """The page, not launched yet."""
     kept_s = context.settings.uploads_kept_s
     with PageBlocks(
@@ -133,8 +136,8 @@ def make_page(context: AppContext) -> gr.Blocks:
     return page
 
 
-def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
-    """Serve the page and return its address. Nothing is shared, monitored or recorded."""
+def launch(page: gr.Blocks, settings: Settings) -> str:
+    """Serve the page in a thread of its own and return its address. Nothing is shared, monitored or recorded."""
     with without_proxies():
         _, address, _ = page.launch(
             server_name=server_name(settings.host),
@@ -160,24 +163,25 @@ def launch(page: gr.Blocks, settings: Settings, block: bool = True) -> str:
             prevent_thread_lock=True,
         )
     print(f"AdaFV is open at {address}", flush=True)
-    if block:
-        page.block_thread()
     return str(address)
 
 
 def start(settings: Settings) -> None:
-    """Load the model and serve the page until the process is stopped."""
+    """Load the model and serve the page until SIGTERM or SIGINT."""
+    end_at_once_on_signals()
     try:
         context = open_context(settings)
     except AdaFVError as error:
         sys.exit(f"The page cannot start: {error}")
     page = make_page(context)
+    stop = stop_on_signals()
     try:
         launch(page, settings)
     except OSError as error:
         if error.errno not in ABOUT_THE_ADDRESS:
             raise
         sys.exit(unusable_address(settings, error))
+    wait_and_drain(stop, page.drain, page.close_soon)
 
 
 def main(arguments: list[str] | None = None) -> None:

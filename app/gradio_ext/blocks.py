@@ -50,6 +50,17 @@ class PageBlocks(gr.Blocks):
         """Gradio's, with the page's own description and preview picture."""
         return {**super().get_config_file(), "thumbnail": base_url() + PREVIEW, "simple_description": DESCRIPTION}
 
+    def drain(self, within_s: float) -> None:
+        """See `FairQueue.drain`."""
+        if isinstance(self._queue, FairQueue):
+            self._queue.drain(within_s)
+
+    def close_soon(self) -> None:
+        """Close the server; connections that are still open have a second."""
+        if self.server is not None:
+            self.server.config.timeout_graceful_shutdown = 1
+        self.close(verbose=False)
+
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         """The function's arguments. Raises gr.Error with one sentence for values that Gradio does not accept."""
         values = [*inputs, *missing_values(block_fn, len(inputs))]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.queueing import Event, EventQueue, Queue
+from gradio.server_messages import ProcessCompletedMessage
+from gradio.utils import error_payload
 
 from adafv_core.engine.gate import StopSignal
 
@@ -25,6 +28,8 @@ UNKNOWN_S = 2.0
 """Assumed for a request of a kind that has not run yet."""
 UNHEARD_S = 30.0
 """A call whose result nobody has begun to read after this long is given up."""
+STOPPING = "The server is stopping: ask again in a minute."
+_TOLD_WITHIN_S = 2.0
 LONG_LINES = frozenset({"sweep", "study"})
 """Lines of jobs that take minutes: a visitor runs one at a time in each, so that no visitor takes every place."""
 
@@ -39,10 +44,19 @@ class FairQueue(Queue):
     def __init__(self, visitor_size: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.visitor_size = visitor_size
+        self.stopping = False
         self._listeners: Counter[str] = Counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Gradio's start, within the server's event loop."""
+        self._loop = asyncio.get_running_loop()
+        super().start()
 
     async def push(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
         """Add a call to its line, in its visitor's turn; a sentence instead if too many wait."""
+        if self.stopping:
+            return False, STOPPING, "queue_full"
         visitor = visitor_of(request)
         waiting = sum(visitor_of(event.request) == visitor for event in self.waiting())
         if self.visitor_size is not None and waiting >= self.visitor_size:
@@ -74,6 +88,38 @@ class FairQueue(Queue):
         for event in self.active():
             if not event.alive:
                 client_gone(event).set()
+
+    def drain(self, within_s: float) -> None:
+        """Take no more calls; those that wait end with a sentence, and so do those that still run after `within_s`.
+
+        For another thread than the event loop's; returns when the clients have been told.
+        """
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._drain(within_s), self._loop).result(within_s + 2 * _TOLD_WITHIN_S)
+
+    async def _drain(self, within_s: float) -> None:
+        self.stopping = True
+        for event in self.waiting():
+            self._tell_stopping(event)
+            self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+        await self._until_idle(within_s)
+        for event in self.active():
+            self._tell_stopping(event)
+            event.alive = False
+            client_gone(event).set()
+        await self._until_idle(_TOLD_WITHIN_S)
+        ends_at_s = time.monotonic() + _TOLD_WITHIN_S
+        while self._listeners and time.monotonic() < ends_at_s:
+            await asyncio.sleep(0.02)
+
+    async def _until_idle(self, within_s: float) -> None:
+        ends_at_s = time.monotonic() + within_s
+        while self.active() and time.monotonic() < ends_at_s:
+            await asyncio.sleep(0.02)
+
+    def _tell_stopping(self, event: Event) -> None:
+        content = error_payload(gr.Error(STOPPING), show_error=True)
+        self.send_message(event, ProcessCompletedMessage(output=content, title="Stopping", success=False))
 
     @contextmanager
     def listening(self, name: str) -> Iterator[None]:

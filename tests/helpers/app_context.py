@@ -34,7 +34,7 @@ def shared_context() -> AppContext:
 def serve(context: AppContext) -> tuple[gr.Blocks, str]:
     """The context's page, served until the tests end, and its address."""
     page = make_page(context)
-    address = launch(page, context.settings, block=False)
+    address = launch(page, context.settings)
     atexit.register(page.close, verbose=False)
     return page, address.rstrip("/")
 

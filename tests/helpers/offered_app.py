@@ -13,4 +13,6 @@ from app.settings import read_settings
 
 if __name__ == "__main__":
     settings = read_settings(sys.argv[1:])
-    launch(make_page(replace(open_context(settings), gpu=True)), settings)
+    page = make_page(replace(open_context(settings), gpu=True))
+    launch(page, settings)
+    page.block_thread()
