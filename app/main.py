@@ -39,6 +39,7 @@ from app.explore import tab as explore
 from app.gradio_ext.blocks import PageBlocks
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
+from app.gradio_ext.guard import GuardMiddleware, is_loopback
 from app.gradio_ext.static_files import ICON, page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
@@ -154,7 +155,12 @@ def launch(page: gr.Blocks, settings: Settings) -> str:
             favicon_path=ICON,
             app_kwargs={
                 "routes": routes(),
-                "middleware": [Middleware(GZipMiddleware), Middleware(BusyMiddleware, page=page)],
+                "openapi_url": None,
+                "middleware": [
+                    Middleware(GuardMiddleware, origins=settings.origins, loopback=is_loopback(settings.host)),
+                    Middleware(GZipMiddleware),
+                    Middleware(BusyMiddleware, page=page),
+                ],
             },
             max_file_size=most_run_bytes(settings),
             mcp_server=settings.mcp,

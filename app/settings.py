@@ -109,6 +109,13 @@ class Settings:
         most=65_535,
         shown_default="first free from 7860",
     )
+    allow_origins: str = _setting(
+        "",
+        "ADAFV_ALLOW_ORIGINS",
+        "other web sites, separated by commas, that may call the page and frame it, or * for all",
+        shown_default="none",
+        on_a_space="*",
+    )
     queue_size: int = _setting(64, "ADAFV_QUEUE_SIZE", "requests that may wait; further ones are asked to retry later")
     visitor_queue_size: int = _setting(
         16, "ADAFV_VISITOR_QUEUE_SIZE", "requests from one address that may wait; further ones are asked to retry later"
@@ -134,6 +141,11 @@ class Settings:
         True, "ADAFV_MODEL_MENU", "whether users may load other models: 1 or 0; on ZeroGPU always 0"
     )
     mcp: bool = _setting(False, "ADAFV_MCP", "also serve the endpoints as MCP tools (needs gradio[mcp]): 1 or 0")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The web sites that `allow_origins` lists."""
+        return tuple(one for part in self.allow_origins.split(",") if (one := part.strip().rstrip("/")))
 
     @property
     def answer_tokens(self) -> int:

@@ -17,6 +17,7 @@ from app.wire.errors import sentence
 
 WRITTEN_FOR = "6.31"
 T = TypeVar("T")
+NOT_PUBLIC = "This function is the page's own: call an endpoint by its name."
 NOT_A_FILE = (
     "{names}: only a file that was sent to this page is taken. Upload it first; in Python, pass "
     "gradio_client.handle_file(path)."
@@ -27,8 +28,8 @@ class PageBlocks(gr.Blocks):
     """Blocks whose public endpoints may be called with trailing arguments left out, also over plain HTTP.
 
     Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components,
-    `Blocks.queue`, which makes the queue, and `Blocks.get_config_file`, from which the page's template takes what sites
-    show beside a link.
+    `Blocks.process_api`, through which every call passes, `Blocks.queue`, which makes the queue, and
+    `Blocks.get_config_file`, from which the page's template takes what sites show beside a link.
     """
 
     def queue(self, *arguments: Any, visitor_size: int | None = None, **options: Any) -> gr.Blocks:
@@ -61,6 +62,14 @@ class PageBlocks(gr.Blocks):
             self.server.config.timeout_graceful_shutdown = 1
         self.close(verbose=False)
 
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, *more: Any, **options: Any
+    ) -> dict[str, Any]:
+        """Run a function. Raises gr.Error for a private one that is not called by the page."""
+        if is_private(block_fn) and not is_from_page(request):
+            raise gr.Error(NOT_PUBLIC, print_exception=False)
+        return await super().process_api(block_fn, inputs, state, request, *more, **options)
+
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         """The function's arguments. Raises gr.Error with one sentence for values that Gradio does not accept."""
         values = [*inputs, *missing_values(block_fn, len(inputs))]
@@ -73,6 +82,17 @@ class PageBlocks(gr.Blocks):
             raise
         except Exception as error:
             raise gr.Error(refusal(block_fn, error), print_exception=False) from None
+
+
+def is_private(block_fn: Any) -> bool:
+    """Whether only the page may call a function. Those for a page that is closed are called by the server itself."""
+    private = getattr(block_fn, "api_visibility", "") == "private"
+    return private and not any(event == "unload" for _, event in block_fn.targets)
+
+
+def is_from_page(request: Any) -> bool:
+    """Whether the page's own script makes a call, which names itself so; None: the server makes it."""
+    return request is None or request.headers.get("x-gradio-user") == "app"
 
 
 def missing_values(block_fn: Any, given: int) -> list[Any]:

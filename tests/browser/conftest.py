@@ -13,6 +13,8 @@ from helpers.app_context import shared_address
 from helpers.browser import ARGUMENTS, chromium
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+POLICY = "Content Security Policy"
+"""In what the browser's console says of anything that the page's own policy forbids."""
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -62,7 +64,8 @@ def page_in_empty(context: BrowserContext, origin: str) -> Page:
 def open_page(
     browser: Browser, warm_context: BrowserContext, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Page]]:
-    """Opens the page; at the end nothing may have left loopback or failed in a script.
+    """Opens the page; at the end nothing may have left loopback, failed in a script, or been against the
+    page's Content-Security-Policy.
 
     The first page of a test is in the warm context, emptied; every other, and one with options, in a fresh context, as
     in another browser.
@@ -89,6 +92,8 @@ def open_page(
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         watch(page)
+        if not at:  # behind a proxy that hides Host, Gradio's first addresses name the server, and are rightly blocked
+            page.on("console", lambda line: wrong.append(line.text) if POLICY in line.text else None)
         page.goto(address)
         page.wait_for_function("window.adafv && adafv.page && adafv.page.scores && document.querySelector('.panels')")
         page.wait_for_selector("#prompt textarea")
