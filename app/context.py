@@ -8,6 +8,7 @@ from app.serving.ask import Service
 from app.serving.exports import Exports
 from app.serving.first_screen import FirstScreen
 from app.serving.scenes import SceneFolder
+from app.serving.sessions import Run
 from app.settings import Settings
 
 
@@ -25,3 +26,9 @@ class AppContext:
     exports: Exports
     gpu: bool = False
     fallback: str = ""
+
+    def correct_answer(self, run: Run) -> str | None:
+        """The right answer to a run's question, if it is about one drawn scene and comes with it."""
+        if run.more_scores:
+            return None
+        return self.scenes.correct_answer(self.service.scene_of(run.scores.visual.picture_key), run.prompt)

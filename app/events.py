@@ -14,7 +14,7 @@ import gradio as gr
 
 from app.context import AppContext
 from app.serving.sessions import JobControl, Session
-from app.wire.parse import read_page_state
+from app.wire.parse import PageState, read_page_state
 
 WITH_STATE = "(...values) => adafv.page.sent(values)"
 ASK = "(...values) => adafv.page.ask(values)"
@@ -29,6 +29,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 SILENT: dict[str, Any] = {**PRIVATE, "queue": False}
 SWEEPS: dict[str, Any] = {"concurrency_id": "sweep", "concurrency_limit": 4}
 STUDIES: dict[str, Any] = {"concurrency_id": "study", "concurrency_limit": 4}
+STRIPS: dict[str, Any] = {"concurrency_id": "strip", "concurrency_limit": 4}
 """Options of long jobs: several visitors run one each, and these take turns on the model batch by batch."""
 
 Handler = Callable[[gr.Request, str], None]
@@ -39,15 +40,23 @@ def on_the_model(context: AppContext) -> dict[str, Any]:
     return {"concurrency_id": "model", "concurrency_limit": context.settings.answers_at_once}
 
 
-def job_handlers(context: AppContext, control_of: Callable[[Session], JobControl]) -> tuple[Handler, Handler]:
-    """The handlers that run before a job of one kind, and on Stop. control_of: that kind's control in a session."""
+def job_handlers(context: AppContext, *controls_of: Callable[[Session], JobControl]) -> tuple[Handler, Handler]:
+    """The handlers that run before a job, and on Stop. controls_of: the kinds of jobs that end then, by their control
+    in a session.
+    """
+
+    def controls(request: gr.Request, state: PageState) -> list[JobControl]:
+        session = context.service.session(request.session_hash, state)
+        return [control_of(session) for control_of in controls_of]
 
     def supersede(request: gr.Request, page_state: str) -> None:
         state = read_page_state(page_state)
-        control_of(context.service.session(request.session_hash, state)).supersede(state.number)
+        for control in controls(request, state):
+            control.supersede(state.number)
 
     def stop(request: gr.Request, page_state: str) -> None:
         state = read_page_state(page_state)
-        control_of(context.service.session(request.session_hash, state)).stop_through(state.number)
+        for control in controls(request, state):
+            control.stop_through(state.number)
 
     return supersede, stop

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
 from adafv_core.methods import METHODS
 from adafv_core.types import SHARES
-from app.gradio_ext.blocks import with_gradio_errors
+from app.gradio_ext.blocks import streamed_with_gradio_errors, with_gradio_errors
 from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList
 from app.settings import Settings
 from app.wire.parse import METHOD_OPTIONS, POSITION_CHOICES, TEXT_TOKENS, AskSettings
@@ -38,6 +38,7 @@ MEANINGS = {
 }
 MORE = ("more_images", "share")
 SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions", "force_keep", "force_drop", *MORE)
+STRIP = (*SCORES[:2], "method", "max_new_tokens", *SCORES[4:])
 ASK = (*SCORES[:4], "max_new_tokens", "with_full", *SCORES[4:])
 Field = gr.components.Component
 
@@ -89,8 +90,8 @@ class Endpoints:
     ) -> None:
         """Add one endpoint.
 
-        function: takes the gr.Request and each of `arguments` by name. outputs: what it returns, JSON by default.
-        options: of Gradio's event.
+        function: takes the gr.Request and each of `arguments` by name; a generator streams. outputs: what it returns,
+        JSON by default. options: of Gradio's event.
         """
         self._trigger.click(
             _documented(function, arguments),
@@ -105,9 +106,13 @@ class Endpoints:
 def _documented(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
     """The function with its arguments' meanings in its docstring, and its errors as one sentence."""
 
-    def endpoint(request: gr.Request, **values: Any) -> Any:
+    def plain(request: gr.Request, **values: Any) -> Any:
         return with_gradio_errors(lambda: function(request, **values))
 
+    def streaming(request: gr.Request, **values: Any) -> Iterator[Any]:
+        yield from streamed_with_gradio_errors(lambda: function(request, **values))
+
+    endpoint: Callable[..., Any] = streaming if inspect.isgeneratorfunction(function) else plain
     lines = ["Args:", *(f"    {name}: {MEANINGS[name]}" for name in arguments)] if arguments else []
     endpoint.__doc__ = "\n".join([inspect.getdoc(function) or "", "", *lines]).strip()
     endpoint.__name__ = function.__name__

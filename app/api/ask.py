@@ -1,18 +1,19 @@
-"""Endpoints that ask: /ask, /scores, /sweep and /new_scene."""
+"""Endpoints that ask: /ask, /scores, /answer_strip, /sweep and /new_scene."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from adafv_core.errors import InputError
-from app.api.arguments import ASK, MORE, SCORES, Endpoints
+from app.api.arguments import ASK, MORE, SCORES, STRIP, Endpoints
 from app.context import AppContext
-from app.events import SWEEPS, on_the_model
+from app.events import STRIPS, SWEEPS, on_the_model
 from app.explore.tab import read_request
 from app.gradio_ext.queueing import client_gone
+from app.serving.answer_strip import fill_strip, strip_view
 from app.serving.ask import AskRequest
 from app.sweep.run import read_sweep, run_sweep, sweep_view
 from app.wire.parse import METHOD_OPTIONS, TokenChoice, read_marks, read_method, read_ratio
@@ -52,6 +53,16 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
         first, *more = [scores_view(*one) for one in zip(run.ranked(), run.selections, strict=True)]
         return {**first, "more_images": more}
 
+    def answer_strip(request: gr.Request, **values: Any) -> Iterator[dict[str, Any]]:
+        """Measure down to which budget the answer from all tokens holds; streams what is measured so far."""
+        session = service.sessions.of(request.session_hash)
+        asked = read_api_request(context, {**values, "keep_ratio": 1.0}, session.model)
+        stop = session.filling.begin(client_gone=client_gone(request))
+        run = service.score(session, asked, stop)
+        for strip in fill_strip(service, run, asked.choice, stop, context.correct_answer(run)):
+            view = strip_view(strip)
+            yield {name: value for name, value in view.items() if name != "key"}
+
     def sweep(request: gr.Request, methods: Any, keep_ratios: Any, **values: Any) -> dict[str, Any]:
         """Answer one question with every method at every keep ratio, and with all tokens to compare."""
         cells = read_sweep(methods, keep_ratios)
@@ -70,6 +81,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     swept = ("image", "prompt", "methods", "keep_ratios", *METHOD_OPTIONS, "positions", "max_new_tokens", *MORE)
     endpoints.add(ask, ASK, **on_the_model(context))
     endpoints.add(scores, SCORES, **on_the_model(context))
+    endpoints.add(answer_strip, STRIP, **STRIPS)
     endpoints.add(sweep, swept, **SWEEPS)
     endpoints.add(new_scene, (), (picture, endpoints.values))
 

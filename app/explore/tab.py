@@ -27,6 +27,7 @@ from app.events import (
     on_the_model,
 )
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
+from app.explore.strip import bind_strip, build_strip
 from app.gradio_ext.blocks import with_gradio_errors
 from app.gradio_ext.components import html_view
 from app.gradio_ext.inputs import AnyNumber, CheckedImage, CheckedImages
@@ -68,6 +69,7 @@ class Explore:
     new_scene: gr.Button
     questions: gr.Radio
     keep: gr.HTML
+    strip: gr.HTML
     method: gr.Dropdown
     picture: gr.HTML
     temperature: gr.Number
@@ -154,6 +156,7 @@ def build(context: AppContext) -> Explore:
                 elem_id="share",
             )
             keep = html_view("keep", events=("settle",))
+            strip = build_strip()
             method = gr.Dropdown(method_choices(), value="adafv", label="Method", elem_id="method")
             questions = gr.Radio(
                 list(first.questions),
@@ -195,6 +198,7 @@ def build(context: AppContext) -> Explore:
         new_scene=new_scene,
         questions=questions,
         keep=keep,
+        strip=strip,
         method=method,
         picture=picture,
         temperature=temperature,
@@ -230,6 +234,7 @@ def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         },
     )
     _bind_asking(context, tab, masthead)
+    bind_strip(context, tab.strip, tab.keep)
 
     def uploaded() -> dict[gr.components.Component, Any]:
         return {tab.questions: gr.Radio([], value=None, visible=False), tab.notice: notice(NEW_PICTURE)}
@@ -247,7 +252,7 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         "trigger_mode": "multiple",
         "inputs_kwargs": tab.inputs,
     }
-    supersede, stop = job_handlers(context, lambda session: session.asking)
+    supersede, stop = job_handlers(context, lambda session: session.asking, lambda session: session.filling)
 
     def ask(request: gr.Request, page_state: str, **values: Any) -> Iterator[dict[gr.HTML, str]]:
         number = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -146,3 +146,11 @@ def with_gradio_errors(work: Callable[[], T]) -> T:
         raise
     except Exception as error:
         raise gr.Error(html.escape(sentence(error), quote=False), print_exception=False) from None
+
+
+def streamed_with_gradio_errors(work: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """`with_gradio_errors` for a stream of results."""
+    results = with_gradio_errors(work)
+    end = object()
+    while (result := with_gradio_errors(lambda: next(results, end))) is not end:
+        yield result  # type: ignore[misc]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adafv_core.engine.gate import StopSignal
+from adafv_core.engine.gate import Gate, StopSignal
 from adafv_core.engine.request import Request
 from adafv_core.engine.several_images import check_several, dealt, joined_scores
 from adafv_core.errors import BudgetError, ModelError, StoppedError
@@ -63,12 +63,16 @@ class AnswerProgress:
 
 @dataclass
 class Service:
-    """Answers questions. scene_of: the index of the drawn scene with this picture's key; None for other pictures."""
+    """Answers questions. scene_of: the index of the drawn scene with this picture's key; None for other pictures.
+    background: jobs that nobody waits for pass it before they wait for the model, so that a question waits for at most
+    one of them.
+    """
 
     pool: ModelPool
     sessions: Sessions
     settings: Settings
     scene_of: Callable[[str], int | None]
+    background: Gate = field(default_factory=Gate)
 
     def picture(self, path: Path | str | None, model: str = "", size: tuple[int, int] | None = None) -> Picture:
         """The checked picture of an upload, with the key of its content.

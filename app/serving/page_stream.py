@@ -74,6 +74,8 @@ def page_stream(
     except Exception as error:
         yield PageUpdate(None, texts(answer_view(None, "error", sentence(error)), None), notice())
         return
+    if session.run is not None and session.run.key == run.key:
+        run.strip = session.run.strip
     session.run, session.shown_key = run, run.key
     full_key = (session.model, *request.picture_keys, request.prompt, settings.max_new_tokens)
     run.full = session.full.get(full_key) if settings.with_full else None

@@ -46,8 +46,6 @@ class SceneFolder:
         seed = seed_in(SPLIT, index)
         scene = make_scene(seed)
         picture = draw_scene(scene)
-        rng = random.Random(seed)
-        found = [ask(scene, family, rng) for family in _FAMILIES]
         path = self.folder / f"scene-{index}.png"
         if not path.exists():
             unfinished = self.folder / f".{secrets.token_hex(8)}.png"
@@ -55,12 +53,25 @@ class SceneFolder:
             unfinished.replace(path)
         with self._lock:
             self._known[read_picture(picture).key] = index
-        return ShownScene(seed, path, picture, tuple((one.text, one.answer) for one in found if one is not None))
+        return ShownScene(seed, path, picture, _questions(seed))
 
     def new_scene(self) -> ShownScene:
         """A random scene."""
         return self.scene(secrets.randbelow(SPLIT_SIZE - 1000) + 1000)
 
+    def correct_answer(self, index: int | None, prompt: str) -> str | None:
+        """The right answer to a question about the scene at this index; None for one that it does not come with."""
+        if index is None:
+            return None
+        return dict(_questions(seed_in(SPLIT, index))).get(prompt)
+
     def index_of(self, key: str) -> int | None:
         """The index of the scene whose picture has this key, if it was drawn here."""
         return self._known.get(key)
+
+
+def _questions(seed: int) -> tuple[tuple[str, str], ...]:
+    """(text, correct answer) pairs about a scene, one of each kind that it allows."""
+    scene, rng = make_scene(seed), random.Random(seed)
+    found = [ask(scene, family, rng) for family in _FAMILIES]
+    return tuple((one.text, one.answer) for one in found if one is not None)

@@ -16,6 +16,7 @@ from adafv_core.engine.several_images import dealt_scores
 from adafv_core.memory import return_freed_memory, tensor_bytes
 from adafv_core.types import Answer, Selection, TokenScores
 from app.wire.images import held_bytes
+from app.wire.strips import AnswerStrip
 from app.wire.views import ranked
 
 _MOST_SESSIONS = 512
@@ -80,7 +81,8 @@ class Run:
     opened from a file. key: of the payload that shows it. max_new_tokens: as requested; None if unknown. subject: model
     and images of its tokens; forced marks apply only to the same subject. more_pictures, more_scores: those of the
     further images of the question. selections: one for each image. share: as in `Request`. together: the scores over
-    the tokens of all images, if one budget is shared by several.
+    the tokens of all images, if one budget is shared by several. strip: its answers along the slider, as far
+    as measured.
     """
 
     picture: Image.Image
@@ -102,6 +104,7 @@ class Run:
     more_scores: tuple[TokenScores, ...] = ()
     share: str = "image"
     together: TokenScores | None = None
+    strip: AnswerStrip | None = None
 
     @property
     def pictures(self) -> tuple[Image.Image, ...]:
@@ -139,15 +142,16 @@ class Run:
 class Session:
     """One user's state.
 
-    asking, sweeping, studying: control of its running question, sweep and study. scores, more_scores: the latest, of
-    the first image and of further ones. full: answers from all tokens, by question. shown_key: of the payload that the
-    page shows.
+    asking, sweeping, studying, filling: control of its running question, sweep, study and answer strip. scores,
+    more_scores: the latest, of the first image and of further ones. full: answers from all tokens, by question.
+    shown_key: of the payload that the page shows.
     """
 
     model: str
     asking: JobControl = field(default_factory=JobControl)
     sweeping: JobControl = field(default_factory=JobControl)
     studying: JobControl = field(default_factory=JobControl)
+    filling: JobControl = field(default_factory=JobControl)
     scores: TokenScores | None = None
     more_scores: tuple[TokenScores, ...] = ()
     full: LRUCache[tuple[Any, ...], Answer] = field(default_factory=lambda: LRUCache(_MOST_FULL))
@@ -155,14 +159,15 @@ class Session:
     shown_key: str = ""
 
     def change_model(self, model: str) -> None:
-        """Let this model answer from now on; a running sweep of another model ends."""
+        """Let this model answer from now on; a running sweep or answer strip of another model ends."""
         if model != self.model:
             self.sweeping.stop.set()
+            self.filling.stop.set()
             self.model, self.scores, self.more_scores, self.shown_key = model, None, (), ""
 
     def end(self) -> None:
         """Stop all of its jobs."""
-        for control in (self.asking, self.sweeping, self.studying):
+        for control in (self.asking, self.sweeping, self.studying, self.filling):
             control.stop.set()
 
     def forget(self) -> None:

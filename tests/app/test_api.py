@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = {
     "/ask",
     "/scores",
+    "/answer_strip",
     "/sweep",
     "/new_scene",
     "/overlays",
@@ -89,7 +90,7 @@ def test_every_action_is_documented_and_nothing_else_is_public() -> None:
     with urllib.request.urlopen(f"{shared_address()}/gradio_api/info", timeout=30) as answer:
         named = json.load(answer)["named_endpoints"]
     assert set(named) == ENDPOINTS
-    for name in ("/ask", "/scores", "/sweep", "/overlays", "/run"):
+    for name in ("/ask", "/scores", "/answer_strip", "/sweep", "/overlays", "/run"):
         arguments = named[name]["parameters"]
         assert [one["parameter_name"] for one in arguments][:2] == ["image", "prompt"]
         assert all(one["label"] and one["python_type"]["type"] for one in arguments)

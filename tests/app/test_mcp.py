@@ -59,6 +59,7 @@ def test_every_endpoint_is_a_tool_with_typed_and_described_arguments() -> None:
     assert set(tools) == {
         "ask",
         "scores",
+        "answer_strip",
         "sweep",
         "new_scene",
         "overlays",

@@ -124,6 +124,8 @@ export function answers(element) {
   return (value) => {
     if (last && value.asked < last.asked) return;
     last = value;
+    page.answers = value;
     page.answered(value.asked);
+    page.notify("answers");
   };
 }

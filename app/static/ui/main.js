@@ -8,6 +8,7 @@ import "./files.js";
 import "./tables.js";
 import { about } from "./about.js";
 import { answers } from "./answers.js";
+import { answerStrip } from "./answer-strip.js";
 import { keep } from "./keep.js";
 import { masthead } from "./masthead.js";
 import { notice } from "./notice.js";
@@ -22,6 +23,7 @@ import { sweepTable } from "./sweep.js";
 const COMPONENTS = {
   about,
   answers,
+  answerstrip: answerStrip,
   keep,
   masthead,
   notice,

@@ -1,0 +1,57 @@
+"""The answer along the whole slider, filled in the background once the answers are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from app.context import AppContext
+from app.events import PRIVATE, SILENT, STRIPS, WITH_STATE, job_handlers
+from app.gradio_ext.components import html_view
+from app.gradio_ext.queueing import client_gone
+from app.serving.answer_strip import fill_strip, strip_view
+from app.serving.sessions import Run
+from app.serving.zero_gpu import on_zero_gpu
+from app.wire.errors import sentence
+from app.wire.parse import read_page_state
+
+NO_VERDICT = "No verdict on this picture: the pocket model knows drawn scenes only."
+
+
+def build_strip() -> gr.HTML:
+    """The strip. Where GPU time is counted it waits for a click."""
+    return html_view("answerstrip", json.dumps({"auto": not on_zero_gpu()}), events=("fill", "halt"))
+
+
+def bind_strip(context: AppContext, strip: gr.HTML, keep: gr.HTML) -> None:
+    """Connect its events. keep: the slider, which carries the page's state to the server."""
+    service = context.service
+    supersede, stop = job_handlers(context, lambda session: session.filling)
+
+    def fill(request: gr.Request, page_state: str) -> Iterator[str]:
+        state = read_page_state(page_state)
+        try:
+            session = service.session(request.session_hash, state)
+            held = [run for run in (session.run, context.first.run) if run is not None and run.key == state.payload_key]
+            if not held or held[0].from_file or held[0].model not in service.pool.loaded():
+                yield json.dumps({"key": ""})
+                return
+            run, signal = held[0], session.filling.begin(state.number, client_gone(request))
+            if is_foreign(run):
+                yield json.dumps({"key": run.key, "note": NO_VERDICT})
+                return
+            for measured in fill_strip(service, run, state.choice, signal, context.correct_answer(run)):
+                yield json.dumps(strip_view(measured), allow_nan=False)
+        except Exception as error:
+            yield json.dumps({"key": state.payload_key, "note": sentence(error)})
+
+    def is_foreign(run: Run) -> bool:
+        keys = [scores.visual.picture_key for scores in run.all_scores]
+        return run.model == "pocket" and any(service.scene_of(key) is None for key in keys)
+
+    options: dict[str, Any] = {**PRIVATE, **STRIPS, "trigger_mode": "multiple"}
+    strip.fill(supersede, keep, js=WITH_STATE, **SILENT).then(fill, keep, strip, js=WITH_STATE, **options)
+    strip.halt(stop, keep, js=WITH_STATE, **SILENT)
