@@ -12,6 +12,8 @@ from helpers.shown import still_page
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from adafv_core.methods import METHODS
+
 HOLDS = re.compile(r"^The answer holds down to \d+ of 196 tokens, and it is right\.$")
 
 
@@ -20,21 +22,22 @@ def test_it_fills_by_itself_and_moves_the_slider(open_page: Callable[..., Page])
     expect(page.locator(".answer-strip-sentence")).to_have_text(HOLDS, timeout=20_000)
     expect(page.locator(".answer-strip-count")).to_have_text(re.compile(r"^\d+ of 88 budgets measured$"))
     expect(page.locator(".answer-strip-button")).to_be_hidden()
-    expect(page.locator(".answer-strip-here")).to_have_text(re.compile("^At 20 tokens: “ring” · same answer · right · KL "))
+    here = page.locator(".answer-strip-here")
+    expect(here).to_have_text(re.compile("^At 20 tokens: “ring” · same answer · right · KL "))
     lanes = page.locator(".answer-strip-lanes")
     expect(lanes).to_have_attribute("aria-label", HOLDS)
     box, slider = (page.locator(name).bounding_box() for name in (".answer-strip-lanes", "#keep-slider"))
     assert box and slider and abs(box["x"] - slider["x"] - 9) < 1, "the strip lies under the slider, on its scale"
     lanes.click(position={"x": box["width"] - 1, "y": 4})
     expect(page.locator(".keep-count")).to_have_text("196 of 196 visual tokens")
-    expect(page.locator(".answer-strip-here")).to_contain_text("At 196 tokens: “ring” · same answer")
+    expect(here).to_contain_text("At 196 tokens: “ring” · same answer")
     assert page.evaluate("document.querySelector('.answer-strip-marker').getAttribute('x1') == adafv.page.step")
 
 
 def test_what_changes_is_told_by_shape_and_not_measured_between_equals(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
     page.locator("#method input").click()
-    page.get_by_role("option", name="random", exact=True).click()
+    page.get_by_role("option", name=METHODS["random"].title).click()
     settled(page)
     expect(page.locator(".answer-strip-sentence")).to_have_text(HOLDS, timeout=20_000)
     heights = page.evaluate(
@@ -68,5 +71,6 @@ def test_no_verdict_on_a_picture_from_elsewhere(open_page: Callable[..., Page], 
     page.wait_for_timeout(300)
     page.get_by_role("button", name="Ask", exact=True).click()
     settled(page)
-    expect(page.locator(".answer-strip-sentence")).to_have_text(re.compile("^No verdict on this picture"), timeout=10_000)
+    sentence = page.locator(".answer-strip-sentence")
+    expect(sentence).to_have_text(re.compile("^No verdict on this picture"), timeout=10_000)
     expect(page.locator(".answer-strip-scale")).to_be_hidden()
