@@ -15,7 +15,7 @@ from app.context import AppContext
 from app.events import PRIVATE, SILENT
 from app.gradio_ext.components import html_view
 from app.gradio_ext.queueing import client_gone
-from app.serving.models import ON_A_GPU, ModelPool, on_disk, others, switch_model
+from app.serving.models import ModelPool, offered_on_gpu, on_disk, others, switch_model
 from app.wire.views import masthead, notice
 
 _UPDATE_S = 0.4
@@ -68,16 +68,19 @@ def cost(known: KnownModel) -> str:
     return f"{'downloaded' if on_disk(known) else f'{known.download_bytes / 1e9:.1f} GB download'} · {known.license}"
 
 
-def offer_view(context: AppContext, progress: dict[str, Any] | None = None, taken: bool = False) -> str:
-    """The offer of a real model as JSON text. progress: while it loads. taken: whether the offer is gone."""
-    known = find_known(ON_A_GPU)
-    title = known.title if known else ON_A_GPU
-    ready = ON_A_GPU in context.service.pool.loaded()
+def offer_view(
+    context: AppContext, progress: dict[str, Any] | None = None, taken: bool = False, known: KnownModel | None = None
+) -> str:
+    """The offer of a real model as JSON text. progress: while it loads. taken: whether the offer is gone. known: the
+    model, by default the one that is offered now.
+    """
+    known = known or offered_on_gpu(context.service.pool)
+    ready = known.model_id in context.service.pool.loaded()
     body = {
         "shown": not taken,
         "text": "This machine has a GPU: a real model can answer, about photographs too.",
-        "cost": "loaded already" if ready else cost(known) if known else "",
-        "button": f"Ask {title}" if ready else f"Load {title}",
+        "cost": "loaded already" if ready else cost(known),
+        "button": f"{'Ask' if ready else 'Load'} {known.title}",
         "progress": progress,
     }
     return json.dumps(body)
@@ -124,9 +127,20 @@ def bind_menu(context: AppContext, menu: ModelMenu, notice_line: gr.HTML, title:
             yield {notice_line: notice("Choose a model from the list, or type a hub id or folder.", "error")}
 
     def from_offer(request: gr.Request) -> Iterator[dict[Any, Any]]:
-        yield from load(request, ON_A_GPU, menu.offer, lambda progress: offer_view(context, progress))
+        known = offered_on_gpu(service.pool)
+        yield from load(
+            request, known.model_id, menu.offer, lambda progress: offer_view(context, progress, known=known)
+        )
 
-    events = [menu.load.click(from_menu, menu.model, outputs, concurrency_limit=16, **PRIVATE)]
+    def from_notice(request: gr.Request, event: gr.EventData) -> Iterator[dict[Any, Any]]:
+        known = find_known(str(getattr(event, "model", "")))
+        if known is not None and context.settings.model_menu:
+            yield from load(request, known.model_id, notice_line, lambda progress: notice(progress["text"]))
+
+    events = [
+        menu.load.click(from_menu, menu.model, outputs, concurrency_limit=16, **PRIVATE),
+        notice_line.take(from_notice, None, outputs, concurrency_limit=16, **PRIVATE),
+    ]
     if menu.offer is not None:
         events.append(menu.offer.take(from_offer, None, outputs, concurrency_limit=16, **PRIVATE))
         gr.on(None, lambda: offer_view(context), None, menu.offer, **SILENT)

@@ -124,7 +124,7 @@ def read_request(context: AppContext, choice: TokenChoice, values: Mapping[str, 
 def build(context: AppContext) -> Explore:
     """Lay the tab out."""
     first = context.first
-    notice_line = html_view("notice", first.notice)
+    notice_line = html_view("notice", first.notice, events=("take",))
     offer = build_offer(context)
     with gr.Row(elem_id="explore", equal_height=False):
         with gr.Column(elem_id="explore-controls"):

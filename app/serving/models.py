@@ -209,6 +209,16 @@ def offered(pool: ModelPool) -> KnownModel | None:
     return min(fitting, key=lambda known: known.parameters, default=None)
 
 
+def offered_on_gpu(pool: ModelPool) -> KnownModel:
+    """The model offered where there is a GPU: LLaVA-1.5-7B, the paper's; if the GPU is known to have too little free
+    memory for it, the smallest that fits.
+    """
+    usual = next(known for known in KNOWN_MODELS if known.model_id == ON_A_GPU)
+    if pool.device.type != "cuda" or ON_A_GPU in pool.loaded() or (usual, False) not in others(pool.first, pool.device):
+        return usual
+    return offered(pool) or usual
+
+
 def offer_sentence(pool: ModelPool) -> str:
     """What the smallest known model that fits would take: its download, license and seconds an answer; empty for
     none."""

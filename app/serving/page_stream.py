@@ -13,7 +13,7 @@ from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import InputError, StoppedError
 from adafv_core.methods import METHODS
 from app.serving.ask import AnswerProgress, AskRequest, Service
-from app.serving.models import offer_sentence
+from app.serving.models import offer_sentence, offered
 from app.serving.sessions import Run, Session
 from app.wire.errors import sentence
 from app.wire.parse import AskSettings, TokenChoice
@@ -81,7 +81,7 @@ def page_stream(
     run.full = session.full.get(full_key) if settings.with_full else None
     pruned = answer_view(None, "error", problem) if problem else _WAITING
     full = answer_view(run.full, "done") if run.full else _WAITING if settings.with_full else None
-    yield PageUpdate(maps, texts(pruned, full), notice(_warning(service, session, request)))
+    yield PageUpdate(maps, texts(pruned, full), _warning(service, session, request))
 
     for progress in [] if problem else service.stream(run, request, stop, run.method):
         run.pruned, pruned = progress.answer, _view(progress)
@@ -141,12 +141,17 @@ def _view_of(service: Service, run: Run) -> dict[str, Any]:
 
 
 def _warning(service: Service, session: Session, request: AskRequest) -> str:
-    """The notice about pictures that the pocket model cannot read, with an offer where others may be loaded, or about
-    several of them.
+    """The notice line about pictures that the pocket model cannot read, or about several of them; with the offer of one
+    that can where others may be loaded.
     """
-    if _is_foreign(service, session, request):
-        return f"{FOREIGN} {offer_sentence(service.pool)}".strip() if service.settings.model_menu else FOREIGN
-    return SEVERAL if session.model == "pocket" and request.more else ""
+    foreign = _is_foreign(service, session, request)
+    if not foreign and not (session.model == "pocket" and request.more):
+        return notice()
+    text, known = FOREIGN if foreign else SEVERAL, offered(service.pool)
+    if known is None or not service.settings.model_menu:
+        return notice(text)
+    button = f"{'Ask' if known.model_id in service.pool.loaded() else 'Load'} {known.title}"
+    return notice(f"{text} {offer_sentence(service.pool)}", offer={"model": known.model_id, "button": button})
 
 
 def _is_foreign(service: Service, session: Session, request: AskRequest) -> bool:

@@ -144,11 +144,14 @@ def words_view(scores: TokenScores) -> list[dict[str, Any]]:
     return [{"text": text, "counted": counted, "t2i": row} for text, counted, row in rows]
 
 
-def notice(text: str = "", level: str = "info", asked: int = 0, of: str = "") -> str:
+def notice(
+    text: str = "", level: str = "info", asked: int = 0, of: str = "", offer: Mapping[str, str] | None = None
+) -> str:
     """The notice line as JSON text. level: info, warn or error. asked: number of the question that it is about, if any.
-    of: the failed action; the page removes the line when that action ("saving") is tried again.
+    of: the failed action; the page removes the line when that action ("saving") is tried again. offer: a model that one
+    click loads, and the text of its button.
     """
-    return json.dumps({"text": text, "level": level, "asked": asked, "of": of})
+    return json.dumps({"text": text, "level": level, "asked": asked, "of": of, "offer": offer})
 
 
 def masthead(engine: Backend, fallback: str = "") -> str:

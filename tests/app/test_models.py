@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from helpers.app_context import question, shared_context
+from PIL import Image
 
 from adafv_core.errors import ModelNotFoundError, OutOfMemoryError
+from adafv_core.images import read_picture
 from adafv_core.loading.download import DownloadProgress, Report
 from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.memory import available_bytes
 from app.explore.model_menu import choices
 from app.serving.model_load import ModelLoad, seconds_left
-from app.serving.models import ModelPool, estimated_s, offer_sentence, offered, others
+from app.serving.models import ModelPool, estimated_s, offer_sentence, offered, offered_on_gpu, others
+from app.serving.page_stream import FOREIGN, SEVERAL, page_stream
+from app.serving.sessions import Session
+from app.wire.parse import AskSettings
 
 
 def made(load: Callable[[str, Report], Any]) -> ModelPool:
@@ -130,6 +138,37 @@ def test_a_picture_from_elsewhere_is_answered_by_an_offer_of_the_smallest_model_
         assert said is not None and int(said[1]) == max(1, round(estimated_s(known, pool.device)))
     small, large = KNOWN_MODELS[0], max(KNOWN_MODELS, key=lambda known: known.parameters * known.n_visual)
     assert 0 < estimated_s(small, pool.device) < estimated_s(large, pool.device)
+
+
+def test_where_there_is_a_gpu_the_papers_model_is_offered_if_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = ModelPool("pocket", SimpleNamespace(device=torch.device("cuda")), lambda name, report: None)  # type: ignore
+    for free, title in ((40_000_000_000, "LLaVA-1.5 7B"), (6_000_000_000, "SmolVLM 256M"), (None, "LLaVA-1.5 7B")):
+        monkeypatch.setattr("app.serving.models.available_bytes", lambda device, free=free: free)
+        assert offered_on_gpu(pool).title == title
+
+
+@pytest.mark.local
+def test_the_notice_about_other_pictures_names_the_model_that_its_button_loads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = shared_context()
+    for free in (6_000_000_000, 100):
+        monkeypatch.setattr("app.serving.models.available_bytes", lambda device, free=free: free)
+        for more, foreign in ((False, True), (True, False)):
+            asked = question(more=AskSettings(max_new_tokens=1, with_full=False))
+            other = read_picture(Image.new("RGB", (64, 64), "red"))
+            asked = replace(asked, more=(asked.picture,)) if more else replace(asked, picture=other)
+            update = next(page_stream(context.service, Session("pocket"), asked))
+            told = json.loads(update.notice or "")
+            assert told["text"].startswith(FOREIGN if foreign else SEVERAL)
+            if free > 100:
+                assert told["offer"] == {"model": "HuggingFaceTB/SmolVLM-256M-Instruct", "button": "Load SmolVLM 256M"}
+                assert "The smallest that fits here is SmolVLM 256M (" in told["text"]
+            else:
+                assert told["offer"] is None
+    fixed = replace(context.service, settings=replace(context.settings, model_menu=False))
+    update = next(page_stream(fixed, Session("pocket"), asked))
+    assert json.loads(update.notice or "")["text"] == SEVERAL and json.loads(update.notice or "")["offer"] is None
 
 
 def test_memory_that_is_free_here() -> None:

@@ -13,11 +13,13 @@ from helpers.browser import settled
 from helpers.model_hub import COMMIT, MODEL_ID, ModelHub, running_model_hub, surroundings
 from helpers.running_app import running_app
 from helpers.tiny_models import save_tiny
+from PIL import Image
 from playwright.sync_api import Page, expect
 from transformers import LlavaForConditionalGeneration
 
 SLOW = {"bytes_per_s": 8_000_000, "chunk_bytes": 1 << 18}
 WORDS = 150_000
+SMALLEST = "HuggingFaceTB/SmolVLM-256M-Instruct"
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,31 @@ def test_a_download_that_breaks_off_changes_nothing(
     page.get_by_role("button", name="Load LLaVA-1.5 7B").click()
     page.wait_for_function("adafv.page.scores.n === 16", timeout=60_000)
     expect(fallback).to_have_count(0)
+
+
+def test_a_photograph_is_answered_after_one_click(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    """The notice's button loads the model that it names, and the question is asked again; no menu is opened."""
+    folder = save_tiny("smolvlm", tmp_path / "repository")
+    picture = tmp_path / "photograph.png"
+    Image.effect_noise((90, 60), 60).convert("RGB").save(picture)
+    with (
+        running_model_hub(folder, model_id=SMALLEST) as hub,
+        running_app(variables=surroundings(hub, tmp_path / "home")) as (address, _),
+    ):
+        page = open_page(at=address)
+        settled(page)
+        page.set_input_files("#question-image input[type=file]", picture)
+        expect(page.locator("#view-notice .notice")).to_contain_text("A new picture")
+        ask(page)
+        notice = page.locator("#view-notice .notice")
+        expect(notice).to_contain_text("The smallest that fits here is SmolVLM 256M (0.5 GB download")
+        notice.get_by_role("button", name="Load SmolVLM 256M").click()
+        expect(notice).to_have_text(f"{SMALLEST} is loaded and answers from now on.", timeout=60_000)
+        expect(page.locator(".model-chip")).to_contain_text(SMALLEST)
+        page.wait_for_function("adafv.page.scores.subject.startsWith('HuggingFaceTB')", timeout=30_000)
+        settled(page)
+        assert page.locator(".answer").first.get_attribute("data-state") == "done"
+        assert notice.get_by_role("button").count() == 0 and hub.fetched() >= {"config.json", "model.safetensors"}
 
 
 def test_a_folder_is_typed_and_loaded(open_page: Callable[..., Page], repository: Path) -> None:

@@ -3,7 +3,16 @@
 import { node } from "./dom.js";
 import { page } from "./state.js";
 
-export function notice(element) {
+/* One click loads the model that the line names; the line then shows the progress. */
+function offerButton({ model, button }, trigger) {
+  const click = (event) => {
+    event.target.disabled = true;
+    trigger("take", { model });
+  };
+  return node("button", { type: "button", class: "offer-button", text: button, on: { click } });
+}
+
+export function notice(element, trigger) {
   const line = node("p", {
     class: "notice",
     role: "status",
@@ -20,6 +29,7 @@ export function notice(element) {
     line.dataset.level = value.level || "info";
     line.setAttribute("role", value.level === "error" ? "alert" : "status");
     line.textContent = value.text || "";
+    if (value.offer) line.append(" ", offerButton(value.offer, trigger));
     if (value.asked && value.level === "error") page.answered(value.asked);
   };
 }
