@@ -39,7 +39,7 @@ from app.explore import tab as explore
 from app.gradio_ext.blocks import PageBlocks
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
-from app.gradio_ext.guard import GuardMiddleware, is_loopback
+from app.gradio_ext.guard import GuardMiddleware
 from app.gradio_ext.static_files import ICON, page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
@@ -50,7 +50,7 @@ from app.serving.first_screen import first_screen, warm_up
 from app.serving.models import ModelPool, load_first
 from app.serving.scenes import SceneFolder
 from app.serving.sessions import Sessions
-from app.settings import Settings
+from app.settings import Settings, is_loopback
 from app.stopping import end_at_once_on_signals, stop_on_signals, wait_and_drain
 from app.study import tab as study
 from app.sweep import tab as sweep

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TypeVar
 
 from adafv_core.images import MAX_PIXELS
@@ -138,7 +139,17 @@ class Settings:
     )
     uploads_kept_s: int = _setting(3_600, "ADAFV_UPLOADS_KEPT_S", "seconds until an uploaded file is deleted")
     model_menu: bool = _setting(
-        True, "ADAFV_MODEL_MENU", "whether users may load other models: 1 or 0; on ZeroGPU always 0"
+        True,
+        "ADAFV_MODEL_MENU",
+        "whether users may load other models: 1 or 0; on ZeroGPU always 0",
+        shown_default="1 on loopback, else 0",
+    )
+    models: str = _setting(
+        "",
+        "ADAFV_MODELS",
+        "what users may load besides the known models, separated by commas: hub ids, folders with all below them, or "
+        "hub for every hub id",
+        shown_default="none",
     )
     mcp: bool = _setting(False, "ADAFV_MCP", "also serve the endpoints as MCP tools (needs gradio[mcp]): 1 or 0")
 
@@ -180,7 +191,17 @@ def read_settings(
         except ValueError as error:
             source = _flag(field) if given[field.name] is not None else variable
             parser.error(f"{source}: {error}")
+    if not is_loopback(str(values.get("host", Settings.host))):
+        values.setdefault("model_menu", False)
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine alone."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def make_parser(prog: str = "python -m app") -> argparse.ArgumentParser:

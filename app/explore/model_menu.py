@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from adafv_core.errors import AdaFVError
+from adafv_core.errors import AdaFVError, InputError
 from adafv_core.loading.known_models import KnownModel, find_known
 from app.context import AppContext
 from app.events import PRIVATE, SILENT
 from app.gradio_ext.components import html_view
 from app.gradio_ext.queueing import client_gone
-from app.serving.models import ModelPool, offered_on_gpu, on_disk, others, switch_model
+from app.serving.models import ModelPool, offered_on_gpu, on_disk, others, read_model, switch_model
 from app.wire.views import masthead, notice
 
 _UPDATE_S = 0.4
@@ -44,7 +44,7 @@ def build_menu(context: AppContext, offer: gr.HTML | None) -> ModelMenu:
     model = gr.Dropdown(
         choices(pool),
         value=pool.first,
-        label="Model (a hub id or folder may be typed)",
+        label="Model (others may be typed where the page allows them)",
         elem_id="model",
         allow_custom_value=True,
         visible=allowed,
@@ -121,10 +121,12 @@ def bind_menu(context: AppContext, menu: ModelMenu, notice_line: gr.HTML, title:
 
     def from_menu(request: gr.Request, name: Any) -> Iterator[dict[Any, Any]]:
         chosen = str(name or "").strip()
-        if chosen and context.settings.model_menu:
-            yield from load(request, chosen, menu.progress, json.dumps)
+        try:
+            chosen = read_model(chosen, context.settings)
+        except InputError as error:
+            yield {notice_line: notice(str(error), "error")}
         else:
-            yield {notice_line: notice("Choose a model from the list, or type a hub id or folder.", "error")}
+            yield from load(request, chosen, menu.progress, json.dumps)
 
     def from_offer(request: gr.Request) -> Iterator[dict[Any, Any]]:
         known = offered_on_gpu(service.pool)

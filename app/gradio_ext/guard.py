@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.settings import is_loopback
 
 WRITTEN_FOR = "6.31"
 ANY = "*"
@@ -85,11 +86,3 @@ class GuardMiddleware:
         if place.netloc != headers.get("x-forwarded-host", headers.get("host")):
             return True
         return self.loopback and not is_loopback(place.hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine alone."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -17,7 +17,7 @@ from adafv_core.memory import return_freed_memory
 from adafv_core.methods import METHODS
 from adafv_core.methods.inside import InsideMethod
 from adafv_core.types import Answer, Selection, TokenScores
-from app.serving.models import ModelPool
+from app.serving.models import ModelPool, may_load
 from app.serving.sessions import Run, Session, Sessions
 from app.settings import Settings
 from app.wire.errors import sentence
@@ -88,7 +88,7 @@ class Service:
 
     def session(self, session_id: str | None, state: PageState) -> Session:
         """The session with this id; one that the server has forgotten continues with the model that its page names."""
-        known = state.model in self.pool.loaded() or self.settings.model_menu
+        known = state.model in self.pool.loaded() or may_load(state.model, self.settings)
         return self.sessions.of(session_id, state.model if known else "")
 
     def score(self, session: Session, request: AskRequest, stop: StopSignal | None = None) -> Run:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import math
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from cachetools import LRUCache
@@ -26,6 +28,8 @@ from app.wire.parse import shortened
 
 AUTO = "auto"
 POCKET = "pocket"
+ANY_HUB_ID = "hub"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 ON_A_GPU = "llava-hf/llava-1.5-7b-hf"
 _MOST_BESIDE = 1
 _TEXT_TOKENS = 40
@@ -260,13 +264,33 @@ def on_disk(known: KnownModel) -> bool:
 
 
 def read_model(value: object, settings: Settings) -> str:
-    """The name of a model to load: a hub id or a folder. Raises InputError, also if loading models is not allowed."""
+    """The name of a model that users may load. Raises InputError for any other, in words that do not depend on whether
+    it exists.
+    """
     if not settings.model_menu:
         raise InputError(f"Other models cannot be loaded on this page: {settings.model} answers every question.")
     name = value.strip() if isinstance(value, str) else ""
     if not name:
-        raise InputError(f"Name a model to load: a hub id, a folder, or {settings.model}; got {shortened(value)}.")
+        raise InputError(f"Name a model to load, such as {settings.model}; got {shortened(value)}.")
+    if not may_load(name, settings):
+        raise InputError(
+            f"{shortened(name)} is not among the models that can be loaded here: /models lists them. Whoever runs the "
+            "page can allow others with --models (ADAFV_MODELS)."
+        )
     return name
+
+
+def may_load(name: str, settings: Settings) -> bool:
+    """Whether users may load this model: the first, a known one, or what the operator has listed in `models`."""
+    if not settings.model_menu:
+        return False
+    listed = [one for part in settings.models.split(",") if (one := part.strip())]
+    if name in (settings.model, POCKET, *listed) or find_known(name) is not None:
+        return True
+    if _HUB_ID.fullmatch(name):
+        return ANY_HUB_ID in listed and not Path(name).exists()
+    folders = [Path(one).expanduser().resolve() for one in listed if one != ANY_HUB_ID and Path(one).is_absolute()]
+    return any(Path(name).expanduser().resolve().is_relative_to(folder) for folder in folders)
 
 
 def switch_model(session: Session, loading: ModelLoad, client_gone: StopSignal) -> Backend:

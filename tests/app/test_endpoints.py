@@ -22,8 +22,10 @@ import adafv_core
 from adafv_core.loading.known_models import KNOWN_MODELS
 from adafv_core.scoring import rescored
 from app.saved_runs.save_and_open import save_png
+from app.serving.models import may_load
 from app.serving.sessions import Run, Session
-from app.wire.parse import METHOD_OPTIONS, read_page_state
+from app.settings import Settings, read_settings
+from app.wire.parse import METHOD_OPTIONS, PageState, read_page_state
 
 KEEP, DROP = [3, 7, 100], [20, 21]
 OPTIONS: dict[str, Any] = {"temperature": 40.0, "floor": 0.25, "text_tokens": "all", "positions": "original"}
@@ -194,6 +196,29 @@ def test_a_model_that_cannot_be_loaded_changes_nothing(monkeypatch: pytest.Monke
         client().predict(MISSING, api_name="/load_model")
     assert str(raised.value) == f"{MISSING} could not be loaded (RuntimeError). pocket answers as before."
     assert client().predict(api_name="/models")["answers"] == "pocket"
+
+
+@pytest.mark.local
+def test_users_load_only_what_is_known_or_listed_and_learn_nothing_of_the_disk() -> None:
+    nothing = Settings(port=free_port())
+    address = serve(replace(shared_context(), settings=nothing))[1]
+    caller, said = Client(address, verbose=False), set()
+    for name in (tiny_folder(), "/nothing/here", "/etc", "../..", "~", "app/static", "nobody/nothing", "pocket/../app"):
+        with pytest.raises(AppError) as raised:
+            caller.predict(name, api_name="/load_model")
+        said.add(str(raised.value).partition(" is not ")[2])
+    assert len(said) == 1 and said.pop().startswith("among the models that can be loaded here: /models lists them")
+    assert caller.predict("pocket", api_name="/load_model")["answers"] == "pocket"
+    folder = Path(tiny_folder())
+    listed = replace(nothing, models=f"hub, me/mine, {folder.parent}")
+    for name in (str(folder), "me/mine", "any/other", KNOWN_MODELS[0].model_id):
+        assert may_load(name, listed)
+    for name in (f"{folder.parent}/../etc", "/etc", "app/static", "hub"):
+        assert not may_load(name, listed)
+    assert may_load(KNOWN_MODELS[0].model_id, nothing) and not may_load("me/mine", nothing)
+    session = replace(shared_context().service, settings=nothing).session("stranger", PageState(model="/etc"))
+    assert session.model == "pocket"
+    assert not read_settings([], {"GRADIO_SERVER_NAME": "0.0.0.0"}).model_menu and read_settings([], {}).model_menu
 
 
 def test_settings_that_allow_less() -> None:

@@ -14,8 +14,7 @@ from helpers.app_context import QUESTION, free_port, scene_path, serve, shared_c
 from helpers.http_caller import Caller, Failed, Refused
 
 from app.gradio_ext.blocks import NOT_PUBLIC, is_private
-from app.gradio_ext.guard import is_loopback
-from app.settings import Settings
+from app.settings import Settings, is_loopback
 
 JOIN = "/gradio_api/queue/join"
 

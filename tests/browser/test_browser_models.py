@@ -5,6 +5,7 @@ nothing.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def hub(repository: Path) -> Iterator[ModelHub]:
 def offered(hub: ModelHub, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of a page as on a machine with a GPU, with an empty cache and a hub on loopback. param: flags."""
     flags = getattr(request, "param", ())
-    with running_app("tests/helpers/offered_app.py", *flags, variables=surroundings(hub, tmp_path)) as (address, _):
+    variables = {**surroundings(hub, tmp_path), "ADAFV_MODELS": tempfile.gettempdir()}
+    with running_app("tests/helpers/offered_app.py", *flags, variables=variables) as (address, _):
         yield address
 
 

@@ -28,7 +28,8 @@ MISSING = "nobody/no-such-model"
 @cache
 def shared_context() -> AppContext:
     """The context, its first screen prepared; on the backend that ADAFV_BACKEND names, local by default."""
-    return open_context(Settings(backend=os.environ.get("ADAFV_BACKEND", "local"), port=free_port()))
+    backend, models = os.environ.get("ADAFV_BACKEND", "local"), f"hub, {tempfile.gettempdir()}"
+    return open_context(Settings(backend=backend, models=models, port=free_port()))
 
 
 def serve(context: AppContext) -> tuple[gr.Blocks, str]:
