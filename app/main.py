@@ -137,7 +137,7 @@ def make_page(context: AppContext) -> PageBlocks:
     return page
 
 
-def launch(page: gr.Blocks, settings: Settings) -> str:
+def launch(page: PageBlocks, settings: Settings) -> str:
     """Serve the page in a thread of its own and return its address. Nothing is shared, monitored or recorded."""
     with without_proxies():
         _, address, _ = page.launch(
@@ -154,7 +154,7 @@ def launch(page: gr.Blocks, settings: Settings) -> str:
             head=page_head(),
             favicon_path=ICON,
             app_kwargs={
-                "routes": routes(),
+                "routes": [*routes(), page.health_route()],
                 "openapi_url": None,
                 "middleware": [
                     Middleware(GuardMiddleware, origins=settings.origins, loopback=is_loopback(settings.host)),

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.data_classes import FileData, ImageData, ListFiles
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from app.gradio_ext.inputs import CheckedImages
 from app.gradio_ext.queueing import FairQueue
@@ -55,6 +58,15 @@ class PageBlocks(gr.Blocks):
         """See `FairQueue.drain`."""
         if isinstance(self._queue, FairQueue):
             self._queue.drain(within_s)
+
+    def health_route(self) -> Route:
+        """`/healthz` for whoever runs the page: 200, or 503 while it stops."""
+
+        async def health(request: StarletteRequest) -> Response:
+            stopping = isinstance(self._queue, FairQueue) and self._queue.stopping
+            return JSONResponse({"status": "stopping" if stopping else "ok"}, status_code=503 if stopping else 200)
+
+        return Route("/healthz", health, name="adafv-health")
 
     def close_soon(self) -> None:
         """Close the server; connections that are still open have a second."""

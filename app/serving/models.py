@@ -284,12 +284,14 @@ def may_load(name: str, settings: Settings) -> bool:
     """Whether users may load this model: the first, a known one, or what the operator has listed in `models`."""
     if not settings.model_menu:
         return False
-    listed = [one for part in settings.models.split(",") if (one := part.strip())]
+    listed = {one for part in settings.models.split(",") if (one := part.strip())}
+    any_hub_id = ANY_HUB_ID in listed
+    listed.discard(ANY_HUB_ID)
     if name in (settings.model, POCKET, *listed) or find_known(name) is not None:
         return True
     if _HUB_ID.fullmatch(name):
-        return ANY_HUB_ID in listed and not Path(name).exists()
-    folders = [Path(one).expanduser().resolve() for one in listed if one != ANY_HUB_ID and Path(one).is_absolute()]
+        return any_hub_id and not Path(name).exists()
+    folders = [Path(one).resolve() for one in listed if Path(one).is_absolute()]
     return any(Path(name).expanduser().resolve().is_relative_to(folder) for folder in folders)
 
 

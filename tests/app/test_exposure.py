@@ -165,3 +165,13 @@ def test_a_refused_address_leaves_no_traceback(
     assert "Traceback" not in str(refused.value) and len(str(refused.value)) < 400
     said = "".join(capfd.readouterr()) + caplog.text
     assert "Traceback" not in said, said
+
+
+def test_health_says_whether_the_page_takes_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(caller().fetch("GET", "/healthz")) == {"status": "ok"}
+    monkeypatch.setattr(page()[0]._queue, "stopping", True)
+    with pytest.raises(Refused) as stopping:
+        caller().fetch("GET", "/healthz")
+    assert stopping.value.status == 503 and json.loads(stopping.value.body) == {"status": "stopping"}
+    with pytest.raises(Refused, match="The server is stopping: ask again in a minute"):
+        caller().post("models", [])
