@@ -1,18 +1,21 @@
-"""The answer along the whole slider, filled in the background once the answers are there."""
+"""The answer along the whole slider and the times of both answers, measured in the background once these are there."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
+from adafv_core.errors import StoppedError
 from app.context import AppContext
 from app.events import PRIVATE, SILENT, STRIPS, WITH_STATE, job_handlers
 from app.gradio_ext.components import html_view
 from app.gradio_ext.queueing import client_gone
 from app.serving.answer_strip import fill_strip, strip_view
+from app.serving.answer_times import measure_times
 from app.serving.sessions import Run
 from app.serving.zero_gpu import on_zero_gpu
 from app.wire.errors import sentence
@@ -44,7 +47,13 @@ def bind_strip(context: AppContext, strip: gr.HTML, keep: gr.HTML) -> None:
                 yield json.dumps({"key": run.key, "note": NO_VERDICT})
                 return
             for measured in fill_strip(service, run, state.choice, signal, context.correct_answer(run)):
-                yield json.dumps(strip_view(measured), allow_nan=False)
+                view = strip_view(measured)
+                yield json.dumps(view, allow_nan=False)
+            if measured.complete and run.full is not None:
+                times = measure_times(service, run, state.choice, signal)
+                yield json.dumps({**view, "times": {name: asdict(one) for name, one in times.items()}})
+        except StoppedError:
+            return
         except Exception as error:
             yield json.dumps({"key": state.payload_key, "note": sentence(error)})
 

@@ -14,6 +14,7 @@ from helpers.app_context import QUESTION, question, scene_path, shared_address, 
 
 from adafv_core.engine.gate import StopSignal
 from app.serving.answer_strip import COARSE, fill_strip
+from app.serving.answer_times import REPEATS, measure_times
 from app.serving.page_stream import page_stream
 from app.serving.sessions import Run, Session
 from app.wire.parse import AskSettings, TokenChoice
@@ -136,6 +137,25 @@ def test_a_question_ends_the_strip_of_its_session_and_is_answered_first() -> Non
         thread.join(10)
         assert ended.is_set()
     assert session.run.strip is None or not session.run.strip.complete
+
+
+def test_times_are_medians_of_runs_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, run = shared_context().service, scored("adafv")
+    engine, asked = service.pool.engine("pocket"), []
+    real = engine.answer
+
+    def watched(images: Any, prompt: None, request: Any, **options: Any) -> Any:
+        asked.append((request.method, real(images, prompt, request, **options)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(engine, "answer", watched, raising=False)
+    times = measure_times(service, run, TokenChoice(0.1), StopSignal())
+    assert [name for name, _ in asked] == ["adafv", "full"] * REPEATS and REPEATS >= 5
+    for name, method in (("pruned", "adafv"), ("full", "full")):
+        ttft = sorted(answer.ttft_s for one, answer in asked if one == method)
+        spread = times[name].ttft
+        assert (spread.low_s, spread.median_s, spread.high_s) == (ttft[0], ttft[REPEATS // 2], ttft[-1])
+    assert (times["pruned"].n_kept, times["full"].n_kept) == (20, 196)
 
 
 def test_the_right_answer_is_known_for_the_questions_of_a_drawn_scene_alone() -> None:

@@ -135,6 +135,10 @@ export function answerStrip(element, trigger) {
     value = sent;
     running = Boolean(sent.key) && running && !sent.complete && !sent.stopped && !sent.note;
     dim(false);
+    if (sent.times && fits()) {
+      page.times = sent.times;
+      page.notify("times");
+    }
     if (page.scores) show();
   };
   return arrive;

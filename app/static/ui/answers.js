@@ -7,11 +7,12 @@ import { page } from "./state.js";
 const tokens = (a) => (a.n_newline ? `${a.n_kept} + ${a.n_newline} newline` : String(a.n_kept));
 const speed = (a) => (a.tokens_per_s > 0 ? format.value(a.tokens_per_s) : "–");
 
-/* Title, text of one answer, and the number that is compared (none where a ratio says nothing). */
+/* Title, text of one answer, the number that is compared (none where a ratio says nothing), and the name of a time: two
+   single runs say little about each other, so times are compared once they were measured in turns. */
 const COSTS = [
   ["Visual tokens", tokens, (a) => a.n_kept],
-  ["Time to first token", (a) => format.seconds(a.ttft_s), (a) => a.ttft_s],
-  ["Prefill", (a) => format.seconds(a.prefill_s), (a) => a.prefill_s],
+  ["Time to first token", (a) => format.seconds(a.ttft_s), null, "ttft"],
+  ["Prefill", (a) => format.seconds(a.prefill_s), null, "prefill"],
   ["Tokens per second", speed, null],
   ["Prefill FLOPs", (a) => format.flops(a.prefill_flops), (a) => a.prefill_flops],
   ["KV cache", (a) => format.bytes(a.kv_cache_bytes), (a) => a.kv_cache_bytes],
@@ -50,6 +51,13 @@ function makeCard(title) {
   return { root, state, fill };
 }
 
+/* The times that were measured for these two answers; null where there are none yet. */
+function timesOf(pruned, full) {
+  const { times } = page;
+  const own = times && pruned && full && times.pruned.n_kept === pruned.n_kept && times.full.n_kept === full.n_kept;
+  return own ? times : null;
+}
+
 function costTable(value) {
   if (value.withheld) return [];
   const [pruned, full] = [value.pruned, value.full].map((a) =>
@@ -61,13 +69,23 @@ function costTable(value) {
     return "× " + format.value(measure(pruned) / measure(full));
   };
   const heads = ["pruned", "all", "ratio"].map((text) => node("th", { scope: "col", text }));
-  const row = ([title, show, measure]) =>
-    node("tr", {}, [
+  const times = timesOf(pruned, full);
+  const cell = (answer, show, time) => {
+    if (!answer) return node("td", { text: "–" });
+    if (!time) return node("td", { text: show(answer) });
+    const [low, high] = [time.low_s, time.high_s].map(format.seconds);
+    return node("td", { text: format.seconds(time.median_s), title: `median of 5 runs in turns, ${low} to ${high}` });
+  };
+  const row = ([title, show, measure, name]) => {
+    const [own, other] = name && times ? [times.pruned[name], times.full[name]] : [null, null];
+    const compared = own ? `≈ ${Number((own.median_s / other.median_s).toPrecision(2))}×` : ratio(measure);
+    return node("tr", {}, [
       node("th", { scope: "row", text: title }),
-      node("td", { text: pruned ? show(pruned) : "–" }),
-      node("td", { text: full ? show(full) : "–" }),
-      node("td", { class: "ratio", text: ratio(measure) }),
+      cell(pruned, show, own),
+      cell(full, show, other),
+      node("td", { class: "ratio", text: compared }),
     ]);
+  };
   return [node("thead", {}, [node("tr", {}, [node("td"), ...heads])]), node("tbody", {}, COSTS.map(row))];
 }
 
@@ -119,7 +137,8 @@ export function answers(element) {
     if (["budget", "forced", "scores", "asked", "answered"].includes(what)) dimOutdated();
     if (what === "asked") setStates(STATES.waiting);
     if (what === "halted" && waited) setStates(STATES.stopped);
-    if (what === "answered" && last) draw(last);
+    if (what === "asked") page.times = null;
+    if (["answered", "times"].includes(what) && last) draw(last);
   });
   return (value) => {
     if (last && value.asked < last.asked) return;

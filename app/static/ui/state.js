@@ -27,6 +27,7 @@ class PageState {
   waiting = 0; // the question whose answer has not begun to arrive; 0 for none
   again = 0; // the question asked after a model was loaded; nothing is asked where the same model answers
   answers = null; // the newest answers of this question, as the server sent them
+  times = null; // of both answers, as measured in turns: { pruned, full }
   stale = new Set(); // what was changed since the question: picture, question, settings
   #listeners = [];
 
