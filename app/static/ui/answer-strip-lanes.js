@@ -35,10 +35,9 @@ function outcomes(points, name) {
 /* choose: called with the step that was clicked. */
 export function makeLanes(choose) {
   const image = shape("svg", { class: "answer-strip-lanes", role: "img", preserveAspectRatio: "none" });
-  const marker = shape("line", { class: "answer-strip-marker", y1: 0, "vector-effect": "non-scaling-stroke" });
-  const root = node("div", { class: "answer-strip-scale" }, [image]);
+  const marker = node("i", { class: "answer-strip-marker" });
+  const root = node("div", { class: "answer-strip-scale" }, [image, marker]);
   const legend = node("p", { class: "answer-strip-legend" });
-  let height = LANE;
   let count = 0;
 
   image.addEventListener("click", (event) => {
@@ -74,7 +73,7 @@ export function makeLanes(choose) {
     count = points.length;
     const judged = points.some((point) => point && point.correct !== null);
     const klTop = (LANE + GAP) * (judged ? 2 : 1);
-    height = klTop + KL_HEIGHT;
+    const height = klTop + KL_HEIGHT;
     const found = points.filter((point) => point && point.kl_nats !== null);
     const highest = found.reduce((most, point) => Math.max(most, point.kl_nats), 0);
     image.setAttribute("viewBox", `0 0 ${Math.max(1, count - 1)} ${height}`);
@@ -86,9 +85,7 @@ export function makeLanes(choose) {
       ...lane(points, "same", 0),
       ...(judged ? lane(points, "correct", LANE + GAP) : []),
       ...divergence(points, klTop, highest),
-      marker,
     );
-    marker.setAttribute("y2", height);
     image.setAttribute("aria-label", (strip && strip.sentence) || "Nothing is measured yet");
     legend.replaceChildren(
       swatch("same-yes", "same answer"),
@@ -98,9 +95,9 @@ export function makeLanes(choose) {
     );
   }
 
+  /* Moved by its own width, so that a frame of the slider paints no bar again. */
   function mark(step) {
-    marker.setAttribute("x1", step);
-    marker.setAttribute("x2", step);
+    marker.style.transform = `translateX(${(100 * step) / Math.max(1, count - 1)}%)`;
   }
   return { root, legend, draw, mark };
 }

@@ -8,10 +8,13 @@ import { makeLanes } from "./answer-strip-lanes.js";
 
 const IDLE_MS = 700; // after the answers, so that a slider that goes on moving is not followed
 const SLOW_S = 1; // where the first token takes longer, a question would wait noticeably for a batch: a click fills it
+const LONG = 40; // characters of an answer that are shown
 
 const words = (point) => {
   if (point.error) return point.error;
-  const parts = [`“${point.answer}”`, point.same ? "same answer" : "another answer"];
+  const { answer } = point;
+  const quoted = answer.length > LONG ? `${answer.slice(0, LONG - 1)}…` : answer;
+  const parts = [`“${quoted}”`, point.same ? "same answer" : "another answer"];
   if (point.correct !== null) parts.push(point.correct ? "right" : "wrong");
   if (point.kl_nats !== null) parts.push(`KL ${format.value(Math.max(0, point.kl_nats))} nats`);
   return parts.join(" · ");
