@@ -16,7 +16,6 @@ from gradio.blocks import Block
 from gradio.data_classes import FileData, ImageData, ListFiles
 from gradio.processing_utils import save_base64_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
-from gradio_client import handle_file
 
 WRITTEN_FOR = "6.31"
 _SERVED = "/gradio_api/file="
@@ -163,10 +162,10 @@ def uploaded_path(payload: ImageData | FileData | None, noun: str) -> str | None
 def _file_of(value: Any) -> Any:
     """A `data:` URL or a web address as the file that Gradio would make of it; anything else as it is."""
     if isinstance(value, str) and value.startswith("data:"):
-        return handle_file(save_base64_to_cache(value, get_upload_folder()))
-    if isinstance(value, str) and value.startswith(("http://", "https://")):
-        return {"path": value, "meta": {"_type": "gradio.FileData"}}
-    return value
+        value = save_base64_to_cache(value, get_upload_folder())
+    elif not isinstance(value, str) or not value.startswith(("http://", "https://")):
+        return value
+    return {"path": value, "meta": {"_type": "gradio.FileData"}}
 
 
 def served_path(path_or_url: str | Path | None, noun: str) -> str | None:
