@@ -21,7 +21,7 @@ from adafv_core.study.report.compare import main as compare
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.report.summary_file import write_summary
 from adafv_core.study.report.tables import duration, text_table
-from adafv_core.study.run.configs import check_keep_ratios, parse_configs
+from adafv_core.study.run.configs import Config, at_equal_flops, check_keep_ratios, parse_configs
 from adafv_core.study.run.inference import InferenceSettings
 from adafv_core.study.run.results_writer import pack
 from adafv_core.study.run.runner import Study
@@ -50,6 +50,14 @@ def make_parser(prog: str = "python -m adafv_core.study") -> argparse.ArgumentPa
         "runs of random); or ablation (AdaFV with one option changed at a time) [all]",
     )
     add("--keep", nargs="+", type=float, default=list(RATIOS), metavar="RATIO", help="keep ratios [1 .25 .1 .05]")
+    add(
+        "--flops",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="SHARE",
+        help="also compare at equal prefill FLOPs: budgets that cost at most these shares of the full prefill [none]",
+    )
     add("--scenes", type=int, default=STUDY_SCENES, help=f"scenes of the bundled data set [{STUDY_SCENES}]")
     add(
         "--split",
@@ -106,7 +114,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m adafv_co
 
 
 def _run(options: argparse.Namespace) -> int:
-    configs, ratios = parse_configs(options.methods), check_keep_ratios(options.keep)
+    configs, ratios = _configs(options), check_keep_ratios(options.keep)
     source = _source(options)
     own = bool(source.images or source.parquet)
     suffix = options.suffix if options.suffix is not None else SUFFIX if own else ""
@@ -165,6 +173,11 @@ def _print_omissions(omissions: Sequence[Omission]) -> None:
         print(f"  … and {len(omissions) - _LISTED:,} more, all in the summary", file=sys.stderr)
 
 
+def _configs(options: argparse.Namespace) -> tuple[Config, ...]:
+    configs = parse_configs(options.methods)
+    return configs + at_equal_flops(configs, options.flops)
+
+
 def _source(options: argparse.Namespace) -> DataSource:
     """Where the data set comes from. Raises InputError for a mixture."""
     if options.parquet and (options.images or options.annotations):
@@ -191,7 +204,7 @@ def _study_on_ray(options: argparse.Namespace, source: DataSource, suffix: str, 
     return RayStudy(
         Model(options.model, options.device, options.dtype),
         source,
-        parse_configs(options.methods),
+        _configs(options),
         check_keep_ratios(options.keep),
         options.out or _default_file(options.model, source.open()),
         settings,

@@ -8,7 +8,7 @@ from typing import Any
 
 from adafv_core.study.report import markdown
 from adafv_core.study.report.tables import labels_of, ratios_of, reduction, row_at
-from adafv_core.study.run.configs import row_title
+from adafv_core.study.run.configs import row_title, share_of_flops
 
 _LISTED = 10
 _COMPARED = ("full", "adafv", "t2i", "saliency", "fixed_mix", "random", "oracle", "blind")
@@ -18,7 +18,10 @@ def overview(summary: dict[str, Any]) -> str:
     """What was measured, and the accuracy of every row, as Markdown."""
     if not summary["rows"]:
         return f"Data set “{summary['data']['name']}” has no reference answers: only figures 2 to 4 are shown."
-    return f"{markdown.overview(summary)}\n\n{markdown.main_table(summary)}{_left_out(summary)}"
+    tables = [markdown.main_table(summary)] if ratios_of(summary) else []
+    if flops := markdown.equal_flops_table(summary):
+        tables.append(f"At equal prefill FLOPs:\n\n{flops}\n\n{markdown.ahead_at_equal_flops(summary)}")
+    return "\n\n".join([markdown.overview(summary), *tables]) + _left_out(summary)
 
 
 def details(summary: dict[str, Any]) -> str:
@@ -62,7 +65,8 @@ def command(summary: dict[str, Any]) -> str:
     """The command line that reproduces this summary."""
     words = ["python", "-m", "adafv_core.study", "--model", summary["model"]["name"]]
     if summary["rows"]:
-        words += ["--methods", *(_argument(label) for label in labels_of(summary))]
+        rows = [*labels_of(summary), *(row["row"] for row in summary["rows"] if share_of_flops(row["row"]) is not None)]
+        words += ["--methods", *map(_argument, rows)]
         words += ["--keep", *(f"{ratio:g}" for ratio in (1.0, *ratios_of(summary)))]
     name = summary["data"]["name"]
     if name in ("pocket study", "pocket validation"):
@@ -80,7 +84,10 @@ def _argument(label: str) -> str:
 
 def _left_out(summary: dict[str, Any]) -> str:
     """Budgets that a method cannot serve, and data that could not be used, as a Markdown list."""
-    lines = [f"- {row_title(one['row'])} at {one['keep']:g}: {one['why']}" for one in summary["left_out"]]
+    lines = []
+    for one in summary["left_out"]:
+        at = "" if one["keep"] is None else f" at {one['keep']:g}"
+        lines.append(f"- {row_title(one['row'])}{at}: {one['why']}")
     omitted = summary.get("omitted", [])
     lines += [f"- {_plain(one['where'])}: {_plain(one['why'])}" for one in omitted[:_LISTED]]
     if len(omitted) > _LISTED:

@@ -10,16 +10,19 @@ from adafv_core.study.report.summary_file import Summary
 from adafv_core.study.report.tables import (
     bold_title,
     duration,
+    flops_labels_of,
+    flops_shares_of,
     labels_of,
     markdown,
     p_text,
     ratios_of,
     reduction,
     row_at,
+    row_at_flops,
     value_text,
     with_interval,
 )
-from adafv_core.study.run.configs import row_title
+from adafv_core.study.run.configs import row_title, share_of_flops
 
 EXPECTED = {0.25: 98.5, 0.1: 96.0, 0.05: 94.4}
 """Percent of full accuracy that AdaFV keeps on LLaVA-NeXT-7B: the paper's averages, by keep ratio."""
@@ -163,7 +166,7 @@ def paired_table(summary: Summary) -> str:
     """AdaFV minus each other method on the same questions, in points of accuracy."""
     lines = []
     for test in summary["paired"]:
-        if test["other"] in BOUNDS or test["keep"] == 1:
+        if test["other"] in BOUNDS or test["keep"] in (1, None):
             continue
         difference = with_interval(test["difference"], 2)
         lines.append(
@@ -247,6 +250,34 @@ def fidelity_table(summary: Summary, ratio: float) -> str:
         )
     header = ["method", "loyalty, %", "flips: lost / gained", "ΔNLL", "KL", "ECE, %", "prefill FLOPs, % of full"]
     return markdown(header, lines)
+
+
+def equal_flops_table(summary: Summary) -> str:
+    """Accuracy and tokens kept where every method may spend the same share of the prefill; "" without such rows."""
+    shares = flops_shares_of(summary)
+    if not shares:
+        return ""
+    lines = []
+    for label in ("full", *flops_labels_of(summary)):
+        found = [row_at_flops(summary, label, share) for share in shares]
+        cells = [with_interval(row["accuracy"]) if row else "–" for row in found]
+        cells += [f"{row['kept']:g}" if row else "–" for row in found]
+        lines.append([bold_title(label), *cells])
+    header = ["method", *(f"{100 * share:g} % of FLOPs: accuracy, %" for share in shares)]
+    return markdown([*header, *(f"{100 * share:g} %: tokens kept" for share in shares)], lines)
+
+
+def ahead_at_equal_flops(summary: Summary) -> str:
+    """One sentence: which methods are ahead of AdaFV and which behind it, by share of the prefill's FLOPs."""
+    texts = []
+    for share in flops_shares_of(summary):
+        tests = [test for test in summary["paired"] if share_of_flops(test["other"]) == share]
+        for says, outcome in (("ahead of", "behind"), ("behind", "ahead")):
+            names = [
+                row_title(test["other"].partition(" flops_ratio=")[0]) for test in tests if verdict_of(test) == outcome
+            ]
+            texts.append(f"{says} AdaFV at {100 * share:g} %: {_list(names) if names else 'none'}")
+    return f"By the same paired tests, {'; '.join(texts)}. All others are level with it."
 
 
 def downsample_table(summary: Summary) -> str:

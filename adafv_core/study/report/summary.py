@@ -28,7 +28,7 @@ from adafv_core.study.measure.intervals import (
     ratio_interval,
 )
 from adafv_core.study.report.figure_data import figure_data
-from adafv_core.study.run.configs import FULL
+from adafv_core.study.run.configs import FULL, flops_label, share_of_flops
 from adafv_core.study.run.results_file import Key, Records
 
 FIRST, RANDOM = "adafv", "random"
@@ -113,13 +113,13 @@ class Table:
 def summarize(records: Records) -> dict[str, Any]:
     """All results of a study, as plain values for a JSON file.
 
-    rows: one entry per row and ratio; per row accuracy, percent_of_full, loyalty (questions answered as `full` does,
-    %), flips (questions that only `full` answers right: lost; only this row: gained), delta_nll (nats a question), kl
-    (nats), ece (%), flops (of the prefill), and `where_downsample_fails`; what was not measured is None. paired: AdaFV
-    against each other row at the same ratio. holm: what they are corrected for. seeds: the runs of `random`. left_out:
-    rows that cannot serve a budget. omitted: what could not be used or answered. figures: data of figures 1 to 4. What
-    0.1 answered has no likelihoods: `n` beside a mean says how many questions have one. Raises InputError if the
-    records do not hold enough yet.
+    rows: one entry per row and ratio; per row accuracy, percent_of_full, loyalty (questions answered as `full`
+    does, %), flips (questions that only `full` answers right: lost; only this row: gained), delta_nll (nats a
+    question), kl (nats), ece (%), flops (of the prefill), and `where_downsample_fails`; what was not measured is
+    None. paired: AdaFV against each other row at the same ratio, or share of FLOPs (keep None). holm: what they are
+    corrected for. seeds: the runs of `random`. left_out: rows that cannot serve a budget. omitted: what could not
+    be used or answered. figures: data of figures 1 to 4. What 0.1 answered has no likelihoods: `n` beside a mean
+    says how many questions have one. Raises InputError if the records do not hold enough yet.
     """
     table = Table(records) if records.answers else None
     if table is None and not records.measures:
@@ -169,7 +169,7 @@ def _omitted(records: Records) -> list[Omission]:
     for (row, keep), reasons in records.unanswered.items():
         if (row, keep) not in left_out:
             found += [
-                Omission(f"question {records.questions[q]['key']}, {row} at {keep:g}", why)
+                Omission(f"question {records.questions[q]['key']}, {row}{'' if keep is None else f' at {keep:g}'}", why)
                 for q, why in reasons.items()
                 if q not in records.dropped
             ]
@@ -220,8 +220,10 @@ def _against_full(table: Table, key: Key) -> dict[str, Any]:
 def _tests(table: Table) -> list[dict[str, Any]]:
     found = []
     for (row, keep), scores in table.scores.items():
-        first = table.scores.get((FIRST, keep))
-        if first is None or row == FIRST or row in BOUNDS or is_seed(row):
+        share = share_of_flops(row)
+        own = FIRST if share is None else flops_label(FIRST, share)
+        first = table.scores.get((own, keep))
+        if first is None or row == own or row in BOUNDS or is_seed(row):
             continue
         found.append({"first": FIRST, "other": row, "keep": keep, **comparison(paired_of(table, first, scores))})
     for test, p_holm in zip(found, holm([test["p_bootstrap"] for test in found]), strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adafv_core.study.report.summary_file import Summary
-from adafv_core.study.run.configs import row_title
+from adafv_core.study.run.configs import flops_label, row_title, share_of_flops
 
 
 def ratios_of(summary: Summary) -> list[float]:
@@ -16,9 +16,26 @@ def ratios_of(summary: Summary) -> list[float]:
 
 
 def labels_of(summary: Summary) -> list[str]:
-    """Row labels in the order in which they were asked, without the further runs of `random`."""
+    """Labels of the rows with keep ratios, as asked, without the further runs of `random`."""
     labels = dict.fromkeys(row["row"] for row in summary["rows"])
-    return [label for label in labels if not label.startswith("random seed=")]
+    return [label for label in labels if not label.startswith("random seed=") and share_of_flops(label) is None]
+
+
+def flops_shares_of(summary: Summary) -> list[float]:
+    """Shares of the full prefill's FLOPs that rows were asked for, largest first."""
+    shares = {share_of_flops(row["row"]) for row in summary["rows"]} - {None}
+    return sorted((share for share in shares if share is not None), reverse=True)
+
+
+def flops_labels_of(summary: Summary) -> list[str]:
+    """Labels of the rows with shares of FLOPs, without the share, as asked."""
+    rows = [row["row"] for row in summary["rows"] if share_of_flops(row["row"]) is not None]
+    return list(dict.fromkeys(label.partition(" flops_ratio=")[0] for label in rows))
+
+
+def row_at_flops(summary: Summary, label: str, share: float) -> dict[str, Any] | None:
+    """The entry of a row at a share of the full prefill's FLOPs; that of `full` at each."""
+    return row_at(summary, label if label == "full" else flops_label(label, share), None)
 
 
 def bold_title(label: str) -> str:
@@ -85,4 +102,10 @@ def text_table(summary: Summary) -> str:
             of_full = "" if row is None else f" {value_text(row['percent_of_full']['value']):>6} %"
             cells.append(f"{shown + of_full:>32}")
         lines.append(f"{row_title(label):<28}" + "".join(cells))
+    if shares := flops_shares_of(summary):
+        lines.append(f"{'accuracy %, tokens kept':<28}" + "".join(f"{f'{share:.0%} of FLOPs':>32}" for share in shares))
+    for label in flops_labels_of(summary):
+        found = [row_at_flops(summary, label, share) for share in shares]
+        cells = ["–" if row is None else f"{with_interval(row['accuracy'])} {row['kept']:>6g}" for row in found]
+        lines.append(f"{row_title(label):<28}" + "".join(f"{cell:>32}" for cell in cells))
     return "\n".join(lines)

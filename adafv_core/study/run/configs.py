@@ -11,14 +11,15 @@ from adafv_core.errors import InputError, UnknownNameError
 from adafv_core.methods import METHODS
 from adafv_core.study.measure.bounds import BLIND, BOUNDS, TITLES
 
-FULL = "full"
+FULL, FLOPS = "full", "flops_ratio"
 
 
 @dataclass(frozen=True)
 class Config:
     """One row of the results table.
 
-    method: a name of METHODS, "oracle" or "blind" (see `bounds`). options: of the method, and positions.
+    method: a name of METHODS, "oracle" or "blind" (see `bounds`). options: of the method, positions, and flops_ratio
+    for budgets that are a share of the full prefill's FLOPs, whatever the keep ratio.
     """
 
     method: str
@@ -38,6 +39,17 @@ def row_title(label: str) -> str:
     method, *options = label.split(" ")
     title = METHODS[method].title if method in METHODS else TITLES.get(method, method)
     return ", ".join([title, *options])
+
+
+def flops_label(label: str, share: float) -> str:
+    """The label of a row when its budgets are this share of the full prefill's FLOPs."""
+    return f"{label} {FLOPS}={share}"
+
+
+def share_of_flops(label: str) -> float | None:
+    """The share of FLOPs in a row's label; None for a row whose budgets are keep ratios."""
+    _, given, share = label.partition(f" {FLOPS}=")
+    return float(share) if given else None
 
 
 ABLATION = (
@@ -68,16 +80,18 @@ def parse_config(text: str) -> Config:
         raise UnknownNameError(
             f"There is no method {name!r}; expected all, ablation, seeds, {', '.join(METHODS)}, {' or '.join(BOUNDS)}."
         )
-    types = {one.name: str(one.type) for one in fields(METHODS[name])}
+    types = {one.name: str(one.type) for one in fields(METHODS[name])} | {FLOPS: "float"}
     options: dict[str, Any] = {}
     for pair in filter(None, given.split(",")):
         option, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"Expected option=value after {name}:, as in adafv:floor=0.25; got {pair!r}.")
         options[option] = _value(value, types.get(option, "str"))
-    positions = options.get("positions")
-    Request(name, {option: value for option, value in options.items() if option != "positions"}, positions=positions)
-    return Config(name, options)
+    asked = {option: options[option] for option in ("positions", FLOPS) if option in options}
+    own = {option: value for option, value in options.items() if option not in asked}
+    Request(name, own, **asked)
+    # The share of FLOPs is last, as in `flops_label`.
+    return Config(name, {**own, **asked})
 
 
 def parse_configs(texts: Sequence[str]) -> tuple[Config, ...]:
@@ -100,24 +114,41 @@ def parse_configs(texts: Sequence[str]) -> tuple[Config, ...]:
     return tuple({config.label: config for config in configs}.values())
 
 
-def check_keep_ratios(ratios: Sequence[float]) -> tuple[float, ...]:
-    """Keep ratios, largest first, each once. Raises InputError unless all are above 0 and at most 1."""
+def check_keep_ratios(ratios: Sequence[float], what: str = "Keep ratios") -> tuple[float, ...]:
+    """Ratios, largest first, each once. Raises InputError unless all are above 0 and at most 1, and for none."""
     wrong = [ratio for ratio in ratios if not 0 < ratio <= 1]
     if wrong or not ratios:
         came = ", ".join(map(str, wrong)) or "none"
-        raise InputError(f"Keep ratios are fractions above 0 and at most 1, such as 0.1; got {came}.")
+        raise InputError(f"{what} are fractions above 0 and at most 1, such as 0.1; got {came}.")
     return tuple(sorted(set(ratios), reverse=True))
+
+
+def at_equal_flops(configs: Sequence[Config], shares: Sequence[float]) -> tuple[Config, ...]:
+    """Every configuration that prunes, once for each share of the full prefill's FLOPs, which solves its budgets.
+
+    The bounds are left out: no budget is solved for the oracle, and the blind row has one token.
+    Raises InputError for a share that is not above 0 and at most 1.
+    """
+    if not shares:
+        return ()
+    return tuple(
+        Config(config.method, {**config.options, FLOPS: float(share)})
+        for config in configs
+        if config.method not in (FULL, *BOUNDS) and FLOPS not in config.options
+        for share in check_keep_ratios(shares, "Shares of FLOPs")
+    )
 
 
 def jobs(configs: Sequence[Config], ratios: Sequence[float]) -> list[tuple[Config, float | None]]:
     """The (configuration, keep ratio) pairs to run, with None as the ratio of `blind`.
 
     At a keep ratio of 1 nothing is pruned and every method equals `full`, which runs once. `full` always runs, since
-    all other results are stated relative to it. `blind` keeps the fewest tokens possible whatever the ratio.
+    all other results are stated relative to it. `blind` keeps the fewest tokens possible whatever the ratio, and a
+    configuration with a share of FLOPs what that share buys.
     """
     found: list[tuple[Config, float | None]] = [(Config(FULL), 1.0)]
     for config in configs:
-        if config.method == BLIND:
+        if config.method == BLIND or FLOPS in config.options:
             found.append((config, None))
         elif config.method != FULL:
             found += [(config, ratio) for ratio in ratios if ratio < 1]
