@@ -235,7 +235,7 @@ def test_own_pictures_on_another_model(tmp_path: Path, capsys: pytest.CaptureFix
     arguments += ["--store", str(tmp_path / "stored"), "--name", "own"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
-    assert "adafv" in printed.out
+    assert "AdaFV" in printed.out
     note = "2 images with objects have no `width` and `height`"
     assert f"note: {note}" in printed.err
     summary = json.loads((tmp_path / "stored" / "own.json").read_text())
