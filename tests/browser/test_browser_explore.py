@@ -52,6 +52,8 @@ def page_overhead(page: Page) -> float:
 def test_the_slider_redraws_without_the_network(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.uncheck("#answer-while-sliding")
+    measured = page.locator(".costs td.ratio", has_text="≈")
+    expect(measured).to_have_count(2, timeout=20_000)  # what the page asks for by itself has come
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     before, picture = kept(page), pixels(page, "kept")

@@ -61,6 +61,7 @@ export function answerStrip(element, trigger) {
   }
 
   function begin() {
+    timer = 0;
     running = true;
     show();
     trigger("fill");
@@ -82,6 +83,7 @@ export function answerStrip(element, trigger) {
 
   function considerFilling() {
     clearTimeout(timer);
+    timer = 0;
     if (!asked()) return;
     const { pruned, full } = page.answers;
     if (!ended(pruned) || !ended(full) || pruned.state !== "done") return;
@@ -126,6 +128,7 @@ export function answerStrip(element, trigger) {
     }
     if (what === "answers") considerFilling();
     if (what === "forced") dim(true);
+    if (what === "budget" && timer) considerFilling(); // waits until the slider rests
     if (["scores", "asked", "halted", "answers"].includes(what) && page.scores) show();
     else if (what === "budget" && !root.hidden) showHere();
   });
