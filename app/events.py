@@ -7,7 +7,7 @@ still waiting as well as one that runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -30,6 +30,8 @@ SILENT: dict[str, Any] = {**PRIVATE, "queue": False}
 SWEEPS: dict[str, Any] = {"concurrency_id": "sweep", "concurrency_limit": 4}
 STUDIES: dict[str, Any] = {"concurrency_id": "study", "concurrency_limit": 4}
 STRIPS: dict[str, Any] = {"concurrency_id": "strip", "concurrency_limit": 4}
+CAUSAL_MAPS: dict[str, Any] = {"concurrency_id": "causal map", "concurrency_limit": 4}
+COMPARISONS: dict[str, Any] = {"concurrency_id": "comparison", "concurrency_limit": 4}
 """Options of long jobs: several visitors run one each, and these take turns on the model batch by batch."""
 
 Handler = Callable[[gr.Request, str], None]
@@ -40,14 +42,16 @@ def on_the_model(context: AppContext) -> dict[str, Any]:
     return {"concurrency_id": "model", "concurrency_limit": context.settings.answers_at_once}
 
 
-def job_handlers(context: AppContext, *controls_of: Callable[[Session], JobControl]) -> tuple[Handler, Handler]:
-    """The handlers that run before a job, and on Stop. controls_of: the kinds of jobs that end then, by their control
-    in a session.
+def job_handlers(
+    context: AppContext, controls_of: Callable[[Session], JobControl | Sequence[JobControl]]
+) -> tuple[Handler, Handler]:
+    """The handlers that run before a job, and on Stop. controls_of: the kinds of jobs of a session that end then, by
+    their control.
     """
 
-    def controls(request: gr.Request, state: PageState) -> list[JobControl]:
-        session = context.service.session(request.session_hash, state)
-        return [control_of(session) for control_of in controls_of]
+    def controls(request: gr.Request, state: PageState) -> Sequence[JobControl]:
+        found = controls_of(context.service.session(request.session_hash, state))
+        return [found] if isinstance(found, JobControl) else found
 
     def supersede(request: gr.Request, page_state: str) -> None:
         state = read_page_state(page_state)

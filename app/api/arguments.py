@@ -31,6 +31,7 @@ MEANINGS = {
     "force_drop": "Indices of visual tokens that are never kept (adafv only).",
     "more_images": "Further pictures of the same question, which follow the first in the prompt.",
     "share": "With several pictures: image (keep_ratio for each of them) or all (one budget for all).",
+    "block": "Side of the blocks of patches left out one at a time, larger where there would be more than 64 of them.",
     "methods": "Names of pruning methods, all of them by default.",
     "keep_ratios": "Fractions of visual tokens kept, each above 0 and at most 1.",
     "file": "A run that was saved as JSON, by /run or on the page.",
@@ -39,6 +40,7 @@ MEANINGS = {
 MORE = ("more_images", "share")
 SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions", "force_keep", "force_drop", *MORE)
 STRIP = (*SCORES[:2], "method", "max_new_tokens", *SCORES[4:])
+CAUSAL = (*SCORES[:4], "max_new_tokens", "block", *SCORES[4:])
 ASK = (*SCORES[:4], "max_new_tokens", "with_full", *SCORES[4:])
 Field = gr.components.Component
 
@@ -66,6 +68,7 @@ def make_fields(settings: Settings) -> dict[str, Field]:
         "force_drop": JsonList([], items="integer", **hidden("force_drop")),
         "more_images": CheckedImages(**hidden("more_images")),
         "share": AnyChoice(list(SHARES), value=AskSettings.share, **hidden("share")),
+        "block": AnyNumber(1, **hidden("block")),
         "methods": JsonList(list(METHODS), items="string", **hidden("methods")),
         "keep_ratios": JsonList(list(RATIOS), items="number", **hidden("keep_ratios")),
         "file": CheckedFile(**hidden("file")),

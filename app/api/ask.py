@@ -1,4 +1,4 @@
-"""Endpoints that ask: /ask, /scores, /answer_strip, /sweep and /new_scene."""
+"""Endpoints that ask: /ask, /scores, /answer_strip, /causal_map, /sweep and /new_scene."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import InputError
-from app.api.arguments import ASK, MORE, SCORES, STRIP, Endpoints
+from app.api.arguments import ASK, CAUSAL, MORE, SCORES, STRIP, Endpoints
 from app.context import AppContext
-from app.events import STRIPS, SWEEPS, on_the_model
+from app.events import CAUSAL_MAPS, STRIPS, SWEEPS, on_the_model
 from app.explore.tab import read_request
 from app.gradio_ext.queueing import client_gone
 from app.serving.answer_strip import fill_strip, strip_view
 from app.serving.ask import AskRequest
+from app.serving.causal_map import fill_causal_map
 from app.sweep.run import read_sweep, run_sweep, sweep_view
-from app.wire.parse import METHOD_OPTIONS, TokenChoice, read_marks, read_method, read_ratio
+from app.wire.parse import LARGEST_BLOCK, METHOD_OPTIONS, TokenChoice, read_count, read_marks, read_method, read_ratio
 from app.wire.views import compare, measured, scores_view
 
 
@@ -63,6 +64,16 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
             view = strip_view(strip)
             yield {name: value for name, value in view.items() if name != "key"}
 
+    def causal_map(request: gr.Request, block: Any, **values: Any) -> Iterator[dict[str, Any]]:
+        """Leave each kept patch out and ask again: which ones the answer hangs on; streams what is measured so far."""
+        side = read_count(block, "block, the side of the groups left out,", LARGEST_BLOCK)
+        session = service.sessions.of(request.session_hash)
+        asked = read_api_request(context, values, session.model)
+        stop = session.removing.begin(client_gone=client_gone(request))
+        run = service.score(session, asked, stop)
+        for view in fill_causal_map(service, run, asked.choice, stop, side):
+            yield {name: value for name, value in view.items() if name != "key"}
+
     def sweep(request: gr.Request, methods: Any, keep_ratios: Any, **values: Any) -> dict[str, Any]:
         """Answer one question with every method at every keep ratio, and with all tokens to compare."""
         cells = read_sweep(methods, keep_ratios)
@@ -82,6 +93,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     endpoints.add(ask, ASK, **on_the_model(context))
     endpoints.add(scores, SCORES, **on_the_model(context))
     endpoints.add(answer_strip, STRIP, **STRIPS)
+    endpoints.add(causal_map, CAUSAL, **CAUSAL_MAPS)
     endpoints.add(sweep, swept, **SWEEPS)
     endpoints.add(new_scene, (), (picture, endpoints.values))
 

@@ -12,16 +12,14 @@ import gradio as gr
 from adafv_core.errors import StoppedError
 from app.context import AppContext
 from app.events import PRIVATE, SILENT, STRIPS, WITH_STATE, job_handlers
+from app.explore.shown_run import NO_VERDICT, is_foreign, shown_run
 from app.gradio_ext.components import html_view
 from app.gradio_ext.queueing import client_gone
 from app.serving.answer_strip import fill_strip, strip_view
 from app.serving.answer_times import measure_times
-from app.serving.sessions import Run
 from app.serving.zero_gpu import on_zero_gpu
 from app.wire.errors import sentence
 from app.wire.parse import read_page_state
-
-NO_VERDICT = "No verdict on this picture: the pocket model knows drawn scenes only."
 
 
 def build_strip() -> gr.HTML:
@@ -38,12 +36,12 @@ def bind_strip(context: AppContext, strip: gr.HTML, keep: gr.HTML) -> None:
         state = read_page_state(page_state)
         try:
             session = service.session(request.session_hash, state)
-            held = [run for run in (session.run, context.first.run) if run is not None and run.key == state.payload_key]
-            if not held or held[0].from_file or held[0].model not in service.pool.loaded():
+            run = shown_run(context, session, state)
+            if run is None:
                 yield json.dumps({"key": ""})
                 return
-            run, signal = held[0], session.filling.begin(state.number, client_gone(request))
-            if is_foreign(run):
+            signal = session.filling.begin(state.number, client_gone(request))
+            if is_foreign(context, run):
                 yield json.dumps({"key": run.key, "note": NO_VERDICT})
                 return
             for measured in fill_strip(service, run, state.choice, signal, context.correct_answer(run)):
@@ -56,10 +54,6 @@ def bind_strip(context: AppContext, strip: gr.HTML, keep: gr.HTML) -> None:
             return
         except Exception as error:
             yield json.dumps({"key": state.payload_key, "note": sentence(error)})
-
-    def is_foreign(run: Run) -> bool:
-        keys = [scores.visual.picture_key for scores in run.all_scores]
-        return run.model == "pocket" and any(service.scene_of(key) is None for key in keys)
 
     options: dict[str, Any] = {**PRIVATE, **STRIPS, "trigger_mode": "multiple"}
     strip.fill(supersede, keep, js=WITH_STATE, **SILENT).then(fill, keep, strip, js=WITH_STATE, **options)

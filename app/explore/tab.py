@@ -26,6 +26,7 @@ from app.events import (
     job_handlers,
     on_the_model,
 )
+from app.explore.causal_map import bind_causal_map, build_causal_map
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.explore.strip import bind_strip, build_strip
 from app.gradio_ext.blocks import with_gradio_errors
@@ -82,6 +83,7 @@ class Explore:
     stage: gr.HTML
     answers: gr.HTML
     save: SavingRow
+    causal_map: gr.HTML
     menu: ModelMenu
 
     @property
@@ -188,6 +190,8 @@ def build(context: AppContext) -> Explore:
             stage = html_view("stage", first.payload)
             answers = html_view("answers", first.answers)
             save = build_row()
+            with gr.Row(elem_id="explore-measures", equal_height=False):
+                causal_map = build_causal_map()
     return Explore(
         notice=notice_line,
         image=image,
@@ -211,6 +215,7 @@ def build(context: AppContext) -> Explore:
         stage=stage,
         answers=answers,
         save=save,
+        causal_map=causal_map,
         menu=menu,
     )
 
@@ -235,6 +240,7 @@ def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     )
     _bind_asking(context, tab, masthead)
     bind_strip(context, tab.strip, tab.keep)
+    bind_causal_map(context, tab.causal_map, tab.keep)
 
     def uploaded() -> dict[gr.components.Component, Any]:
         return {tab.questions: gr.Radio([], value=None, visible=False), tab.notice: notice(NEW_PICTURE)}
@@ -252,7 +258,7 @@ def _bind_asking(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
         "trigger_mode": "multiple",
         "inputs_kwargs": tab.inputs,
     }
-    supersede, stop = job_handlers(context, lambda session: session.asking, lambda session: session.filling)
+    supersede, stop = job_handlers(context, lambda session: (session.asking, *session.in_background))
 
     def ask(request: gr.Request, page_state: str, **values: Any) -> Iterator[dict[gr.HTML, str]]:
         number = 0

@@ -30,7 +30,7 @@ UNHEARD_S = 30.0
 """A call whose result nobody has begun to read after this long is given up."""
 STOPPING = "The server is stopping: ask again in a minute."
 _TOLD_WITHIN_S = 2.0
-LONG_LINES = frozenset({"sweep", "study", "strip"})
+LONG_LINES = frozenset({"sweep", "study", "strip", "causal map", "comparison"})
 """Lines of jobs that take minutes: a visitor runs one at a time in each, so that no visitor takes every place."""
 
 

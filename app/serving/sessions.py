@@ -16,6 +16,7 @@ from adafv_core.engine.several_images import dealt_scores
 from adafv_core.memory import return_freed_memory, tensor_bytes
 from adafv_core.types import Answer, Selection, TokenScores
 from app.wire.images import held_bytes
+from app.wire.parse import TokenChoice
 from app.wire.strips import AnswerStrip
 from app.wire.views import ranked
 
@@ -138,13 +139,21 @@ class Run:
         return dealt_scores(ranked(self.together, self.options), [one.visual for one in self.all_scores])
 
 
+@dataclass(frozen=True)
+class Pinned:
+    """What a page has pinned to compare it with what it shows later: a run, and where its slider and marks stood."""
+
+    run: Run
+    choice: TokenChoice
+
+
 @dataclass
 class Session:
     """One user's state.
 
-    asking, sweeping, studying, filling: control of its running question, sweep, study and answer strip. scores,
-    more_scores: the latest, of the first image and of further ones. full: answers from all tokens, by question.
-    shown_key: of the payload that the page shows.
+    asking, sweeping, studying, filling, removing, comparing: control of its running question, sweep, study, answer
+    strip, causal map and comparison. scores, more_scores: the latest, of the first image and of further ones. full:
+    answers from all tokens, by question. pinned: side A of a comparison. shown_key: of the payload that the page shows.
     """
 
     model: str
@@ -152,36 +161,45 @@ class Session:
     sweeping: JobControl = field(default_factory=JobControl)
     studying: JobControl = field(default_factory=JobControl)
     filling: JobControl = field(default_factory=JobControl)
+    removing: JobControl = field(default_factory=JobControl)
+    comparing: JobControl = field(default_factory=JobControl)
     scores: TokenScores | None = None
     more_scores: tuple[TokenScores, ...] = ()
     full: LRUCache[tuple[Any, ...], Answer] = field(default_factory=lambda: LRUCache(_MOST_FULL))
     run: Run | None = None
+    pinned: Pinned | None = None
     shown_key: str = ""
 
+    @property
+    def in_background(self) -> tuple[JobControl, ...]:
+        """The jobs about the question that is shown, which end with it."""
+        return self.filling, self.removing, self.comparing
+
     def change_model(self, model: str) -> None:
-        """Let this model answer from now on; a running sweep or answer strip of another model ends."""
+        """Let this model answer from now on; what else runs on the other model ends."""
         if model != self.model:
-            self.sweeping.stop.set()
-            self.filling.stop.set()
+            for control in (self.sweeping, *self.in_background):
+                control.stop.set()
             self.model, self.scores, self.more_scores, self.shown_key = model, None, (), ""
 
     def end(self) -> None:
         """Stop all of its jobs."""
-        for control in (self.asking, self.sweeping, self.studying, self.filling):
+        for control in (self.asking, self.sweeping, self.studying, *self.in_background):
             control.stop.set()
 
     def forget(self) -> None:
         """Drop its scores, its run and its answers; its model stays."""
-        self.scores = self.run = None
+        self.scores = self.run = self.pinned = None
         self.more_scores = ()
         self.full.clear()
 
     @property
     def size_bytes(self) -> int:
         """Memory of the last scores, the encoded image in them, and the answers and the run that are shown."""
-        run = self.run
-        shown = () if run is None else (*run.all_scores, run.together, *run.selections, run.pruned, run.full)
-        pixels = 0 if run is None else sum(map(held_bytes, run.pictures))
+        runs = [run for run in (self.run, self.pinned.run if self.pinned else None) if run is not None]
+        shown = [one for run in runs for one in (*run.all_scores, run.together, *run.selections, run.pruned, run.full)]
+        pictures = {id(picture): picture for run in runs for picture in run.pictures}
+        pixels = sum(map(held_bytes, pictures.values()))
         return pixels + tensor_bytes(self.scores, *self.more_scores, *shown, *self.full.values())
 
 

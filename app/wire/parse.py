@@ -21,6 +21,8 @@ from app.wire.look import Look, make_look
 TEXT_TOKENS = ("question", "all")
 POSITION_CHOICES = ("default", *POSITIONS)
 """`default` is what the model's family does: contiguous, or positions in time, height and width of its own."""
+LARGEST_BLOCK = 64
+"""Side of the groups of patches that a causal map leaves out."""
 _JOINER = "\u200d"  # joins emoji; invisible by itself
 _NO_PROMPT = "There is no question yet: type one below the image."
 
@@ -60,7 +62,7 @@ class PageState:
     """What the browser sends with every event: the slider's value and the state of the page around it.
 
     payload_key: identifies the payload that the page shows. model: the one named in its masthead. number: of the
-    newest request, as counted by the page. look: of its maps.
+    newest request, as counted by the page. look: of its maps. block: side of the groups that its causal map leaves out.
     """
 
     choice: TokenChoice = field(default_factory=TokenChoice)
@@ -68,6 +70,7 @@ class PageState:
     model: str = ""
     number: int = 0
     look: Look = field(default_factory=Look)
+    block: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,9 @@ def read_page_state(text: Any) -> PageState:
             raise ValueError("a token index below 0")
         choice = TokenChoice(read_ratio(raw["keep_ratio"]), keep, drop, str(raw.get("subject", "")))
         look = make_look(raw.get("look", {}))
-        return PageState(choice, str(raw.get("key", "")), str(raw.get("model", "")), int(raw.get("asked", 0)), look)
+        block = read_count(raw.get("block", 1), "The side of a block", LARGEST_BLOCK)
+        number = int(raw.get("asked", 0))
+        return PageState(choice, str(raw.get("key", "")), str(raw.get("model", "")), number, look, block)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise

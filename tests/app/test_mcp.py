@@ -60,6 +60,7 @@ def test_every_endpoint_is_a_tool_with_typed_and_described_arguments() -> None:
         "ask",
         "scores",
         "answer_strip",
+        "causal_map",
         "sweep",
         "new_scene",
         "overlays",

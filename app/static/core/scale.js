@@ -22,8 +22,9 @@ function rankOf(values) {
   return rank;
 }
 
-/* A map of values ≥ 0. scale: root, linear or rank. ticks: the labels at the left end, middle and right end. */
-function plain(values, scale) {
+/* A map of values; those below 0 count as 0. scale: root, linear or rank. least: at the right end, at least. ticks: the
+   labels at the left end, middle and right end. */
+function plain(values, scale, least = 0) {
   const n = values.length;
   const places = new Float32Array(n);
   if (scale === "rank") {
@@ -32,10 +33,10 @@ function plain(values, scale) {
     });
     return { places: places, ticks: ["last", "", "first of " + n], caption: "Colors follow " + CAPTIONS.rank };
   }
-  const high = highest(values);
+  const high = Math.max(least, highest(values));
   const shape = SHAPES[scale];
   const text = format.value;
-  if (high > 0) for (let i = 0; i < n; i++) places[i] = shape(values[i] / high);
+  if (high > 0) for (let i = 0; i < n; i++) places[i] = shape(Math.max(0, values[i]) / high);
   return {
     places: places,
     ticks: ["0", text(MIDDLES[scale] * high), text(high)],

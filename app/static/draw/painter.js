@@ -117,7 +117,7 @@ export class Painter {
     if (this.hatching) context.drawImage(this.hatching, 0, 0);
   }
 
-  /* heat: value in 0..1 by token. */
+  /* heat: value in 0..1 by token; one below 0 is left clear. */
   heat(scene, heat) {
     const context = this.still.getContext("2d");
     const inner = this.corners(this.view.finest.box);
@@ -132,7 +132,7 @@ export class Painter {
       context.restore();
     }
     this.color(context, scene, this.view.finest, (i) => {
-      let value = 0;
+      let value = -1;
       for (const layer of scene.layers) if (layer[i] >= 0) value = Math.max(value, heat[layer[i]]);
       return value;
     });
@@ -150,11 +150,12 @@ export class Painter {
     const data = inner.createImageData(crop.cols, crop.rows);
     const alpha = Math.round(255 * (scene.showPicture ? scene.opacity : 1));
     for (let i = 0; i < crop.rows * crop.cols; i++) {
-      const at = 3 * Math.round(255 * Math.min(1, Math.max(0, valueOf(i))));
+      const value = valueOf(i);
+      const at = 3 * Math.round(255 * Math.min(1, Math.max(0, value)));
       data.data[4 * i] = table[at];
       data.data[4 * i + 1] = table[at + 1];
       data.data[4 * i + 2] = table[at + 2];
-      data.data[4 * i + 3] = alpha;
+      data.data[4 * i + 3] = value < 0 ? 0 : alpha;
     }
     inner.putImageData(data, 0, 0);
     context.imageSmoothingEnabled = false;

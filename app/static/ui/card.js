@@ -2,6 +2,7 @@
 
 import { format } from "../core/format.js";
 import { WHY, firstKept } from "../core/select.js";
+import { withoutToken } from "./causal-map.js";
 import { node } from "./dom.js";
 import { page } from "./state.js";
 import { WHY_NAMES, alone, mixedTitle, whyMark } from "./why.js";
@@ -55,6 +56,7 @@ function valueRow(name, value, rank) {
 function valueCard(token) {
   const { scores, result } = page;
   const word = shownWord();
+  const without = withoutToken(token);
   const mixed = () => valueRow(mixedTitle(scores), result.mixed[token], result.kept[token] ? "≥ 1" : "< 1");
   return node("div", { class: "value-card" }, [
     node("p", { class: "value-place" }, [
@@ -71,6 +73,7 @@ function valueCard(token) {
       node("dd", { class: "wide", text: keptFrom(token) }),
       node("dt", { text: "Nearest word" }),
       node("dd", { class: "wide", text: nearestWord(token) || "none" }),
+      ...(without ? [node("dt", { text: "Without it" }), node("dd", { class: "wide", text: without })] : []),
     ]),
   ]);
 }
@@ -82,9 +85,11 @@ export function pointedSentence() {
   const { t2i, saliency, rankText, rankVision } = page.scores;
   const word = shownWord();
   const ofWord = word ? `, ${alone(word)} ${format.value(word.map[token])}` : "";
+  const without = withoutToken(token);
   return (
     `${placeOf(token)}: ${whyText(token)}, T2I ${format.value(t2i[token])} rank ${rankText[token] + 1}${ofWord}` +
-    `, saliency ${format.value(saliency[token])} rank ${rankVision[token] + 1}.`
+    `, saliency ${format.value(saliency[token])} rank ${rankVision[token] + 1}.` +
+    (without ? ` Without it ${without}.` : "")
   );
 }
 

@@ -9,6 +9,7 @@ import "./tables.js";
 import { about } from "./about.js";
 import { answers } from "./answers.js";
 import { answerStrip } from "./answer-strip.js";
+import { causalMap } from "./causal-map.js";
 import { keep } from "./keep.js";
 import { masthead } from "./masthead.js";
 import { notice } from "./notice.js";
@@ -24,6 +25,7 @@ const COMPONENTS = {
   about,
   answers,
   answerstrip: answerStrip,
+  causalmap: causalMap,
   keep,
   masthead,
   notice,

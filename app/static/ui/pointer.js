@@ -24,16 +24,15 @@ export function followPointer(maps, card, announce) {
     const at = crop && page.pointed.find(isIn);
     if (at === undefined || !maps.root.clientWidth) return null;
     const i = at - crop.offset;
-    return maps.painterOf(panel).windowBox(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
+    return (page.pointedOn || maps.painterOf(panel)).windowBox(cellBox(crop, Math.floor(i / crop.cols), i % crop.cols));
   }
   const showCard = () => card.show(pointedBox());
 
   function pointAt(tokens, on = panel) {
-    if (tokens.join() === page.pointed.join() && on === panel) return;
-    page.pointed = tokens;
+    if (tokens.join() === page.pointed.join() && on === panel && !page.pointedOn) return;
     panel = on;
-    maps.present();
-    showCard();
+    if (tokens.join() === page.pointed.join() && !page.pointedOn) showCard();
+    else page.pointAt(tokens);
   }
   function letGo() {
     page.pinned = false;
@@ -138,6 +137,7 @@ export function followPointer(maps, card, announce) {
   addEventListener("scroll", showCard, { capture: true, passive: true });
   page.on((what) => {
     if (what === "large") panel = page.large;
-    if (["scores", "image", "budget", "forced", "word", "large", "crop"].includes(what)) showCard();
+    if (what === "pointed" && maps.scene()) maps.present();
+    if (["scores", "image", "budget", "forced", "word", "large", "crop", "pointed"].includes(what)) showCard();
   });
 }

@@ -12,7 +12,8 @@ export function followEdits(element) {
     document.addEventListener(kind, (event) => {
       for (const [place, what] of Object.entries(WATCHED)) {
         const chooses = event.target.closest?.("#model, #view-offer");
-        if (event.target.closest?.(place) && !chooses) page.markStale(what);
+        const late = kind === "change" && event.target.matches?.("textarea"); // on leaving, perhaps once asked
+        if (event.target.closest?.(place) && !chooses && !late) page.markStale(what);
       }
     });
   }

@@ -13,6 +13,9 @@ class PageState {
   results = []; // the selection of each picture at this step
   result = null; // that of the picture shown
   pointed = [];
+  pointedOn = null;
+  causal = null; // the newest causal map, as the server sent it
+  block = 1; // side of the groups that the next one leaves out
   pinned = false; // whether the pointed patch stays when the pointer goes
   large = "kept"; // which of the maps is the large one
   word = -1; // whose T2I map is shown; -1 for the maximum over all counted words
@@ -80,6 +83,14 @@ class PageState {
     this.notify("image");
   }
 
+  /* painter: of the map that is pointed at, if it is none of the four. */
+  pointAt(tokens, painter = null) {
+    if (tokens.join() === this.pointed.join() && painter === this.pointedOn) return;
+    this.pointed = tokens;
+    this.pointedOn = painter;
+    this.notify("pointed");
+  }
+
   /* Visual tokens of all pictures: how many there are, the budget, and how many are kept. */
   totals() {
     const kept = this.results.reduce((sum, result) => sum + result.size, 0);
@@ -143,6 +154,7 @@ class PageState {
         word: this.word,
         with_image: this.showPicture,
       },
+      block: this.block,
     });
   }
 

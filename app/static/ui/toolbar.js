@@ -1,6 +1,7 @@
 /* The line above the maps: brushes, crops, and how the maps are drawn. */
 
 import { node } from "./dom.js";
+import { menu } from "./menu.js";
 import { page } from "./state.js";
 
 const BRUSHES = [
@@ -18,13 +19,6 @@ const SCALES = [
   ["linear", "linear"],
   ["rank", "rank"],
 ];
-
-function menu(label, entries, chosen, choose) {
-  const options = entries.map(([value, text]) => node("option", { value, text, selected: value === chosen }));
-  const on = { change: (event) => choose(event.target.value) };
-  const select = node("select", { "aria-label": label, on }, options);
-  return node("label", { class: "tool tool-" + label.toLowerCase() }, [node("span", { text: label }), select]);
-}
 
 function setLook(name, value) {
   page[name] = value;
