@@ -185,7 +185,7 @@ class Backend(ABC):
         max_new_tokens: int | None = None,
         *,
         batch_size: int = 16,
-        selections: Iterable[Selection | None] | None = None,
+        selections: Iterable[Selection | Sequence[Selection] | None] | None = None,
         drafts: Iterable[Sequence[int] | None] | None = None,
         stop: Stop = None,
         **fields: Any,
