@@ -11,10 +11,11 @@ import gradio as gr
 from adafv_core.methods import METHODS
 from adafv_core.types import SHARES
 from app.gradio_ext.blocks import streamed_with_gradio_errors, with_gradio_errors
-from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList
+from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList, JsonObject
 from app.settings import Settings
 from app.wire.parse import METHOD_OPTIONS, POSITION_CHOICES, TEXT_TOKENS, AskSettings
 
+OTHER_SIDE = {"method": "random"}
 RATIOS = (0.25, 0.1, 0.05)
 MEANINGS = {
     "image": "PNG, JPEG or WebP picture.",
@@ -32,6 +33,7 @@ MEANINGS = {
     "more_images": "Further pictures of the same question, which follow the first in the prompt.",
     "share": "With several pictures: image (keep_ratio for each of them) or all (one budget for all).",
     "block": "Side of the blocks of patches left out one at a time, larger where there would be more than 64 of them.",
+    "b": "What side B has otherwise than side A, the other arguments: their names and values; no pictures.",
     "methods": "Names of pruning methods, all of them by default.",
     "keep_ratios": "Fractions of visual tokens kept, each above 0 and at most 1.",
     "file": "A run that was saved as JSON, by /run or on the page.",
@@ -42,6 +44,8 @@ SCORES = ("image", "prompt", "keep_ratio", "method", *METHOD_OPTIONS, "positions
 STRIP = (*SCORES[:2], "method", "max_new_tokens", *SCORES[4:])
 CAUSAL = (*SCORES[:4], "max_new_tokens", "block", *SCORES[4:])
 ASK = (*SCORES[:4], "max_new_tokens", "with_full", *SCORES[4:])
+SIDE_B = ("max_new_tokens", "share", *(name for name in SCORES if name not in ("image", *MORE)))
+COMPARE = (*SCORES[:4], "b", "max_new_tokens", *SCORES[4:])
 Field = gr.components.Component
 
 
@@ -68,6 +72,7 @@ def make_fields(settings: Settings) -> dict[str, Field]:
         "force_drop": JsonList([], items="integer", **hidden("force_drop")),
         "more_images": CheckedImages(**hidden("more_images")),
         "share": AnyChoice(list(SHARES), value=AskSettings.share, **hidden("share")),
+        "b": JsonObject(dict(OTHER_SIDE), **hidden("b")),
         "block": AnyNumber(1, **hidden("block")),
         "methods": JsonList(list(METHODS), items="string", **hidden("methods")),
         "keep_ratios": JsonList(list(RATIOS), items="number", **hidden("keep_ratios")),

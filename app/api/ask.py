@@ -1,4 +1,4 @@
-"""Endpoints that ask: /ask, /scores, /answer_strip, /causal_map, /sweep and /new_scene."""
+"""Endpoints that ask: /ask, /scores, /answer_strip, /causal_map, /compare, /sweep and /new_scene."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from typing import Any
 import gradio as gr
 
 from adafv_core.errors import InputError
-from app.api.arguments import ASK, CAUSAL, MORE, SCORES, STRIP, Endpoints
+from app.api.arguments import ASK, CAUSAL, COMPARE, MORE, SCORES, SIDE_B, STRIP, Endpoints
 from app.context import AppContext
-from app.events import CAUSAL_MAPS, STRIPS, SWEEPS, on_the_model
+from app.events import CAUSAL_MAPS, COMPARISONS, STRIPS, SWEEPS, on_the_model
 from app.explore.tab import read_request
 from app.gradio_ext.queueing import client_gone
 from app.serving.answer_strip import fill_strip, strip_view
 from app.serving.ask import AskRequest
 from app.serving.causal_map import fill_causal_map
+from app.serving.comparison import compare_sides
+from app.serving.sessions import Side
 from app.sweep.run import read_sweep, run_sweep, sweep_view
-from app.wire.parse import LARGEST_BLOCK, METHOD_OPTIONS, TokenChoice, read_count, read_marks, read_method, read_ratio
-from app.wire.views import compare, measured, scores_view
+from app.wire.parse import (
+    LARGEST_BLOCK,
+    METHOD_OPTIONS,
+    TokenChoice,
+    read_count,
+    read_marks,
+    read_method,
+    read_ratio,
+    shortened,
+)
+from app.wire.views import compare as compare_answers
+from app.wire.views import measured, scores_view
 
 
 def add_ask(context: AppContext, endpoints: Endpoints) -> None:
@@ -43,7 +55,7 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
             "images": [{"n_visual": one.kept.shape[0], "n_kept": one.size} for one in run.selections],
             **measured(pruned),
             "full": measured(run.full) if run.full else None,
-            **compare(pruned, run.full),
+            **compare_answers(pruned, run.full),
         }
 
     def scores(request: gr.Request, **values: Any) -> dict[str, Any]:
@@ -74,6 +86,15 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
         for view in fill_causal_map(service, run, asked.choice, stop, side):
             yield {name: value for name, value in view.items() if name != "key"}
 
+    def compare(request: gr.Request, b: Any, **values: Any) -> dict[str, Any]:
+        """Two ways to ask about the same pictures side by side: answers, costs, times in turns, and kept tokens."""
+        session = service.sessions.of(request.session_hash)
+        asked = [read_api_request(context, one, session.model) for one in (values, read_side_b(values, b))]
+        stop = session.comparing.begin(client_gone=client_gone(request))
+        a, other = (Side(service.score(session, one, stop), one.choice) for one in asked)
+        *_, last = compare_sides(service, a, other, stop)
+        return last
+
     def sweep(request: gr.Request, methods: Any, keep_ratios: Any, **values: Any) -> dict[str, Any]:
         """Answer one question with every method at every keep ratio, and with all tokens to compare."""
         cells = read_sweep(methods, keep_ratios)
@@ -94,8 +115,19 @@ def add_ask(context: AppContext, endpoints: Endpoints) -> None:
     endpoints.add(scores, SCORES, **on_the_model(context))
     endpoints.add(answer_strip, STRIP, **STRIPS)
     endpoints.add(causal_map, CAUSAL, **CAUSAL_MAPS)
+    endpoints.add(compare, COMPARE, **COMPARISONS)
     endpoints.add(sweep, swept, **SWEEPS)
     endpoints.add(new_scene, (), (picture, endpoints.values))
+
+
+def read_side_b(values: Mapping[str, Any], b: Any) -> dict[str, Any]:
+    """The arguments of side B: those of side A but for what `b` names. Marks are for adafv: they stay on A where B has
+    another method. Raises InputError.
+    """
+    if not isinstance(b, dict) or not b or not b.keys() <= set(SIDE_B):
+        raise InputError(f"b must name at least one of {', '.join(SIDE_B)}, with its value; got {shortened(b)}.")
+    marks = {} if b.get("method", values["method"]) == values["method"] else {"force_keep": [], "force_drop": []}
+    return {**values, **marks, **b}
 
 
 def read_api_request(context: AppContext, values: Mapping[str, Any], model: str) -> AskRequest:

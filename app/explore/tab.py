@@ -27,6 +27,7 @@ from app.events import (
     on_the_model,
 )
 from app.explore.causal_map import bind_causal_map, build_causal_map
+from app.explore.compare import bind_compare, build_compare
 from app.explore.model_menu import ModelMenu, bind_menu, build_menu, build_offer
 from app.explore.strip import bind_strip, build_strip
 from app.gradio_ext.blocks import with_gradio_errors
@@ -83,6 +84,7 @@ class Explore:
     stage: gr.HTML
     answers: gr.HTML
     save: SavingRow
+    compare: gr.HTML
     causal_map: gr.HTML
     menu: ModelMenu
 
@@ -191,6 +193,7 @@ def build(context: AppContext) -> Explore:
             answers = html_view("answers", first.answers)
             save = build_row()
             with gr.Row(elem_id="explore-measures", equal_height=False):
+                compare = build_compare()
                 causal_map = build_causal_map()
     return Explore(
         notice=notice_line,
@@ -215,6 +218,7 @@ def build(context: AppContext) -> Explore:
         stage=stage,
         answers=answers,
         save=save,
+        compare=compare,
         causal_map=causal_map,
         menu=menu,
     )
@@ -240,6 +244,7 @@ def bind(context: AppContext, tab: Explore, masthead: gr.HTML) -> None:
     )
     _bind_asking(context, tab, masthead)
     bind_strip(context, tab.strip, tab.keep)
+    bind_compare(context, tab.compare, tab.keep)
     bind_causal_map(context, tab.causal_map, tab.keep)
 
     def uploaded() -> dict[gr.components.Component, Any]:

@@ -124,6 +124,24 @@ class JsonList(gr.JSON):
         return self.value
 
 
+class JsonObject(gr.JSON):
+    """An object of named values in the API."""
+
+    is_template = True
+
+    def get_config(self, cls: type[Block] | None = None) -> dict[str, Any]:
+        """The browser's properties, which Gradio reads off the signature of a constructor: that of gr.JSON."""
+        return super().get_config(cls or gr.JSON)
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of a value."""
+        return {"type": "object"}
+
+    def example_payload(self) -> Any:
+        """An example for the API documentation: the default."""
+        return self.value
+
+
 class AnyNumber(gr.Number):
     """A number checked by the function that receives it, so that every caller gets the same error sentence."""
 

@@ -76,7 +76,7 @@ def fill_strip(
     strip = replace(strip, stopped=False)
     yield strip
     with suppress(StoppedError):
-        full = run.full if run.full is not None and run.full.finished else _full_answer(service, run, stop)
+        full = full_answer(service, run, stop)
         strip = replace(strip, full_answer=full.text, full_correct=_judged(full, correct))
         while not stop.is_set() and (wanted := _next_budgets(measured, first)):
             steps, refused = _selected(service, run, choice, [ratios[at] for at in wanted])
@@ -176,7 +176,10 @@ def _answers(service: Service, run: Run, batch: Sequence[_Step], stop: StopSigna
     return _in_the_background(service, run, stop, work)
 
 
-def _full_answer(service: Service, run: Run, stop: StopSignal) -> Answer:
+def full_answer(service: Service, run: Run, stop: StopSignal) -> Answer:
+    """A run's answer from all tokens, asked in the background if the run does not hold it. Raises StoppedError."""
+    if run.full is not None and run.full.finished:
+        return run.full
     request = Request("full", keep_ratio=1.0, max_new_tokens=run.max_new_tokens or service.settings.answer_tokens)
     images = list(run.all_scores)
     (answer,) = _in_the_background(service, run, stop, lambda engine: [engine.answer(images, None, request, stop=stop)])

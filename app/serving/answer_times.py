@@ -1,7 +1,8 @@
-"""How long both answers take, measured in turns: single runs of different moments say little about each other."""
+"""How long answers take, measured in turns: single runs of different moments say little about each other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -33,25 +34,24 @@ class AnswerTimes:
 
 
 def measure_times(service: Service, run: Run, choice: TokenChoice, stop: StopSignal) -> dict[str, AnswerTimes]:
-    """`pruned` and `full`, `REPEATS` runs of each, one after the other, in the background.
+    """`times_in_turns` of `pruned`, at this choice, and `full`."""
+    full = Request("full", keep_ratio=1.0, max_new_tokens=1)
+    return times_in_turns(service, {"pruned": (run, service.request_at(run, choice, 1)), "full": (run, full)}, stop)
 
-    choice: of the pruned answer. Raises StoppedError, InputError of some kind, or OutOfMemoryError.
+
+def times_in_turns(
+    service: Service, asked: Mapping[str, tuple[Run, Request]], stop: StopSignal
+) -> dict[str, AnswerTimes]:
+    """The times of each request about its run: `REPEATS` answers of one token each, one after the other, in the
+    background. Raises StoppedError, InputError of some kind, or OutOfMemoryError.
     """
-    choice = choice.about(run.subject)
-    marks = choice.masks(run.scores.size) if run.method == "adafv" else {}
-    options = {**run.options, **marks}
-    common = {"positions": run.positions, "share": run.share, "max_new_tokens": 1}
-    requests = {
-        "pruned": Request(run.method, options, keep_ratio=choice.keep_ratio, **common),
-        "full": Request("full", keep_ratio=1.0, max_new_tokens=1),
-    }
-    images, engine = [replace(one, encode_s=0.0) for one in run.all_scores], service.pool.engine(run.model)
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in requests}
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
     kept = {}
     for _ in range(REPEATS):
-        for name, request in requests.items():
+        for name, (run, request) in asked.items():
+            images = [replace(one, encode_s=0.0) for one in run.all_scores]
             with service.background.turn(stop):
-                answer = engine.answer(images, None, request, stop=stop)
+                answer = service.pool.engine(run.model).answer(images, None, request, stop=stop)
             runs[name].append((answer.ttft_s, answer.prefill_s))
             kept[name] = answer.n_kept
     return {

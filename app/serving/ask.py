@@ -167,6 +167,12 @@ class Service:
     def _request(self, run: Run, masks: Mapping[str, Any], **fields: Any) -> Request:
         return Request(run.method, {**run.options, **masks}, positions=run.positions, share=run.share, **fields)
 
+    def request_at(self, run: Run, choice: TokenChoice, max_new_tokens: int) -> Request:
+        """What is asked of the model to answer with what a run keeps at this choice."""
+        choice = choice.about(run.subject)
+        masks = choice.masks(run.scores.size) if run.method == "adafv" else {}
+        return self._request(run, masks, keep_ratio=choice.keep_ratio, max_new_tokens=max_new_tokens)
+
     def stream(self, run: Run, request: AskRequest, stop: StopSignal, method: str) -> Iterator[AnswerProgress]:
         """One answer of a run, at most UPDATES_PER_S values a second; the last says how it ended.
 
@@ -176,9 +182,7 @@ class Service:
         if method == "full":
             asked = Request("full", keep_ratio=1.0, max_new_tokens=longest)
         else:
-            marks = request.choice.masks(run.scores.size) if run.method == "adafv" else {}
-            keep_ratio = request.choice.keep_ratio
-            asked = self._request(run, marks, keep_ratio=keep_ratio, max_new_tokens=longest)
+            asked = self.request_at(run, request.choice, longest)
         images = [replace(one, encode_s=0.0) for one in run.all_scores]
         answer: Answer | None = None
         try:

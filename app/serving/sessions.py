@@ -140,8 +140,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """What a page has pinned to compare it with what it shows later: a run, and where its slider and marks stood."""
+class Side:
+    """One side of a comparison: a run, and where its slider and marks stood."""
 
     run: Run
     choice: TokenChoice
@@ -167,7 +167,7 @@ class Session:
     more_scores: tuple[TokenScores, ...] = ()
     full: LRUCache[tuple[Any, ...], Answer] = field(default_factory=lambda: LRUCache(_MOST_FULL))
     run: Run | None = None
-    pinned: Pinned | None = None
+    pinned: Side | None = None
     shown_key: str = ""
 
     @property

@@ -28,6 +28,7 @@ ENDPOINTS = {
     "/scores",
     "/answer_strip",
     "/causal_map",
+    "/compare",
     "/sweep",
     "/new_scene",
     "/overlays",
@@ -91,7 +92,7 @@ def test_every_action_is_documented_and_nothing_else_is_public() -> None:
     with urllib.request.urlopen(f"{shared_address()}/gradio_api/info", timeout=30) as answer:
         named = json.load(answer)["named_endpoints"]
     assert set(named) == ENDPOINTS
-    for name in ("/ask", "/scores", "/answer_strip", "/causal_map", "/sweep", "/overlays", "/run"):
+    for name in ("/ask", "/scores", "/answer_strip", "/causal_map", "/compare", "/sweep", "/overlays", "/run"):
         arguments = named[name]["parameters"]
         assert [one["parameter_name"] for one in arguments][:2] == ["image", "prompt"]
         assert all(one["label"] and one["python_type"]["type"] for one in arguments)

@@ -19,7 +19,7 @@ from app.gradio_ext import blocks, busy, inputs, queueing
 from app.gradio_ext.blocks import PageBlocks, with_gradio_errors
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
-from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList
+from app.gradio_ext.inputs import AnyChoice, AnyNumber, CheckedFile, CheckedImage, CheckedImages, JsonList, JsonObject
 
 CHANGED = "Gradio {version} changed something that app/gradio_ext/{module}.py leans on (written for {written})"
 
@@ -71,6 +71,7 @@ def test_uploads_pass_our_checks_before_anything_is_fetched() -> None:
         (CheckedFile(), "file"),
         (CheckedImages(), "file"),
         (JsonList([1], items="integer"), "json"),
+        (JsonObject({"a": 1}), "json"),
         (AnyNumber(1), "number"),
         (AnyChoice(["a", "b"], value="a"), "radio"),
     ],
@@ -87,6 +88,8 @@ def test_values_of_our_inputs_come_as_they_were_sent() -> None:
     values = JsonList([1, 2], items="integer")
     assert values.api_info() == {"type": "array", "items": {"type": "integer"}}
     assert values.example_payload() == [1, 2], message(inputs)
+    named = JsonObject({"a": 1})
+    assert (named.api_info(), named.example_payload()) == ({"type": "object"}, {"a": 1}), message(inputs)
 
 
 def small_page() -> PageBlocks:

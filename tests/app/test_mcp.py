@@ -61,6 +61,7 @@ def test_every_endpoint_is_a_tool_with_typed_and_described_arguments() -> None:
         "scores",
         "answer_strip",
         "causal_map",
+        "compare",
         "sweep",
         "new_scene",
         "overlays",
@@ -78,6 +79,7 @@ def test_every_endpoint_is_a_tool_with_typed_and_described_arguments() -> None:
             assert isinstance(argument["type"], str) and argument["description"], f"{tool.name}: {name}"
     assert tools["sweep"].inputSchema["properties"]["methods"]["items"] == {"type": "string"}
     assert tools["sweep"].inputSchema["properties"]["methods"]["default"] == list(METHODS)
+    assert tools["compare"].inputSchema["properties"]["b"]["type"] == "object"
     assert tools["ask"].inputSchema["properties"]["force_keep"]["items"] == {"type": "integer"}
     assert tools["ask"].inputSchema["properties"]["more_images"]["type"] == "array"
     assert "Position ids" in tools["ask"].inputSchema["properties"]["positions"]["description"]
@@ -91,6 +93,13 @@ def test_a_scene_is_drawn_and_asked_about_under_its_address() -> None:
     failed, answer = call("ask", image=scene[0], prompt=QUESTION, max_new_tokens=4)
     assert not failed, answer
     assert "'n_kept': 20" in answer.replace('"', "'")
+
+
+def test_two_ways_to_prune_are_compared() -> None:
+    data = "data:image/png;base64," + base64.b64encode(scene_path().read_bytes()).decode()
+    b = {"method": "random", "keep_ratio": 0.05}
+    failed, text = call("compare", image=data, prompt=QUESTION, max_new_tokens=1, b=b)
+    assert not failed and "'only_a'" in text.replace('"', "'") and "'median_s'" in text.replace('"', "'"), text
 
 
 def test_a_picture_sent_as_data() -> None:

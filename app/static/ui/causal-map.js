@@ -6,6 +6,7 @@ import { plain } from "../core/scale.js";
 import { tokenAt } from "../draw/geometry.js";
 import { Painter } from "../draw/painter.js";
 import { node, write } from "./dom.js";
+import { areKept } from "./kept.js";
 import { makeLegend } from "./legend.js";
 import { menu } from "./menu.js";
 import { makeScene } from "./scene.js";
@@ -28,14 +29,7 @@ const nats = (value) => `${value < 0 ? "−" : ""}${format.value(Math.abs(value)
 const removalOf = (value, token) =>
   value.removals.find((one) => one.image === page.shown && one.tokens.includes(token));
 
-/* Whether a map was measured for the tokens that are kept now. */
-function isOfKept(value) {
-  if (!value.kept || !page.scores || value.key !== page.scores.key) return false;
-  return page.results.every(({ kept, size }, image) => {
-    const tokens = value.kept[image];
-    return tokens.length === size && tokens.every((token) => kept[token]);
-  });
-}
+const isOfKept = (value) => Boolean(page.scores && value.key === page.scores.key && areKept(value.kept, page.results));
 
 /* What the answer does without a token, in words. */
 export function withoutToken(token) {

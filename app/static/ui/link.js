@@ -22,6 +22,8 @@ const DEFAULTS = {
 };
 const NUMBERS = ["scene", "temperature", "floor", "max_new_tokens"];
 
+const A_WAITS_MS = 15_000; // for side A to be shown and pinned, before the rest of a link is shown without it
+
 let tab = "Explore";
 
 /* What the server needs to know to ask for this view again. */
@@ -30,12 +32,21 @@ function askedView() {
   return { scene, prompt, method, ...settings };
 }
 
-function fragment() {
+function askedValues() {
   const values = new URLSearchParams();
   for (const [name, value] of Object.entries(askedView())) {
     if (value !== null && value !== undefined && value !== DEFAULTS[name]) values.set(name, value);
   }
   values.set("keep", page.scores.steps[page.step].ratio);
+  return values;
+}
+
+/* What is asked, without how it looks: side A of a comparison. */
+export const viewFragment = () => askedValues().toString();
+
+function fragment() {
+  const values = askedValues();
+  if (page.sideA) values.set("a", page.sideA.fragment);
   for (const [name, value] of Object.entries(LOOKS)) if (page[name] !== value) values.set(name, page[name]);
   if (tab !== "Explore") values.set("tab", tab);
   if (page.model) values.set("model", page.model);
@@ -77,9 +88,12 @@ export function followLink(trigger) {
   let timer = 0;
   let shown = "";
   let restoring = false;
+  let afterA = null; // what is shown once side A is there and pinned
+  let patience = 0;
 
   function write(push) {
     clearTimeout(timer);
+    if (afterA) return;
     const next = fragment();
     if (next === location.hash) return;
     if (push) history.pushState(null, "", next);
@@ -93,10 +107,38 @@ export function followLink(trigger) {
   function restore() {
     if (!location.hash || !page.scores) return;
     const values = read(location.hash);
+    const sideA = read("#" + (values.a || ""));
+    if (sideA.prompt && page.sideA?.fragment !== values.a) {
+      afterA = values;
+      patience = setTimeout(goOn, A_WAITS_MS);
+      if (page.sideA) page.pin(null);
+      if (!show(sideA)) pinA();
+      return;
+    }
+    if (!sideA.prompt && page.sideA) page.pin(null);
+    show(values);
+  }
+
+  /* Whether the view has to be asked for. */
+  function show(values) {
     restoring = true;
     applyLook(values);
-    if (values.prompt && isAnother(values)) trigger("restore", values);
-    else restoring = false;
+    restoring = Boolean(values.prompt && isAnother(values));
+    if (restoring) trigger("restore", values);
+    return restoring;
+  }
+
+  function pinA() {
+    page.wantsPin = true;
+    page.notify("pin");
+  }
+
+  function goOn() {
+    clearTimeout(patience);
+    page.wantsPin = false;
+    const values = afterA;
+    afterA = null;
+    if (values) show(values);
   }
 
   page.on((what) => {
@@ -106,13 +148,19 @@ export function followLink(trigger) {
       if (first && location.hash) {
         shown = view;
         setTimeout(restore);
+      } else if (afterA) {
+        shown = view;
+        restoring = false;
       } else {
         const push = !first && !restoring && shown !== view;
         shown = view;
         restoring = false;
         if (!first) write(push);
       }
-    } else if (["budget", "look", "large"].includes(what) && shown && !restoring) writeSoon();
+    } else if (what === "answered" && afterA && !restoring && !page.sideA) pinA();
+    else if (what === "pinned") goOn();
+    else if (what === "sideA" && shown) writeSoon();
+    else if (["budget", "look", "large"].includes(what) && shown && !restoring) writeSoon();
   });
   addEventListener("popstate", restore);
   document.addEventListener("click", (event) => {

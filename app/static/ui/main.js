@@ -10,6 +10,7 @@ import { about } from "./about.js";
 import { answers } from "./answers.js";
 import { answerStrip } from "./answer-strip.js";
 import { causalMap } from "./causal-map.js";
+import { compare } from "./compare.js";
 import { keep } from "./keep.js";
 import { masthead } from "./masthead.js";
 import { notice } from "./notice.js";
@@ -26,6 +27,7 @@ const COMPONENTS = {
   answers,
   answerstrip: answerStrip,
   causalmap: causalMap,
+  compare,
   keep,
   masthead,
   notice,

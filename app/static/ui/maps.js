@@ -20,7 +20,7 @@ const NAMES = Object.keys(TITLES);
 const OF_BUDGET = ["mixed", "kept"];
 const LABEL =
   "Four maps of the image. Arrow keys move the pointer, Enter pins it, Space forces a patch with the chosen brush, " +
-  "Escape lets go; 1 to 4 choose the large map.";
+  "Escape lets go; 1 to 4 choose the large map; A pins this view to compare it with the next.";
 
 function makePanel(name, number) {
   const title = node("b", { text: TITLES[name] });

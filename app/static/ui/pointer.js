@@ -125,6 +125,7 @@ export function followPointer(maps, card, announce) {
   maps.root.addEventListener("keydown", (event) => {
     if (!maps.scene() || event.target !== maps.root) return;
     if (STEPS[event.key]) move(STEPS[event.key]);
+    else if (event.key.toLowerCase() === "a" && !event.ctrlKey && !event.metaKey) page.notify("pin");
     else if (event.key === " " && page.pointed.length) page.brushOn(page.pointed.slice(0, 1));
     else if (event.key === "Enter" && page.pointed.length) pin(page.pointed, page.large);
     else if (maps.names[event.key - 1]) maps.enlarge(maps.names[event.key - 1]);

@@ -14,6 +14,8 @@ class PageState {
   result = null; // that of the picture shown
   pointed = [];
   pointedOn = null;
+  sideA = null; // what is pinned to be compared with what is shown, see compare.js
+  wantsPin = false; // whether a link waits for side A to be pinned
   causal = null; // the newest causal map, as the server sent it
   block = 1; // side of the groups that the next one leaves out
   pinned = false; // whether the pointed patch stays when the pointer goes
@@ -135,14 +137,24 @@ class PageState {
     this.notify("forced");
   }
 
+  /* sideA: see compare.js; null lets it go. */
+  pin(sideA) {
+    this.sideA = sideA;
+    this.notify("sideA");
+  }
+
+  /* The tokens that are marked: 1 for those to keep, -1 for those to drop. */
+  marked(sign) {
+    return Array.from((this.forced || []).keys()).filter((i) => this.forced[i] === sign);
+  }
+
   /* What the server needs to know of the page, as JSON text: it travels as the slider's value. */
   choice() {
     const step = this.scores ? this.scores.steps[this.step] : { ratio: 0.1, budget: 0 };
-    const marked = (sign) => Array.from((this.forced || []).keys()).filter((i) => this.forced[i] === sign);
     return JSON.stringify({
       keep_ratio: step.ratio,
-      force_keep: marked(1),
-      force_drop: marked(-1),
+      force_keep: this.marked(1),
+      force_drop: this.marked(-1),
       subject: this.scores ? this.scores.subject : "",
       key: this.scores ? this.scores.key : "",
       model: this.model,
