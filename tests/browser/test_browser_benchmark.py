@@ -25,7 +25,7 @@ import pytest
 from helpers.app_context import many_crops_address
 from helpers.browser import ARGUMENTS, chromium, settled
 from helpers.sent_payload import made_scores, sent
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from adafv_core.types import TokenGrid, TokenScores
 
@@ -58,6 +58,14 @@ def browser(browser: Browser) -> Iterator[Browser]:
     started = browser.browser_type.launch(executable_path=chromium(), args=arguments)
     yield started
     started.close()
+
+
+@pytest.fixture(scope="module")
+def warm_context(browser: Browser) -> Iterator[BrowserContext]:
+    """Of that browser."""
+    context = browser.new_context()
+    yield context
+    context.close()
 
 
 def largest_scores() -> TokenScores:

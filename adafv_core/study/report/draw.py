@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.report.figures import (
     FigureData,
-    accuracy,
     auc_by_family,
     auc_of_questions,
+    before_the_llm,
+    bounds_and_simple_rules,
     hits,
+    inside_the_llm,
     similarity,
 )
 from adafv_core.study.report.summary_file import Summary, read_summary
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FIGURES: dict[str, tuple[Callable[[Summary], FigureData], ...]] = {
-    "figure-1": (accuracy,),
+    "figure-1": (bounds_and_simple_rules, before_the_llm, inside_the_llm),
     "figure-2": (auc_by_family, auc_of_questions),
     "figure-3": (similarity,),
     "figure-4": (hits,),
@@ -31,6 +33,8 @@ FIGURES: dict[str, tuple[Callable[[Summary], FigureData], ...]] = {
 """The plots that are side by side in each picture."""
 _MARKERS = ("o", "s", "D", "P", "^", "X", "*", "h", "p", "v")
 _DASHES = ("-", "--", ":", "-.", (0, (8, 3)))
+_SIZES = {1: (7.4, 3.7), 2: (11.6, 3.7), 3: (13.6, 4.6)}
+"""Inches, by the number of plots side by side."""
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10.5,
@@ -58,7 +62,7 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
     for figure, plots in FIGURES.items():
         if (figure == "figure-1" and summary["rows"]) or (figure != "figure-1" and summary["figures"]):
             with rc_context(_STYLE):
-                canvas = Figure(figsize=(7.4 if len(plots) == 1 else 11.6, 4.4 if figure == "figure-1" else 3.7))
+                canvas = Figure(figsize=_SIZES[len(plots)])
                 canvas.set_layout_engine("constrained")
                 for axes, make in zip(canvas.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
                     _draw(axes, make(summary))
@@ -112,12 +116,41 @@ def _draw(axes: Axes, data: FigureData) -> None:
         axes.set_ylim(*data.y_range)
     if data.reversed_x:
         axes.invert_xaxis()
-    if data.kind == "points":
+    if data.labels_in_place:
+        _name_lines(axes, data)
+    elif data.kind == "points":
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     elif data.kind == "bars":
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.24), ncols=len(data.series))
     else:
         axes.legend(loc="lower right" if data.kind == "steps" else "best")
+
+
+def _name_lines(axes: Axes, data: FigureData) -> None:
+    """The name of each line to the right of the plot, at the height where it ends; crowded ones are moved apart."""
+    low, high = data.y_range or axes.get_ylim()
+    gap = 0.052 * (high - low)
+    ends = sorted((one for one in data.series if one.y), key=lambda one: one.y[-1])
+    places: list[float] = []
+    for one in ends:
+        places.append(max(one.y[-1], places[-1] + gap) if places else one.y[-1])
+    above = high
+    for number in range(len(places) - 1, -1, -1):
+        places[number] = above = min(places[number], above)
+        above -= gap
+    for one, place in zip(ends, places, strict=True):
+        axes.annotate(
+            one.name,
+            (one.x[-1], one.y[-1]),
+            (1.06, place),
+            textcoords=("axes fraction", "data"),
+            color=one.color,
+            fontsize=8.5,
+            fontweight="bold" if one.main else "normal",
+            verticalalignment="center",
+            arrowprops={"arrowstyle": "-", "color": one.color, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4},
+            annotation_clip=False,
+        )
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from adafv_core.errors import InputError
-from adafv_core.study.measure.bounds import BLIND
+from adafv_core.methods import METHODS
+from adafv_core.study.measure.bounds import BLIND, BOUNDS
 from adafv_core.study.report.summary_file import Summary
 from adafv_core.study.report.tables import labels_of, ratios_of, row_at
 from adafv_core.study.run.configs import FULL, row_title
@@ -31,6 +32,9 @@ COLORS = {
 """One color per method, each with a contrast of at least 3:1 against a light and a dark background."""
 RANKINGS = {"t2i": "T2I attention", "saliency": "[CLS] saliency", "adafv": "AdaFV's mixture"}
 OWN = "adafv"
+SIMPLE = frozenset({FULL, *BOUNDS, "random", "saliency", "t2i", "fixed_mix", "pooling", "downsample"})
+"""Rows of figure 1a: bounds, and rules of one score or none."""
+_INSIDE = frozenset(name for name, method in METHODS.items() if method.inside_llm)
 _BUDGET_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -64,7 +68,7 @@ class FigureData:
 
     kind: "points" (lines with markers and intervals), "steps" (constant until the next x), "bars", or "outlines"
     (histograms). categories: names of the bars. ticks: (x, label), () for those of the drawing library. reversed_x:
-    large x on the left.
+    large x on the left. labels_in_place: each line is named where it ends, instead of in a legend.
     """
 
     title: str
@@ -77,6 +81,7 @@ class FigureData:
     log_x: bool = False
     reversed_x: bool = False
     y_range: tuple[float, float] | None = None
+    labels_in_place: bool = False
 
 
 def accuracy(summary: Summary) -> FigureData:
@@ -112,6 +117,34 @@ def accuracy(summary: Summary) -> FigureData:
         ticks=tuple((ratio, f"{100 * (1 - ratio):.4g} %") for ratio in ratios),
         log_x=True,
         reversed_x=True,
+    )
+
+
+def bounds_and_simple_rules(summary: Summary) -> FigureData:
+    """Figure 1a: the rows of `accuracy` that are bounds or one simple rule, and AdaFV."""
+    return _some_rows(summary, "Figure 1a · bounds and simple rules", lambda name: name in SIMPLE)
+
+
+def before_the_llm(summary: Summary) -> FigureData:
+    """Figure 1b: the rows of `accuracy` that prune before the LLM, without the simple rules."""
+    return _some_rows(summary, "Figure 1b · pruned before the LLM", lambda name: name not in SIMPLE | _INSIDE)
+
+
+def inside_the_llm(summary: Summary) -> FigureData:
+    """Figure 1c: the rows of `accuracy` that prune inside the LLM, and AdaFV."""
+    return _some_rows(summary, "Figure 1c · pruned inside the LLM", lambda name: name in _INSIDE)
+
+
+def _some_rows(summary: Summary, title: str, shown: Callable[[str], bool]) -> FigureData:
+    whole = accuracy(summary)
+    names = {row_title(label) for label in labels_of(summary) if shown(label.split(" ")[0]) or label == OWN}
+    values = [end for one in whole.series for end in (*one.low, *one.high, *one.y) if end is not None]
+    return replace(
+        whole,
+        title=title,
+        series=tuple(one for one in whole.series if one.name in names),
+        labels_in_place=True,
+        y_range=(max(0.0, min(values, default=0.0) - 4), min(103.0, max(values, default=100.0) + 4)),
     )
 
 
