@@ -39,6 +39,7 @@ from app.explore import tab as explore
 from app.gradio_ext.blocks import PageBlocks
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
+from app.gradio_ext.document import describe_page
 from app.gradio_ext.guard import GuardMiddleware
 from app.gradio_ext.static_files import ICON, page_css, page_head, routes
 from app.gradio_ext.theme import make_theme
@@ -139,6 +140,7 @@ def make_page(context: AppContext) -> PageBlocks:
 
 def launch(page: PageBlocks, settings: Settings) -> str:
     """Serve the page in a thread of its own and return its address. Nothing is shared, monitored or recorded."""
+    describe_page(TITLE)
     with without_proxies():
         _, address, _ = page.launch(
             server_name=server_name(settings.host),

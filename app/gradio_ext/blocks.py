@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from app.gradio_ext.inputs import CheckedImages
 from app.gradio_ext.queueing import FairQueue
-from app.gradio_ext.static_files import DESCRIPTION, PREVIEW, base_url
 from app.wire.errors import sentence
 
 WRITTEN_FOR = "6.31"
@@ -31,8 +30,7 @@ class PageBlocks(gr.Blocks):
     """Blocks whose public endpoints may be called with trailing arguments left out, also over plain HTTP.
 
     Overrides `Blocks.preprocess_data`, which checks a call's values against the function's input components,
-    `Blocks.process_api`, through which every call passes, `Blocks.queue`, which makes the queue, and
-    `Blocks.get_config_file`, from which the page's template takes what sites show beside a link.
+    `Blocks.process_api`, through which every call passes, and `Blocks.queue`, which makes the queue.
     """
 
     def queue(self, *arguments: Any, visitor_size: int | None = None, **options: Any) -> gr.Blocks:
@@ -49,10 +47,6 @@ class PageBlocks(gr.Blocks):
             default_concurrency_limit=made.default_concurrency_limit,
         )
         return self
-
-    def get_config_file(self) -> Any:
-        """Gradio's, with the page's own description and preview picture."""
-        return {**super().get_config_file(), "thumbnail": base_url() + PREVIEW, "simple_description": DESCRIPTION}
 
     def drain(self, within_s: float) -> None:
         """See `FairQueue.drain`."""

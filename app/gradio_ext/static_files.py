@@ -19,10 +19,6 @@ STATIC = Path(__file__).resolve().parents[1] / "static"
 ENTRY = "ui/main.js"
 ICON = STATIC / "icon.png"
 PREVIEW = "preview.png"
-DESCRIPTION = (
-    "See which visual tokens of a picture a vision-language model needs for your question, drop the rest, and compare "
-    "the answers."
-)
 _FOREVER = "public, max-age=31536000, immutable"
 _LATE_LOADER = """<style>
 @keyframes adafv-late { from { opacity: 0; } }
@@ -79,7 +75,7 @@ async def _script(request: Request) -> Response:
 def page_head() -> str:
     """For the document's head: lets the browser fetch every module at once instead of import by import."""
     links = (f'<link rel="modulepreload" href="{base_url()}{name}">' for name in scripts())
-    return f'{_LATE_LOADER}<meta name="description" content="{DESCRIPTION}">{"".join(links)}'
+    return _LATE_LOADER + "".join(links)
 
 
 def page_css() -> str:

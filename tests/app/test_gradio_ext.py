@@ -15,7 +15,7 @@ from gradio.queueing import Queue
 from gradio.routes import App
 from starlette.middleware import Middleware
 
-from app.gradio_ext import blocks, busy, inputs, queueing
+from app.gradio_ext import blocks, busy, document, inputs, queueing
 from app.gradio_ext.blocks import PageBlocks, with_gradio_errors
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
@@ -29,7 +29,7 @@ def message(module: Any) -> str:
     return CHANGED.format(version=gr.__version__, module=name, written=module.WRITTEN_FOR)
 
 
-@pytest.mark.parametrize("module", [blocks, busy, inputs, queueing])
+@pytest.mark.parametrize("module", [blocks, busy, document, inputs, queueing])
 def test_each_module_names_the_version_it_was_written_for(module: Any) -> None:
     written, running = (tuple(map(int, text.split(".")[:2])) for text in (module.WRITTEN_FOR, gr.__version__))
     assert written <= running

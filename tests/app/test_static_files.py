@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from helpers.app_context import shared_address
 from PIL import Image
 
-from app.gradio_ext.static_files import DESCRIPTION, ICON, STATIC, base_url, page_head, routes, scripts, url_of
+from app.gradio_ext.document import DESCRIPTION
+from app.gradio_ext.static_files import ICON, STATIC, base_url, page_head, routes, scripts, url_of
 from app.main import TITLE
 
 
@@ -49,9 +50,14 @@ def test_changed_content_has_another_address() -> None:
 
 def test_a_link_to_the_page_shows_its_own_name_description_and_picture() -> None:
     text = httpx.get(shared_address()).text
-    meta = dict(re.findall(r'<meta\s+(?:property|name)="([\w:]+)"\s+content="([^"]*)"', text))
-    assert meta["og:title"] == TITLE and meta["og:description"] == meta["twitter:description"] == DESCRIPTION
-    shown = httpx.get(f"{shared_address()}/{meta['og:image']}")
+    tags = re.findall(r'<meta\s+(?:property|name)="([\w:]+)"\s+content="([^"]*)"', text)
+    meta = dict(tags)
+    described = [name for name, _ in tags if name == "description" or name.startswith(("og:", "twitter:"))]
+    assert len(described) == len(set(described)) and "gradio" not in str(tags).lower()
+    assert meta["og:title"] == meta["twitter:title"] == TITLE
+    assert meta["description"] == meta["og:description"] == meta["twitter:description"] == DESCRIPTION
+    assert meta["og:image"].startswith(shared_address())
+    shown = httpx.get(meta["og:image"])
     picture = Image.open(io.BytesIO(shown.content))
     assert shown.headers["content-type"] == "image/png" and picture.size == (1200, 630) and len(shown.content) < 200_000
     assert httpx.get(f"{shared_address()}/favicon.ico").content == ICON.read_bytes()
