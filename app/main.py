@@ -25,7 +25,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 import torch
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 import adafv_core
 from adafv_core.engine.backend import Backend
@@ -39,9 +39,9 @@ from app.explore import tab as explore
 from app.gradio_ext.blocks import PageBlocks
 from app.gradio_ext.busy import BusyMiddleware
 from app.gradio_ext.components import html_view
-from app.gradio_ext.document import describe_page
+from app.gradio_ext.document import fill_head
 from app.gradio_ext.guard import GuardMiddleware
-from app.gradio_ext.static_files import ICON, page_css, page_head, routes
+from app.gradio_ext.static_files import ICON, page_css, routes
 from app.gradio_ext.theme import make_theme
 from app.preflight import ABOUT_THE_ADDRESS, server_name, settings_to_start_with, unusable_address, without_proxies
 from app.saved_runs.save_and_open import most_run_bytes
@@ -58,6 +58,7 @@ from app.sweep import tab as sweep
 from app.wire.views import masthead
 
 TITLE = "AdaFV: which visual tokens does the question need?"
+COMPRESSED_BY_GRADIO = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/javascript", "text/javascript", "text/css")
 
 
 def open_context(settings: Settings) -> AppContext:
@@ -140,7 +141,7 @@ def make_page(context: AppContext) -> PageBlocks:
 
 def launch(page: PageBlocks, settings: Settings) -> str:
     """Serve the page in a thread of its own and return its address. Nothing is shared, monitored or recorded."""
-    describe_page(TITLE)
+    fill_head(TITLE)
     with without_proxies():
         _, address, _ = page.launch(
             server_name=server_name(settings.host),
@@ -153,14 +154,13 @@ def launch(page: PageBlocks, settings: Settings) -> str:
             footer_links=["api"],
             theme=make_theme(),
             css=page_css(),
-            head=page_head(),
             favicon_path=ICON,
             app_kwargs={
                 "routes": [*routes(), page.health_route()],
                 "openapi_url": None,
                 "middleware": [
                     Middleware(GuardMiddleware, origins=settings.origins, loopback=is_loopback(settings.host)),
-                    Middleware(GZipMiddleware),
+                    Middleware(GZipMiddleware, exclude_content_types=COMPRESSED_BY_GRADIO),
                     Middleware(BusyMiddleware, page=page),
                 ],
             },

@@ -1,4 +1,6 @@
-"""What sites show beside a link to the page: Gradio's template describes Gradio, so its tags are replaced."""
+"""The document's head. Gradio's template describes Gradio, so its tags are replaced by the page's; and the scripts are
+named there, since Gradio adds what `launch(head=…)` is given only once its own scripts have run.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,12 @@ from html import escape
 from gradio.routes import templates
 from jinja2 import ChoiceLoader, DictLoader
 
-from app.gradio_ext.static_files import PREVIEW, base_url
+from app.gradio_ext.static_files import PREVIEW, base_url, page_head
 
 WRITTEN_FOR = "6.31"
 TEMPLATE = "frontend/index.html"
 CHARSET = '<meta charset="utf-8" />'
+END = "</head>"
 DESCRIPTION = (
     "See which visual tokens of a picture a vision-language model needs for your question, drop the rest, and compare "
     "the answers."
@@ -20,16 +23,16 @@ DESCRIPTION = (
 _GRADIOS = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*/>')
 
 
-def describe_page(title: str) -> None:
-    """Put the page's own title, description and preview picture into Gradio's template. The picture's address is
-    absolute, under the root at which the page was opened: sites do not resolve relative ones.
+def fill_head(title: str) -> None:
+    """Put the page's own title, description, preview picture and scripts into Gradio's template. The picture's
+    address is absolute, under the root at which the page was opened: sites do not resolve relative ones.
     """
     environment = templates.env
     if isinstance(environment.loader, ChoiceLoader) or environment.loader is None:
         return
     source = environment.loader.get_source(environment, TEMPLATE)[0]
     own = tags(title)
-    page = _GRADIOS.sub("", source).replace(CHARSET, CHARSET + own, 1)
+    page = _GRADIOS.sub("", source).replace(CHARSET, CHARSET + own, 1).replace(END, page_head() + END, 1)
     environment.loader = ChoiceLoader([DictLoader({TEMPLATE: page}), environment.loader])
 
 

@@ -39,6 +39,8 @@ def test_the_head_preloads_every_module_from_where_the_page_was_opened() -> None
     links = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page_head())
     assert links == [base_url() + name for name in scripts()]
     assert not any(link.startswith(("/", "http")) for link in links)
+    document = httpx.get(shared_address()).text
+    assert document.index(page_head()) < document.index("</head>"), "Gradio would add it once its own scripts have run"
 
 
 def test_changed_content_has_another_address() -> None:
@@ -68,6 +70,8 @@ def test_the_page_itself_is_sent_compressed_and_streams_are_not() -> None:
     page = httpx.get(shared_address(), headers={"Accept-Encoding": "gzip"})
     assert page.headers["content-encoding"] == "gzip"
     assert int(page.headers["content-length"]) < 0.4 * len(page.content)
+    script = httpx.get(f"{shared_address()}/{base_url()}ui/main.js", headers={"Accept-Encoding": "gzip, br"})
+    assert script.headers["content-encoding"] == "br", "compressed by Gradio, not before it"
     with httpx.stream(
         "GET", f"{shared_address()}/gradio_api/heartbeat/compressed", headers={"Accept-Encoding": "gzip"}
     ) as beat:
