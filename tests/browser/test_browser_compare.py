@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from helpers.app_context import scene_path, shared_context
 from helpers.browser import settled
 from helpers.npm_packages import LINT, npm_program
@@ -16,7 +17,7 @@ from playwright.sync_api import Page, expect
 from adafv_core.methods import METHODS
 from app.wire.views import divergence
 
-EXAMPLE, SCENE = 1, 10
+EXAMPLE, SCENE, DROPPED = 1, 10, 37
 QUESTION = "What is the location of the square?"
 CORNERS = """(tokens) => {
   const canvas = document.querySelector("canvas[data-map=compare-difference]");
@@ -51,7 +52,9 @@ def ask(page: Page, text: str) -> None:
 def test_a_and_b_side_by_side_as_the_library_has_them_and_in_the_address(open_page: Callable[..., Page]) -> None:
     engine = shared_context().service.pool.engine("pocket")
     scores = engine.score(Image.open(scene_path(SCENE)).convert("RGB"), QUESTION)
-    a, b = (engine.answer(scores, keep_ratio=0.1, method=method) for method in ("adafv", "divprune"))
+    drop = torch.zeros(196, dtype=torch.bool)
+    drop[DROPPED] = True
+    a, b = (engine.answer(scores, keep_ratio=0.1, **one) for one in ({"force_drop": drop}, {"method": "divprune"}))
     of_a, of_b = ({*answer.selections[0].indices.tolist()} for answer in (a, b))
     page = still_page(open_page)
     page.locator(".example").nth(EXAMPLE).click()
@@ -59,11 +62,13 @@ def test_a_and_b_side_by_side_as_the_library_has_them_and_in_the_address(open_pa
     ask(page, QUESTION)
     section, sentence = page.locator(".compare"), page.locator(".compare .measure-sentence")
     expect(sentence).to_have_text(re.compile("^Pin what is shown as A"))
+    page.evaluate("(token) => { adafv.page.brush = 'drop'; adafv.page.brushOn([token]); }", DROPPED)
     page.locator(".panels").focus()
     page.keyboard.press("a")
     expect(sentence).to_have_text("B is still what was pinned: change something.")
     choose(page, "divprune")
-    text = f"≠ A and B answer differently; next-token KL of B from A {divergence(a, b):.3f} nats."
+    verdict = "= A and B give the same answer" if a.text == b.text else "≠ A and B answer differently"
+    text = f"{verdict}; next-token KL of B from A {divergence(a, b):.3f} nats."
     expect(sentence).to_have_text(text, timeout=20_000)
     both, only_a, only_b = (len(one) for one in (of_a & of_b, of_a - of_b, of_b - of_a))
     expect(section).to_contain_text(f"Kept by both: {both} · only by A: {only_a} · only by B: {only_b}")
@@ -76,7 +81,7 @@ def test_a_and_b_side_by_side_as_the_library_has_them_and_in_the_address(open_pa
     assert corners == [[True, False]] * only_a + [[False, True]] * only_b + [[False, False]] * both
 
     before = page.evaluate(SHOWN)
-    assert "a=scene" in before["url"]
+    assert "a=scene" in before["url"] and f"force_drop%3D{DROPPED}" in before["url"]
     other = open_page(at=page.url)
     other.wait_for_function("adafv.page.sideA && adafv.page.scores.view.method === 'divprune'", timeout=20_000)
     settled(other)

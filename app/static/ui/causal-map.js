@@ -7,6 +7,7 @@ import { tokenAt } from "../draw/geometry.js";
 import { Painter } from "../draw/painter.js";
 import { node, write } from "./dom.js";
 import { areKept } from "./kept.js";
+import { later } from "./later.js";
 import { makeLegend } from "./legend.js";
 import { menu } from "./menu.js";
 import { makeScene } from "./scene.js";
@@ -152,6 +153,7 @@ export function causalMap(element, trigger) {
     showHere();
   }
 
+  const showSoon = later(show);
   canvas.addEventListener("pointermove", (event) => {
     const at = scene && painter.pointAt(event.clientX, event.clientY);
     const tokens = at ? scene.view.crops.map((crop) => tokenAt(crop, ...at)).filter((token) => token >= 0) : [];
@@ -167,7 +169,7 @@ export function causalMap(element, trigger) {
     if (what === "pointed") {
       present();
       showHere();
-    } else if (["scores", "image", "asked", "answered", "halted", "budget", "forced"].includes(what)) show();
+    } else if (["scores", "image", "asked", "answered", "halted", "budget", "forced"].includes(what)) showSoon();
   });
 
   return (value) => {

@@ -6,6 +6,7 @@ import { makeMasks } from "./compare-masks.js";
 import { comparisonTable, differenceSentence, verdictSentence } from "./compare-numbers.js";
 import { node, write } from "./dom.js";
 import { areKept } from "./kept.js";
+import { later, whenIdle } from "./later.js";
 import { viewFragment } from "./link.js";
 import { page } from "./state.js";
 
@@ -13,7 +14,6 @@ const IDLE_MS = 700; // after the answers, so that a slider that goes on moving 
 const EXPLANATION =
   "Pin what is shown as A; then change the method, the budget, the question or the picture: that is B, beside it.";
 const SHOWN_AGAIN = ["scores", "image", "asked", "answered", "halted", "budget", "forced", "sideA", "answers"];
-const whenIdle = window.requestIdleCallback || ((run) => setTimeout(run, 50));
 
 const nameOf = ({ title, ratio }) => `${title}, keep ${format.percent(ratio)}`;
 const sameKept = (one, other) =>
@@ -41,7 +41,6 @@ export function compare(element, trigger) {
   let note = "";
   let running = false;
   let timer = 0;
-  let queued = false;
 
   const masks = makeMasks();
   const pinButton = button("Pin as A", pin);
@@ -141,15 +140,7 @@ export function compare(element, trigger) {
     else write(sentence, EXPLANATION);
   }
 
-  /* Never in a frame of the slider: when the browser has nothing else to do. */
-  function showSoon() {
-    if (queued || !page.scores) return;
-    queued = true;
-    whenIdle(() => {
-      queued = false;
-      show();
-    });
-  }
+  const showSoon = later(() => page.scores && show());
 
   page.on((what) => {
     if (what === "pin") pin();

@@ -20,6 +20,7 @@ const DEFAULTS = {
   share: "image",
   more_scenes: "",
 };
+const MARKS = { force_keep: 1, force_drop: -1 };
 const NUMBERS = ["scene", "temperature", "floor", "max_new_tokens"];
 
 const A_WAITS_MS = 15_000; // for side A to be shown and pinned, before the rest of a link is shown without it
@@ -38,6 +39,9 @@ function askedValues() {
     if (value !== null && value !== undefined && value !== DEFAULTS[name]) values.set(name, value);
   }
   values.set("keep", page.scores.steps[page.step].ratio);
+  for (const [name, sign] of Object.entries(MARKS)) {
+    if (page.forced && page.marked(sign).length) values.set(name, page.marked(sign).join("."));
+  }
   return values;
 }
 
@@ -77,6 +81,18 @@ function applyLook(values) {
   if (target && tab !== name) target.click();
 }
 
+/* The marks of an address, on the maps that they were made on. */
+function applyMarks(values) {
+  if (!page.takesMarks) return;
+  const [keep, drop] = Object.keys(MARKS).map((name) =>
+    (values[name] || "")
+      .split(".")
+      .map(Number)
+      .filter((token) => values[name] && Number.isInteger(token) && token >= 0 && token < page.scores.n),
+  );
+  page.setMarks(keep, drop);
+}
+
 const isAnother = (values) => {
   const shown = askedView();
   const wanted = { ...DEFAULTS, ...values };
@@ -87,7 +103,7 @@ const isAnother = (values) => {
 export function followLink(trigger) {
   let timer = 0;
   let shown = "";
-  let restoring = false;
+  let restoring = null; // the values that are asked for
   let afterA = null; // what is shown once side A is there and pinned
   let patience = 0;
 
@@ -121,11 +137,17 @@ export function followLink(trigger) {
 
   /* Whether the view has to be asked for. */
   function show(values) {
-    restoring = true;
+    restoring = values;
     applyLook(values);
-    restoring = Boolean(values.prompt && isAnother(values));
-    if (restoring) trigger("restore", values);
-    return restoring;
+    if (values.prompt && isAnother(values)) trigger("restore", values);
+    else arrived();
+    return Boolean(restoring);
+  }
+
+  function arrived() {
+    const values = restoring;
+    restoring = null;
+    if (values) applyMarks(values);
   }
 
   function pinA() {
@@ -150,17 +172,17 @@ export function followLink(trigger) {
         setTimeout(restore);
       } else if (afterA) {
         shown = view;
-        restoring = false;
+        arrived();
       } else {
         const push = !first && !restoring && shown !== view;
         shown = view;
-        restoring = false;
+        arrived();
         if (!first) write(push);
       }
     } else if (what === "answered" && afterA && !restoring && !page.sideA) pinA();
     else if (what === "pinned") goOn();
     else if (what === "sideA" && shown) writeSoon();
-    else if (["budget", "look", "large"].includes(what) && shown && !restoring) writeSoon();
+    else if (["budget", "forced", "look", "large"].includes(what) && shown && !restoring) writeSoon();
   });
   addEventListener("popstate", restore);
   document.addEventListener("click", (event) => {

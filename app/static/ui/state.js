@@ -143,6 +143,16 @@ class PageState {
     this.notify("sideA");
   }
 
+  setMarks(keep, drop) {
+    if (!this.forced && !keep.length && !drop.length) return;
+    const marks = new Int8Array(this.scores.n);
+    keep.forEach((token) => (marks[token] = 1));
+    drop.forEach((token) => (marks[token] = -1));
+    this.forced = marks.some((mark) => mark !== 0) ? marks : null;
+    this.choose();
+    this.notify("forced");
+  }
+
   /* The tokens that are marked: 1 for those to keep, -1 for those to drop. */
   marked(sign) {
     return Array.from((this.forced || []).keys()).filter((i) => this.forced[i] === sign);
