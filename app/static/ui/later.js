@@ -5,7 +5,7 @@ const REST_MS = 150; // without another call
 
 export const whenIdle = window.requestIdleCallback || ((run) => setTimeout(run, 50));
 
-/* Gives a function that has `run` called once the browser has nothing else to do, however often it is called until then;
+/* Gives a function that has `run` called once the browser has nothing else to do, however often it is called till then;
    where `run` takes long, once the calls have come to rest. */
 export function later(run) {
   let timer = 0;
