@@ -1,4 +1,4 @@
-"""The page's scripts and style sheet, and how Gradio's server serves them.
+"""The page's scripts and style sheet, and how Gradio's server serves them and its own.
 
 Scripts are served under a name derived from their content, so that browsers may cache them forever and still never run
 an old one after an update. All addresses are relative to the page's own, so they also work behind a proxy that adds a
@@ -8,9 +8,11 @@ path or replaces the host.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+import mimetypes
+from functools import cache, lru_cache
 from pathlib import Path
 
+from gradio.route_utils import BUILD_PATH_LIB
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -55,11 +57,16 @@ def url_of(contents: dict[str, bytes]) -> str:
 
 
 def routes() -> list[Route]:
-    """For `launch(app_kwargs={"routes": …})`: the scripts, served as files.
+    """For `launch(app_kwargs={"routes": …})`: the scripts, served as files, and Gradio's own, of which opening the page
+    takes about a hundred: Gradio reads each from the disk for every visitor and lets no browser keep it, though its
+    name changes with its content.
 
     Not a `Mount`, which cannot find its files if Gradio has a root path and the proxy strips it.
     """
-    return [Route(f"/{base_url()}{{name:path}}", _script, name="adafv-script")]
+    return [
+        Route(f"/{base_url()}{{name:path}}", _script, name="adafv-script"),
+        Route("/assets/{name}", _gradios_asset, name="gradio-asset"),
+    ]
 
 
 async def _script(request: Request) -> Response:
@@ -69,6 +76,21 @@ async def _script(request: Request) -> Response:
     if content is None:
         return PlainTextResponse("No such script.", status_code=404)
     kind = "image/png" if name == PREVIEW else "text/javascript"
+    return Response(content, media_type=kind, headers={"Cache-Control": _FOREVER})
+
+
+@lru_cache(maxsize=256)
+def _read_asset(name: str) -> bytes | None:
+    path = Path(BUILD_PATH_LIB) / name
+    return path.read_bytes() if path.parent == Path(BUILD_PATH_LIB) and path.is_file() else None
+
+
+async def _gradios_asset(request: Request) -> Response:
+    name = request.path_params["name"]
+    content = _read_asset(name)
+    if content is None:
+        return PlainTextResponse("No such file.", status_code=404)
+    kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
     return Response(content, media_type=kind, headers={"Cache-Control": _FOREVER})
 
 

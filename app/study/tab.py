@@ -175,7 +175,7 @@ def build(context: AppContext) -> StudyTab:
 
 
 def _plot(figure: Any, place: str) -> gr.Plot:
-    return gr.Plot(figure, show_label=False, elem_id=place, visible=figure is not None)
+    return gr.Plot(figure, show_label=False, elem_id=place, elem_classes="figure", visible=figure is not None)
 
 
 def _half(figure: Any, place: str) -> gr.Plot:

@@ -70,9 +70,9 @@ def build(context: AppContext) -> SweepTab:
     table = html_view("sweeptable")
     with gr.Row(elem_id="sweep-figures"):
         with gr.Column(min_width=320):
-            kl = gr.Plot(show_label=False, elem_id="sweep-kl", visible=False)
+            kl = gr.Plot(show_label=False, elem_id="sweep-kl", elem_classes="figure", visible=False)
         with gr.Column(min_width=320):
-            agreement = gr.Plot(show_label=False, elem_id="sweep-agreement", visible=False)
+            agreement = gr.Plot(show_label=False, elem_id="sweep-agreement", elem_classes="figure", visible=False)
     return SweepTab(methods, ratios, run, stop, progress, table, kl, agreement, csv, json_button)
 
 

@@ -60,9 +60,9 @@ def test_a_job_ends_when_its_client_hangs_up(endpoint: str) -> None:
 @pytest.mark.local
 def test_an_answer_ends_within_a_token_when_its_client_hangs_up() -> None:
     asking = Caller(slow_address())
-    ended = len(slow_engine().ended)
+    ended, told = len(slow_engine().ended), dict(slow_engine().told)
     event_id = asking.post("ask", [asking.upload(scene_path()), QUESTION, 0.1, "adafv"])
-    until(lambda: bool(slow_engine().told))
+    until(lambda: slow_engine().told != told)
     asking.hang_up_on("ask", event_id)
     until(lambda: len(slow_engine().ended) > ended)
     assert slow_engine().ended[ended] < TOKENS

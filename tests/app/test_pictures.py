@@ -180,7 +180,7 @@ def test_the_sweep_figure_has_one_line_a_method_in_both_charts() -> None:
         rows += [SweepRow(method, ratio, 9, 1, "red", ratio > 0.1, 0.5 * ratio, 0.1, 1, 1) for ratio in (0.25, 0.1)]
     kl, agreement = kl_figure(rows), agreement_figure(rows)
     for figure in (kl, agreement):
-        assert [trace.name for trace in figure.data] == ["adafv", "random"]
+        assert [trace.name for trace in figure.data] == ["AdaFV", "Random"]
         assert len({(trace.marker.symbol, trace.line.dash, trace.line.color) for trace in figure.data}) == 2
     assert list(kl.data[0].x) == [10.0, 25.0] and list(kl.data[0].y) == [0.05, 0.125]
     assert torch.tensor(agreement.data[0].y, dtype=torch.float64).round().tolist() == [0.0, 1.0]

@@ -31,7 +31,7 @@ from adafv_core.types import TokenGrid, TokenScores
 
 pytestmark = pytest.mark.alone
 P95_MS = 20.0
-ROUNDS = 8
+ROUNDS = 16
 MOVES = 100
 PANELS = 4
 THUMB_PX = 18

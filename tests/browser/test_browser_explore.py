@@ -36,7 +36,7 @@ def test_the_first_screen_is_answered_and_shows_four_maps(open_page: Callable[..
     for answer in page.locator(".answer-text").all():
         assert answer.text_content()
     assert "20 of 196 visual tokens" in page.inner_text(".keep-count")
-    assert page.locator(".costs tbody tr").count() == 6
+    assert page.locator(".answers .costs tbody tr").count() == 6
     same = page.get_attribute(".verdict", "data-same")
     expect(page.locator(".verdict b")).to_have_text("= Same answer" if same == "true" else "≠ Different answer")
 
@@ -52,7 +52,7 @@ def page_overhead(page: Page) -> float:
 def test_the_slider_redraws_without_the_network(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.uncheck("#answer-while-sliding")
-    measured = page.locator(".costs td.ratio", has_text="≈")
+    measured = page.locator(".answers .costs td.ratio", has_text="≈")
     expect(measured).to_have_count(2, timeout=20_000)  # what the page asks for by itself has come
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -198,12 +198,12 @@ def test_a_picture_from_elsewhere_is_answered_with_a_notice(open_page: Callable[
     assert page.evaluate("adafv.page.scores.size") == [256, 256]
     verdict = page.locator(".verdict")
     expect(verdict).to_contain_text("withheld")
-    assert page.locator(".verdict b").count() == 0 and page.locator(".costs tr").count() == 0
+    assert page.locator(".verdict b").count() == 0 and page.locator(".answers .costs tr").count() == 0
     expect(page.locator(".convention")).to_have_text("")
     expect(page.locator(".answer-text").first).not_to_be_empty()
     page.locator(".example").first.click()
     expect(page.locator(".verdict b")).to_be_visible(timeout=30_000)
-    assert page.locator(".costs tbody tr").count() == 6
+    assert page.locator(".answers .costs tbody tr").count() == 6
 
 
 def test_saved_files_open_again(open_page: Callable[..., Page], tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_sentence_of_a_refused_picture_goes_once_one_is_saved(open_page: Cal
 
 def test_a_refused_budget_is_not_asked_for_by_sliding(open_page: Callable[..., Page]) -> None:
     page = still_page(open_page)
-    measured = page.locator(".costs td.ratio", has_text="≈")
+    measured = page.locator(".answers .costs td.ratio", has_text="≈")
     expect(measured).to_have_count(2, timeout=20_000)  # what the page asks for by itself has come
     page.evaluate(MARK, [1] * 14 + [0] * 182)
     page.check("#answer-while-sliding")

@@ -55,7 +55,7 @@ def test_the_other_tabs_read_too(
     page.get_by_role("tab", name="About").click()
     last = page.locator("#about table tbody tr td:last-child")
     expect(last).to_have_count(len(LLAVA_NEXT_7B))
-    named = {"full": "(full)", "AdaV": "(adafv)", "FasterVLM": "(saliency)", "FastV": "(fastv)", "SparseVLM": "–"}
+    named = {"full": "(All tokens)", "AdaV": "(AdaFV)", "FasterVLM": "(Saliency)", "FastV": "(FastV)", "SparseVLM": "(SparseVLM)"}
     for row, ours in zip(LLAVA_NEXT_7B, last.all_inner_texts(), strict=True):
         assert ours.endswith(named[row.method])
     expect(page.locator(".steps figure")).to_have_count(6)
@@ -75,8 +75,8 @@ def test_the_other_tabs_read_too(
     for box in page.locator("#sweep-methods input").all():
         if box.is_checked():
             box.uncheck()
-    page.get_by_label("adafv", exact=True).check()
-    page.get_by_label("random", exact=True).check()
+    page.get_by_label("AdaFV", exact=True).check()
+    page.get_by_label("Random", exact=True).check()
     page.get_by_role("button", name="Run sweep").click()
     expect(page.locator("#view-progress")).to_contain_text("All 7 answers are in", timeout=90_000)
     expect(page.locator(".sweep-table tbody tr")).to_have_count(2)
@@ -99,8 +99,8 @@ def test_the_sweep_s_table_reads_on_a_phone(
     page = open_page(390, 844)
     page.get_by_role("tab", name="Sweep").click()
     shape = page.evaluate(
-        """(rows) => {
-          const place = document.querySelector("#view-sweeptable"), value = JSON.stringify({ prompt: "?", rows: rows });
+        """(sent) => {
+          const place = document.querySelector("#view-sweeptable"), value = JSON.stringify({ prompt: "?", ...sent });
           adafv.mount("sweeptable", place, null, { value: value }, () => {});
           const cells = Array.from(place.querySelectorAll("tbody td"), (cell) => cell.clientWidth);
           const scroll = place.querySelector(".sweep-scroll");
@@ -108,7 +108,7 @@ def test_the_sweep_s_table_reads_on_a_phone(
             sideways: scroll.scrollWidth > scroll.clientWidth,
             page: document.documentElement.scrollWidth - innerWidth };
         }""",
-        rows,
+        {"rows": rows, "titles": {name: method.title for name, method in METHODS.items()}},
     )
     keep_picture(page, f"sweep-{length}-390")
     assert shape["page"] <= 0
@@ -118,18 +118,21 @@ def test_the_sweep_s_table_reads_on_a_phone(
         assert not shape["sideways"]
 
 
-LINES = """() => Array.from(document.querySelectorAll(".costs td:not(:empty)"), (cell) => {
+LINES = """() => Array.from(document.querySelectorAll(".answers .costs td:not(:empty)"), (cell) => {
   const range = document.createRange();
   range.selectNodeContents(cell);
   return [cell.textContent, range.getClientRects().length];
 }).filter((found) => found[1] > 1)"""
-OVER = "(() => { const t = document.querySelector('.costs'); return t.offsetWidth - t.parentElement.clientWidth; })()"
+OVER = """(() => {
+  const table = document.querySelector(".answers .costs");
+  return table.offsetWidth - table.parentElement.clientWidth;
+})()"""
 
 
 def test_costs_of_several_crops_stand_on_one_line_each(open_page: Callable[..., Page]) -> None:
     page = open_page(1440, 768, at=many_crops_address())
     settled(page)
-    expect(page.locator(".costs")).to_contain_text("80 + 8 newline")
+    expect(page.locator(".answers .costs")).to_contain_text("80 + 8 newline")
     for width in (1440, 1024, 900, 780, 390):
         page.set_viewport_size({"width": width, "height": 768})
         assert page.evaluate(LINES) == [] and page.evaluate(OVER) <= 0, width

@@ -24,9 +24,9 @@ def test_it_fills_by_itself_and_moves_the_slider(open_page: Callable[..., Page])
     expect(page.locator(".answer-strip-button")).to_be_hidden()
     here = page.locator(".answer-strip-here")
     expect(here).to_have_text(re.compile("^At 20 tokens: “ring” · same answer · right · KL "))
-    ratio = page.locator(".costs tr", has_text="Time to first token").locator("td").last
+    ratio = page.locator(".answers .costs tr", has_text="Time to first token").locator("td").last
     expect(ratio).to_have_text(re.compile(r"^≈ \d?\.?\d{1,2}×$|^≈ 0\.0?\d{1,2}×$"), timeout=20_000)
-    expect(page.locator(".costs td[title^='median of 5 runs in turns, ']")).to_have_count(4)
+    expect(page.locator(".answers .costs td[title^='median of 5 runs in turns, ']")).to_have_count(4)
     lanes = page.locator(".answer-strip-lanes")
     expect(lanes).to_have_attribute("aria-label", HOLDS)
     box, slider = (page.locator(name).bounding_box() for name in (".answer-strip-lanes", "#keep-slider"))

@@ -309,7 +309,7 @@ def test_a_file_that_reaches_a_size_limit_stays_whole(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     printed = capsys.readouterr()
     assert status == 1 and "could not be written to o.jsonl" in printed.err, printed.err
-    assert "adafv" in printed.out, "the table is printed all the same"
+    assert "AdaFV" in printed.out, "the table is printed all the same"
     stored = read_records(tmp_path / "o.jsonl")
     assert not stored.damaged and 0 < sum(map(len, stored.answers.values())) < 2 * N
     assert main(command) == 0

@@ -2,7 +2,8 @@
    far the first token's distribution moved. Filled in the background, once the answers are there. */
 
 import { format } from "../core/format.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
+import { whenResting } from "./later.js";
 import { page } from "./state.js";
 import { makeLanes } from "./answer-strip-lanes.js";
 
@@ -92,7 +93,6 @@ export function answerStrip(element, trigger) {
   }
 
   function showHere() {
-    lanes.mark(page.step, points.length);
     const point = points[page.step];
     const { budget } = page.totals();
     const text = point ? words(point) : "not measured; what its neighbors share is shown paler";
@@ -101,22 +101,30 @@ export function answerStrip(element, trigger) {
 
   function show() {
     const shown = fits() ? value : null;
-    root.hidden = !asked() && !shown;
+    hide(root, !asked() && !shown);
     if (root.hidden) return;
     points = pointsBySteps(shown || {});
     const measured = shown && shown.points ? shown.points : [];
     const note = shown ? shown.note || "" : "";
     lanes.draw(points, shown);
-    lanes.root.toggleAttribute("hidden", Boolean(note));
-    lanes.legend.toggleAttribute("hidden", Boolean(note) || !measured.length);
+    hide(lanes.root, Boolean(note));
+    hide(lanes.legend, Boolean(note) || !measured.length);
     const waiting = running ? "Measuring the answer along the slider…" : "How far down does the answer hold?";
     write(sentence, note || (shown && shown.sentence) || waiting);
     const many = shown && shown.n_budgets ? `${measured.length} of ${shown.n_budgets} budgets measured` : "";
     write(count, measured.length ? many : "");
     count.title = "Evenly over the slider first, then between neighbors whose answers differ.";
     write(button, running ? "Stop" : measured.length ? "Continue" : "Measure");
-    button.hidden = Boolean(note) || Boolean(shown && shown.complete);
+    hide(button, Boolean(note) || Boolean(shown && shown.complete));
+    lanes.mark(page.step, points.length);
     showHere();
+  }
+
+  const showHereSoon = whenResting(showHere);
+
+  function follow() {
+    lanes.mark(page.step, points.length);
+    showHereSoon();
   }
 
   const dim = (outdated) => root.toggleAttribute("data-outdated", outdated);
@@ -130,7 +138,7 @@ export function answerStrip(element, trigger) {
     if (what === "forced") dim(true);
     if (what === "budget" && timer) considerFilling(); // waits until the slider rests
     if (["scores", "asked", "halted", "answers"].includes(what) && page.scores) show();
-    else if (what === "budget" && !root.hidden) showHere();
+    else if (what === "budget" && !root.hidden) follow();
   });
   const arrive = (sent) => {
     if ("auto" in sent) {

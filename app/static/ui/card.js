@@ -3,7 +3,7 @@
 import { format } from "../core/format.js";
 import { WHY, firstKept } from "../core/select.js";
 import { withoutToken } from "./causal-map.js";
-import { node } from "./dom.js";
+import { hide, node } from "./dom.js";
 import { page } from "./state.js";
 import { WHY_NAMES, alone, mixedTitle, whyMark } from "./why.js";
 
@@ -114,7 +114,7 @@ export function makeCard() {
 
   /* box: the patch in the window; null where it is out of sight. */
   function show(box) {
-    root.hidden = !page.pointed.length || !box;
+    hide(root, !page.pointed.length || !box);
     root.classList.toggle("pinned", page.pinned);
     if (root.hidden) return;
     hint.textContent = page.pinned ? "Pinned. Click it again, or press Escape, to let go." : "Click to pin.";

@@ -5,7 +5,7 @@ import { format } from "../core/format.js";
 import { plain } from "../core/scale.js";
 import { tokenAt } from "../draw/geometry.js";
 import { Painter } from "../draw/painter.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
 import { areKept } from "./kept.js";
 import { later } from "./later.js";
 import { makeLegend } from "./legend.js";
@@ -106,7 +106,7 @@ export function causalMap(element, trigger) {
 
   function draw() {
     const value = page.causal;
-    drawing.hidden = !(value && value.removals && page.scores && value.key === page.scores.key);
+    hide(drawing, !(value && value.removals && page.scores && value.key === page.scores.key));
     scene = null;
     if (drawing.hidden || !root.clientWidth) return;
     if (picture.src !== page.scores.picture) picture.src = page.scores.picture;
@@ -138,7 +138,7 @@ export function causalMap(element, trigger) {
 
   function show() {
     const value = page.causal;
-    root.hidden = !page.scores || page.scores.from_file;
+    hide(root, !page.scores || page.scores.from_file);
     if (root.hidden) return;
     const own = value && page.scores && value.key === page.scores.key ? value : null;
     const outdated = Boolean(own && own.removals && !isOfKept(own));
@@ -146,7 +146,7 @@ export function causalMap(element, trigger) {
     const known = own ? own.note || own.sentence : "";
     const again = `Measured for ${own && own.kept ? own.kept[page.shown].length : 0} other kept tokens: measure again.`;
     write(sentence, outdated ? again : known || (running ? "Leaving patches out…" : EXPLANATION));
-    cross.hidden = drawing.hidden;
+    hide(cross, drawing.hidden);
     write(count, own && own.removals ? `${own.removals.length} of ${own.n_removals} left out` : "");
     write(button, running ? "Stop" : "Measure");
     button.disabled = page.waiting > 0; // until the question that it would be about is scored

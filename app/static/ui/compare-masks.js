@@ -2,7 +2,7 @@
 
 import { tokenAt } from "../draw/geometry.js";
 import { Painter } from "../draw/painter.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
 import { makeScene } from "./scene.js";
 import { page } from "./state.js";
 
@@ -70,7 +70,8 @@ export function makeMasks() {
     const one = page.sideA.results[imageOfA()];
     const other = page.result;
     const linked = isLinked();
-    difference.root.hidden = legend.hidden = !linked;
+    hide(difference.root, !linked);
+    hide(legend, !linked);
     if (!a.scene) prepareMap(a, page.sideA.images[imageOfA()], linked ? page.crop : "all");
     if (!b.scene) prepareMap(b, page.scores, page.crop);
     if (!difference.scene && linked) prepareMap(difference, page.scores, page.crop);

@@ -4,7 +4,7 @@
 import { format } from "../core/format.js";
 import { makeMasks } from "./compare-masks.js";
 import { comparisonTable, differenceSentence, verdictSentence } from "./compare-numbers.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
 import { areKept } from "./kept.js";
 import { later, whenIdle } from "./later.js";
 import { viewFragment } from "./link.js";
@@ -124,16 +124,16 @@ export function compare(element, trigger) {
     write(difference, differenceSentence(sideA, page) + asked);
     table.replaceChildren(...(value ? comparisonTable(value) : []));
     write(measureButton, running ? "Stop" : "Measure");
-    measureButton.hidden = isSame() || (own && !running) || page.waiting > 0;
+    hide(measureButton, isSame() || (own && !running) || page.waiting > 0);
     masks.draw();
   }
 
   function show() {
     const { sideA, scores } = page;
-    root.hidden = !scores || (scores.from_file && !sideA);
+    hide(root, !scores || (scores.from_file && !sideA));
     if (root.hidden) return;
     const pinned = Boolean(sideA);
-    for (const one of [masks.root, difference, table, unpinButton, measureButton]) one.hidden = !pinned;
+    for (const one of [masks.root, difference, table, unpinButton, measureButton]) hide(one, !pinned);
     pinButton.disabled = !canPin();
     write(pinButton, pinned ? "Pin B as A" : "Pin as A");
     if (pinned) showPinned();

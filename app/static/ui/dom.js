@@ -27,7 +27,21 @@ export async function copyText(text) {
   }
 }
 
-/* An element that already has the text is left alone, since setting it again would lay it out again. */
+/* An element that already has the text is left alone, since setting it again would lay it out again; other text takes
+   its place in the same node. */
 export function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const only = element.childNodes.length === 1 && element.firstChild;
+  if (only && only.nodeType === Node.TEXT_NODE) {
+    if (only.data !== text) only.data = text;
+  } else if (element.textContent !== text) element.textContent = text;
+}
+
+/* Setting the attribute again would compute the style again. SVG elements have no `hidden` property. */
+export function hide(element, hidden) {
+  if (element.hasAttribute("hidden") !== Boolean(hidden)) element.toggleAttribute("hidden", Boolean(hidden));
+}
+
+/* The same for any attribute. */
+export function mark(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }

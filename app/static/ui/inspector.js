@@ -1,8 +1,9 @@
 /* Beside and below the maps: how the budget was split, and the prompt's words. */
 
 import { WHY } from "../core/select.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
 import { makeGauge } from "./gauge.js";
+import { whenResting } from "./later.js";
 import { page } from "./state.js";
 import { WHY_NAMES, whyMark } from "./why.js";
 
@@ -36,20 +37,28 @@ export function makeInspector() {
   ]);
   const wordRow = node("section", { class: "word-row" }, [node("h2", { text: "T2I map of" }), words]);
 
+  function showSplit() {
+    const { result } = page;
+    const over = page.scores.together ? "Over all pictures: text" : "Text";
+    const chosen =
+      `${over} ranking down to ${result.kText}, saliency down to ${result.kVisual}: ` +
+      "the split with the largest geometric mean.";
+    write(split, result.problem || (page.scores.rule === "split" ? chosen : page.scores.method_note || ""));
+  }
+
+  const showSplitSoon = whenResting(showSplit);
+
   /* counts: tokens by reason. */
   function showBudget(result, counts) {
     const splitting = page.scores.rule === "split";
     const adaptive = splitting && !result.problem;
     for (const reason of reasons) {
       write(reason.number, String(counts[reason.why]));
-      reason.item.hidden = !(counts[reason.why] || (splitting && SPLIT_REASONS.includes(reason.why)));
+      hide(reason.item, !(counts[reason.why] || (splitting && SPLIT_REASONS.includes(reason.why))));
     }
-    gauge.root.hidden = !adaptive;
-    const over = page.scores.together ? "Over all pictures: text" : "Text";
-    const chosen =
-      `${over} ranking down to ${result.kText}, saliency down to ${result.kVisual}: ` +
-      "the split with the largest geometric mean.";
-    write(split, result.problem || (adaptive ? chosen : page.scores.method_note || ""));
+    hide(gauge.root, !adaptive);
+    if (split.textContent) showSplitSoon();
+    else showSplit();
     if (adaptive) gauge.draw(result);
   }
 

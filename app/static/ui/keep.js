@@ -1,7 +1,7 @@
 /* The keep-ratio control: a slider, each position with its own budget, presets, and the count of kept tokens. */
 
 import { format } from "../core/format.js";
-import { node, write } from "./dom.js";
+import { mark, node, write } from "./dom.js";
 import { page } from "./state.js";
 
 const PRESETS = [0.25, 0.1, 0.05];
@@ -92,7 +92,7 @@ export function keep(element, trigger) {
     write(cut, kept === n ? "all kept" : "−" + format.percent(1 - kept / n));
     const spoken = result.problem ? ": " + result.problem : " kept, " + kept + of;
     slider.setAttribute("aria-valuetext", format.exact(step.ratio) + spoken);
-    chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(Math.abs(step.ratio - PRESETS[i]) < 1e-9)));
+    chips.forEach((chip, i) => mark(chip, "aria-pressed", String(Math.abs(step.ratio - PRESETS[i]) < 1e-9)));
   }
 
   page.on((what) => {

@@ -2,6 +2,7 @@
 
 const QUICK_MS = 3;
 const REST_MS = 150; // without another call
+const WORDS_MS = 80;
 
 export const whenIdle = window.requestIdleCallback || ((run) => setTimeout(run, 50));
 
@@ -18,5 +19,14 @@ export function later(run) {
   return () => {
     clearTimeout(timer);
     timer = setTimeout(() => whenIdle(timed), slow ? REST_MS : 0);
+  };
+}
+
+/* The same for words that nobody reads while the slider moves: `run` is called once the calls have come to rest. */
+export function whenResting(run) {
+  let timer = 0;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(run, WORDS_MS);
   };
 }

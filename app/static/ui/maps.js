@@ -4,7 +4,7 @@ import { format } from "../core/format.js";
 import { mixed as mixedScale, plain } from "../core/scale.js";
 import { WHY, tally } from "../core/select.js";
 import { Painter } from "../draw/painter.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
 import { makeLegend } from "./legend.js";
 import { makeScene } from "./scene.js";
 import { page } from "./state.js";
@@ -141,7 +141,7 @@ export function makeMaps(inspector, announce) {
     kept.painter.mask(scene, result);
     write(kept.note, colored ? `${result.size} of ${scores.n}` : "nothing kept");
     write(problem, result.problem);
-    problem.hidden = !result.problem;
+    hide(problem, !result.problem);
     const counts = tally(result);
     const summary = summaryOf(result, counts);
     kept.canvas.setAttribute("aria-label", summary);

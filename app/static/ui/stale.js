@@ -1,6 +1,6 @@
 /* Marks what is shown as outdated once the picture, the question or a setting has been changed without asking. */
 
-import { node } from "./dom.js";
+import { hide, node } from "./dom.js";
 import { page } from "./state.js";
 
 const WATCHED = { "#prompt": "question", "#more": "settings", "#share": "settings" };
@@ -21,7 +21,7 @@ export function followEdits(element) {
     if (!["stale", "asked", "scores"].includes(what)) return;
     const names = Array.from(page.stale);
     element.toggleAttribute("data-stale", names.length > 0);
-    line.hidden = !names.length;
+    hide(line, !names.length);
     line.textContent = `The ${names.join(" and the ")} changed since: press Ask to update.`;
   });
   return line;

@@ -1,7 +1,7 @@
 /* The pictures of a question about several: each small with its kept tokens; a click shows its maps. */
 
 import { Painter } from "../draw/painter.js";
-import { node, write } from "./dom.js";
+import { hide, node, write } from "./dom.js";
 import { makeScene } from "./scene.js";
 import { page } from "./state.js";
 
@@ -26,7 +26,7 @@ export function makeStrip() {
   function build() {
     const several = page.images.length > 1;
     cells = several ? page.images.map(makeCell) : [];
-    root.hidden = !several;
+    hide(root, !several);
     root.replaceChildren(...cells.map((cell) => cell.button));
   }
 

@@ -1,6 +1,6 @@
 /* The line above the maps: brushes, crops, and how the maps are drawn. */
 
-import { node } from "./dom.js";
+import { hide, node } from "./dom.js";
 import { menu } from "./menu.js";
 import { page } from "./state.js";
 
@@ -66,7 +66,7 @@ export function makeToolbar(panels) {
 
   /* It appears with a brush, not with the first mark: the maps must not move under a stroke. */
   function offerReset() {
-    reset.hidden = !page.forced && page.brush === "point";
+    hide(reset, !page.forced && page.brush === "point");
     reset.disabled = !page.forced;
   }
   offerReset();
