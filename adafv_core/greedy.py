@@ -1,7 +1,8 @@
 """Greedy orders of visual tokens: coverage (facility location) and diversity (determinantal point process).
 
 Every order is nested: its first K picks do not depend on how many follow, so that one order serves every budget. Ties
-go to the lower index. On an accelerator, no value is read back to the host inside a loop.
+go to the lower index. On an accelerator, no value is read back to the host inside a loop: a pick is a tensor of one
+dimension, since indexing by a tensor of none reads it.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ def coverage_order(
         if place and not sparse:
             gain = _gain(similarity, scale, best)
         worth = gain * weight
-        pick = torch.where(worth > least, worth, 0.0).masked_fill(taken, -torch.inf).argmax()
-        order[place] = pick
-        taken[pick] = True
-        column = similarity.index_select(1, pick[None])[:, 0]
+        pick = torch.where(worth > least, worth, 0.0).masked_fill(taken, -torch.inf).argmax(dim=0, keepdim=True)
+        order[place : place + 1] = pick
+        taken.index_fill_(0, pick, True)
+        column = similarity.index_select(1, pick)[:, 0]
         better = torch.maximum(best, column)
         if sparse:
             changed = (better > best).nonzero()[:, 0]
@@ -104,17 +105,19 @@ def dpp_order(
     given = 0 if first is None else first.shape[0]
     for place in range(count):
         if first is not None and place < given:
-            pick = first[place]
+            pick = first[place : place + 1]
         else:
-            pick = torch.where(variance > least, variance, 0.0).masked_fill(taken, -torch.inf).argmax()
-        order[place] = pick
-        taken[pick] = True
-        left = variance.index_select(0, pick[None])
-        at_pick[pick] = left[0]
+            pick = (
+                torch.where(variance > least, variance, 0.0).masked_fill(taken, -torch.inf).argmax(dim=0, keepdim=True)
+            )
+        order[place : place + 1] = pick
+        taken.index_fill_(0, pick, True)
+        left = variance.index_select(0, pick)
+        at_pick.index_copy_(0, pick, left)
         past = factors[:place]
-        explained = past.index_select(1, pick[None])[:, 0] @ past
+        explained = past.index_select(1, pick)[:, 0] @ past
         # A token that earlier picks explain completely explains nothing more.
-        row = (kernel.index_select(0, pick[None])[0] - explained) * left.clamp(min=1e-30).rsqrt()
+        row = (kernel.index_select(0, pick)[0] - explained) * left.clamp(min=1e-30).rsqrt()
         factors[place] = torch.where(left > least, row, torch.zeros_like(row))
         variance = variance - factors[place].square()
     picked = torch.zeros_like(taken)

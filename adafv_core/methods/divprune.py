@@ -41,8 +41,8 @@ def _farthest_first(features: Tensor, budget: int) -> Tensor:
     chosen[0] = nearest.argmax()
     nearest = torch.full_like(nearest, torch.inf)
     for place in range(1, budget):
-        last = chosen[place - 1]
-        nearest = torch.minimum(nearest, distance[last])
-        nearest[last] = -torch.inf
+        last = chosen[place - 1 : place]  # of one dimension: indexing by a tensor of none reads it on the host
+        nearest = torch.minimum(nearest, distance.index_select(0, last)[0])
+        nearest.index_fill_(0, last, -torch.inf)
         chosen[place] = nearest.argmax()
     return chosen

@@ -52,5 +52,5 @@ def _thin(rest: Tensor, features: Tensor, wanted: int) -> Tensor:
         n_drop = min(DROPPED_A_ROUND, left.shape[0] - wanted, even.shape[0])
         best = cosine[even.unsqueeze(1), odd].amax(dim=1)
         dropped = keep(2 * top_k(best, n_drop), left.shape[0])
-        left = left[~dropped]
+        left = left[dropped.to(torch.int8).argsort(stable=True)[: left.shape[0] - n_drop]]
     return rest[left]
