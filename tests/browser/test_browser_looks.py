@@ -55,7 +55,13 @@ def test_the_other_tabs_read_too(
     page.get_by_role("tab", name="About").click()
     last = page.locator("#about table tbody tr td:last-child")
     expect(last).to_have_count(len(LLAVA_NEXT_7B))
-    named = {"full": "(All tokens)", "AdaV": "(AdaFV)", "FasterVLM": "(Saliency)", "FastV": "(FastV)", "SparseVLM": "(SparseVLM)"}
+    named = {
+        "full": "(All tokens)",
+        "AdaV": "(AdaFV)",
+        "FasterVLM": "(Saliency)",
+        "FastV": "(FastV)",
+        "SparseVLM": "(SparseVLM)",
+    }
     for row, ours in zip(LLAVA_NEXT_7B, last.all_inner_texts(), strict=True):
         assert ours.endswith(named[row.method])
     expect(page.locator(".steps figure")).to_have_count(6)
