@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.study_records import records
+from matplotlib.figure import Figure
 from PIL import Image
 
 from adafv_core.engine import load
@@ -19,8 +21,9 @@ from adafv_core.study.data.base import images_of
 from adafv_core.study.data.pocket import PocketSet
 from adafv_core.study.report.documents import BEGIN, END, stored, with_section
 from adafv_core.study.report.documents import main as report_main
-from adafv_core.study.report.draw import FIGURES, draw
+from adafv_core.study.report.draw import FIGURES, draw, draw_panel
 from adafv_core.study.report.draw import main as draw_main
+from adafv_core.study.report.figures import accuracy
 from adafv_core.study.report.markdown import (
     against_the_paper,
     behind,
@@ -111,6 +114,26 @@ def test_figures_are_drawn_without_a_browser(summary: dict[str, Any], tmp_path: 
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InputError, match="not a study's summary"):
         read_summary(tmp_path / "other.json")
+
+
+def test_figure_1_shows_every_row_in_one_panel_and_adafv_in_all() -> None:
+    """Of the stored study: the panels share their scale, and no name is written over another."""
+    stored = read_summary(Path(__file__).parents[2] / "assets" / "results" / "pocket.json")
+    panels = [make(stored) for make in FIGURES["figure-1"]]
+    names = [{one.name for one in panel.series} for panel in panels]
+    assert set.intersection(*names) == {"AdaFV"}
+    assert sum(map(len, names)) - 2 == len(accuracy(stored).series) and len({panel.y_range for panel in panels}) == 1
+    assert {"All tokens", "Oracle", "Blind", "Random"} <= names[0] and "FastV" in names[2]
+    axes = Figure(figsize=(5, 4)).subplots()
+    for panel in panels:
+        axes.clear()
+        draw_panel(axes, panel)
+        assert [text.get_text() for text in axes.texts] == sorted(
+            names[panels.index(panel)], key=lambda name: next(one.y[-1] for one in panel.series if one.name == name)
+        )
+        heights = [text.xyann[1] for text in axes.texts]
+        low, high = panel.y_range or (0, 0)
+        assert all(after - before > 0.05 * (high - low) for before, after in pairwise(heights)) and heights[-1] <= high
 
 
 def test_the_published_table_is_the_papers() -> None:

@@ -65,13 +65,14 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
                 canvas = Figure(figsize=_SIZES[len(plots)])
                 canvas.set_layout_engine("constrained")
                 for axes, make in zip(canvas.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
-                    _draw(axes, make(summary))
+                    draw_panel(axes, make(summary))
                 files.append(folder / f"{name}-{figure}.png")
                 canvas.savefig(files[-1], dpi=110, metadata={"Software": None}, pil_kwargs={"optimize": True})
     return files
 
 
-def _draw(axes: Axes, data: FigureData) -> None:
+def draw_panel(axes: Axes, data: FigureData) -> None:
+    """One plot, on these axes."""
     axes.set(title=data.title, xlabel=data.x_label, ylabel=data.y_label)
     axes.set_axisbelow(True)
     for number, one in enumerate(data.series):
@@ -148,7 +149,14 @@ def _name_lines(axes: Axes, data: FigureData) -> None:
             fontsize=8.5,
             fontweight="bold" if one.main else "normal",
             verticalalignment="center",
-            arrowprops={"arrowstyle": "-", "color": one.color, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4},
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (0, 0.5),
+                "color": one.color,
+                "linewidth": 0.7,
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
             annotation_clip=False,
         )
 
