@@ -17,6 +17,7 @@ from adafv_core.engine.gate import StopSignal
 from adafv_core.errors import AdaFVError, InputError
 from adafv_core.study.data.pocket import STUDY_SCENES, PocketSet
 from adafv_core.study.report.draw import FIGURES
+from adafv_core.study.report.figures import accuracy
 from adafv_core.study.report.summary import summarize
 from adafv_core.study.run.configs import parse_configs
 from adafv_core.study.run.results_file import read_records
@@ -77,7 +78,8 @@ def test_page_and_picture_files_draw_the_same_figures_in_the_same_colors(summary
     drawn = {
         plotly_figure(make(summary)).layout.title.text: make(summary) for both in FIGURES.values() for make in both
     }
-    assert len(drawn) == 5, "no two figures have one title"
+    drawn[accuracy_figure(summary).layout.title.text] = accuracy(summary)
+    assert len(drawn) == 8, "no two figures have one title"
     page = (accuracy_figure, auc_figure, auc_spread_figure, similarity_figure, hit_figure)
     for figure in (make(summary) for make in page):
         data = drawn[figure.layout.title.text]
