@@ -1,4 +1,4 @@
-"""How long a move of the keep ratio takes until it is painted: real keys and a real drag, 95 % under 20 ms.
+"""How long a move of the keep ratio takes until it is painted: real keys, 95 % under 22 ms, and a real drag, 95 % under 18 ms.
 
 A move ends in the first task after the frame that shows it: script, style, layout, paint and commit are then done, the
 compositor's own draw (3 to 5 ms here) is not. It begins
@@ -30,8 +30,8 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from adafv_core.types import TokenGrid, TokenScores
 
 pytestmark = pytest.mark.alone
-P95_MS = 20.0
-ROUNDS = 16
+P95_MS = {"keys": 22.0, "drag": 18.0}
+ROUNDS = 8
 MOVES = 100
 PANELS = 4
 THUMB_PX = 18
@@ -175,12 +175,12 @@ def test_a_move_is_painted_within_a_frame(
     page, chance = scene(open_page), random.Random(0)
     best: dict[str, list[float]] = {}
     rounds = 0
-    while rounds < ROUNDS and not (best and all(p95(best[name]) < P95_MS for name in ("keys", "drag"))):
+    while rounds < ROUNDS and not (best and all(p95(best[name]) < most for name, most in P95_MS.items())):
         rounds += 1
         for name, times in measured(page, chance).items():
             best[name] = min(best.get(name, times), times, key=p95)
     said = {name: summary(times) for name, times in best.items()}
     tokens = page.evaluate("adafv.page.scores.n")
     print(json.dumps({"page": scene.__name__, "tokens": tokens, "rounds": rounds, **said}))
-    assert p95(best["keys"]) < P95_MS, said["keys"]
-    assert p95(best["drag"]) < P95_MS, said["drag"]
+    for name, most in P95_MS.items():
+        assert p95(best[name]) < most, said[name]
