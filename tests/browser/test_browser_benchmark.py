@@ -1,4 +1,4 @@
-"""How long a move of the keep ratio takes until it is painted: 95 % of real keys under 22 ms, of a real drag under 18 ms.
+"""How long a move of the keep ratio takes until it is painted: 95 % of keys under 22 ms, of a drag under 18 ms.
 
 A move ends in the first task after the frame that shows it: script, style, layout, paint and commit are then done, the
 compositor's own draw (3 to 5 ms here) is not. It begins
