@@ -32,12 +32,19 @@ class ModelFacts:
     weights: str
     device: torch.device
     dtype: torch.dtype
+    kept_pixels: int | None
 
 
 def facts_of(engine: Backend) -> ModelFacts:
     """The facts of a loaded model."""
     return ModelFacts(
-        engine.name, engine.model_class, engine.revision, engine.weights, torch.device(engine.device), engine.dtype
+        engine.name,
+        engine.model_class,
+        engine.revision,
+        engine.weights,
+        torch.device(engine.device),
+        engine.dtype,
+        engine.kept_pixels,
     )
 
 
@@ -50,6 +57,7 @@ class RemoteEngine(Backend):
     def __init__(self, facts: ModelFacts) -> None:
         self.name, self.revision, self.weights = facts.name, facts.revision, facts.weights
         self.model_class, self.device, self.dtype = facts.model_class, facts.device, facts.dtype
+        self.kept_pixels = facts.kept_pixels
 
     @abstractmethod
     def _values(self, call: str, stops: Sequence[Stop], *arguments: Any, **options: Any) -> Generator[Any, None, None]:
